@@ -1,0 +1,80 @@
+"""Data sets, each by one algorithm, described without drawing a row and loaded as NumPy arrays.
+
+Nothing here imports JAX: an operation of it outside the one compiled program would be compiled too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+from sweepflow.data import bundled, deep_linear, file, potential, teacher_student
+from sweepflow.data.dataset import Dataset, DataShape
+from sweepflow.schema.data import DataConfig, FileData
+
+__all__ = ["DataShape", "Dataset", "describe", "load", "pin"]
+
+_DESCRIBE: dict[str, Callable[[Any], DataShape]] = {
+    "teacher_student": teacher_student.describe,
+    "deep_linear": deep_linear.describe,
+    "normal_crossing": potential.describe,
+    "quadratic": potential.describe,
+    "bundled": bundled.describe,
+    "file": file.describe,
+}
+
+_LOAD: dict[str, Callable[[Any], Dataset]] = {
+    "teacher_student": teacher_student.load,
+    "deep_linear": deep_linear.load,
+    "normal_crossing": potential.load,
+    "quadratic": potential.load,
+    "bundled": bundled.load,
+    "file": file.load,
+}
+
+
+def describe(config: DataConfig) -> DataShape:
+    """What the program is compiled for, without drawing or reading rows where that can be helped.
+
+    Raises:
+        DataError: for a data set that cannot be what the configuration asks for.
+    """
+    return _describe(config, _stamp(config))
+
+
+def load(config: DataConfig) -> Dataset:
+    """The rows; its arrays are shared between callers and read-only.
+
+    Raises:
+        DataError: as `describe`, and for what only the rows can show.
+    """
+    return _load(config, _stamp(config))
+
+
+def pin(config: DataConfig) -> DataConfig:
+    """The configuration with everything in it that decides its rows: a file's SHA-256 is filled in.
+
+    Raises:
+        DataError: for a file that cannot be read, or that changed since it was pinned.
+    """
+    return file.pin(config) if isinstance(config, FileData) else config
+
+
+def _stamp(config: DataConfig) -> file.Stamp | None:
+    """Part of the cache key, so that a file that changed is read again."""
+    return file.stamp(config.path) if isinstance(config, FileData) else None
+
+
+@lru_cache(maxsize=2**15)
+def _describe(config: DataConfig, _file: file.Stamp | None) -> DataShape:
+    return _DESCRIBE[config.kind](config)
+
+
+@lru_cache(maxsize=64)
+def _load(config: DataConfig, _file: file.Stamp | None) -> Dataset:
+    dataset = _LOAD[config.kind](config)
+    for array in (dataset.x, dataset.y, dataset.x_test, dataset.y_test, dataset.truth):
+        if array is not None:
+            array.setflags(write=False)
+    return dataset

@@ -1,0 +1,51 @@
+"""What every data set is, whoever made it: its shape, known before loading, and its arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float
+
+from sweepflow.schema.fields import Config
+
+Task = Literal["regression", "classification", "potential"]
+
+
+class DataShape(Config):
+    """All that the compiled program needs to know of a data set."""
+
+    task: Task
+    n: int
+    """Training rows; the n of n L_n."""
+    n_test: int
+    input_shape: tuple[int, ...]
+    """Of one row; for a potential, (number of coordinates,)."""
+    output_dim: int
+    """Width of the network's output: target columns, or classes."""
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Training and test rows.
+
+    Attributes:
+        shape: What the program is compiled for.
+        x: float64, (n, *input_shape). For a potential, which has no rows: (2, coordinates), its
+            coefficients: quadratic ones h_i in row 0, exponents k_i in row 1, of
+            L(w) = sum_i h_i w_i^2 / 2 + [any k_i > 0] prod_{k_i > 0} w_i^(2 k_i).
+        y: float64, (n, output_dim) targets; for classification (n,) class indices as float64;
+            for a potential (1, 1) zeros.
+        x_test: as `x`, n_test rows.
+        y_test: as `y`, n_test rows.
+        truth: The known minimising parameter as a flat vector in the model's own order, where there
+            is one; else None.
+    """
+
+    shape: DataShape
+    x: Float[np.ndarray, "n ..."]
+    y: Float[np.ndarray, "n ..."]
+    x_test: Float[np.ndarray, "n_test ..."]
+    y_test: Float[np.ndarray, "n_test ..."]
+    truth: Float[np.ndarray, " d"] | None = None

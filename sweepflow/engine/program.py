@@ -1,0 +1,159 @@
+"""A group's compiled program: lanes spread over devices, vectorised in slices that fit the cache."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from sweepflow.engine.workload import LaneFunction
+
+@dataclass(frozen=True)
+class Layout:
+    """How the lanes of a batch are laid out.
+
+    Attributes:
+        devices: Devices used.
+        slices: Slices that each device runs one after the other.
+        width: Lanes vectorised together in a slice.
+    """
+
+    devices: int
+    slices: int
+    width: int
+
+    @property
+    def lanes(self) -> int:
+        """Lanes run, padding included."""
+        return self.devices * self.slices * self.width
+
+
+def layout(lanes: int, devices: int, width: int) -> Layout:
+    """Spread lanes over devices, in slices of exactly `width`.
+
+    The width does not depend on how many lanes there are. So every lane goes through the same
+    arithmetic in every batch, and its result is the same to the last bit: chaotic dynamics, which
+    training and HMC are, would turn a difference in rounding into a different result.
+    """
+    slices = math.ceil(lanes / width)
+    each = math.ceil(slices / min(devices, slices))
+    return Layout(devices=math.ceil(slices / each), slices=each, width=width)
+
+
+@dataclass(frozen=True)
+class Program:
+    """A compiled group.
+
+    Attributes:
+        layout: Lanes and devices it was compiled for.
+        compiled: The executable.
+        seconds: Time that tracing and compiling took.
+        bytes_needed: Arguments, results and temporaries of one call, in bytes, over all devices.
+    """
+
+    layout: Layout
+    compiled: Callable[..., Any]
+    seconds: float
+    bytes_needed: int
+    sharded: NamedSharding
+    replicated: NamedSharding
+
+    def __call__(self, shared: Any, own: Any, traced: Any, keys: np.ndarray, lanes: np.ndarray) -> Any:
+        """Run once; every array has `layout.lanes` leading rows, but for `shared`."""
+        placed = [jax.device_put(part, self.sharded) for part in (own, traced, keys, lanes)]
+        results = self.compiled(jax.device_put(shared, self.replicated), *placed)
+        return jax.device_get(results)
+
+
+def compile_program(
+    lane: LaneFunction, shape: Layout, shared: Any, own: Any, traced: Any, keys: Any, lanes: Any
+) -> Program:
+    """Trace and compile one group.
+
+    Args:
+        lane: The function of one lane.
+        shape: The layout.
+        shared, own, traced, keys, lanes: Arrays as the program will be called with them (only shapes
+            and dtypes matter).
+    """
+    started = time.perf_counter()
+    mesh = Mesh(np.array(jax.local_devices()[: shape.devices]), ("lanes",))
+
+    def one(arguments: tuple[Any, ...], shared: Any) -> Any:
+        own, traced, key, number = arguments
+        return lane(shared, own, traced, jax.random.wrap_key_data(key), number)
+
+    def device_part(shared: Any, *arguments: Any) -> Any:
+        vectorised = jax.vmap(one, in_axes=(0, None))
+        sliced = jax.tree.map(
+            lambda a: jnp.reshape(a, (shape.slices, shape.width, *a.shape[1:])), arguments
+        )
+        results = jax.lax.map(lambda part: vectorised(part, shared), sliced)
+        return jax.tree.map(lambda a: jnp.reshape(a, (-1, *a.shape[2:])), results)
+
+    # shard_map, not automatic partitioning: lanes are independent, and a loop whose length depends on
+    # its data must not make devices wait for each other at every turn.
+    split = jax.shard_map(
+        device_part,
+        mesh=mesh,
+        in_specs=(P(), *[P("lanes")] * 4),
+        out_specs=P("lanes"),
+        check_vma=False,
+    )
+    sharded, replicated = NamedSharding(mesh, P("lanes")), NamedSharding(mesh, P())
+
+    def abstract(tree: Any, sharding: NamedSharding) -> Any:
+        return jax.tree.map(
+            lambda a: jax.ShapeDtypeStruct(np.shape(a), np.asarray(a).dtype, sharding=sharding), tree
+        )
+
+    compiled = (
+        jax.jit(split)
+        .lower(
+            abstract(shared, replicated),
+            *[abstract(part, sharded) for part in (own, traced, keys, lanes)],
+        )
+        .compile()
+    )
+    memory = compiled.memory_analysis()
+    needed = 0
+    if memory is not None:
+        needed = shape.devices * (
+            memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
+        )
+    return Program(
+        layout=shape,
+        compiled=compiled,
+        seconds=time.perf_counter() - started,
+        bytes_needed=needed,
+        sharded=sharded,
+        replicated=replicated,
+    )
+
+
+class ProgramCache:
+    """Compiled programs of this process; two threads that want one program compile it once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._entries: dict[tuple[Any, ...], tuple[threading.Lock, list[Program]]] = {}
+
+    def get(self, key: tuple[Any, ...], compile: Callable[[], Program]) -> tuple[Program, bool]:
+        """The program under `key`, compiled now where it is not there; and whether it was."""
+        with self._lock:
+            lock, found = self._entries.setdefault(key, (threading.Lock(), []))
+        with lock:
+            if found:
+                return found[0], True
+            program = compile()
+            found.append(program)
+            return program, False

@@ -1,0 +1,164 @@
+"""Run a batch: stack its trials, call its group's program, unstack, store a record for each trial."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import jax
+import numpy as np
+import psutil
+
+from sweepflow.engine.program import Program, ProgramCache, compile_program, layout
+from sweepflow.engine.workload import C, Trial, Workload
+from sweepflow.fingerprint import key_data
+from sweepflow.provenance import provenance
+from sweepflow.store.record import Record
+from sweepflow.store.store import Store
+
+_PROGRAMS = ProgramCache()
+_DEVICES = threading.Lock()
+"""One batch is on the devices at a time; others may compile meanwhile."""
+
+
+def run_batch(
+    workload: Workload[C],
+    trials: Sequence[Trial[C]],
+    store: Store,
+    *,
+    size: int,
+    datasets: int,
+    memory_fraction: float = 0.5,
+    on_record: Callable[[Record], None] | None = None,
+    width: int | None = None,
+) -> list[Record]:
+    """Run the trials of one batch and keep their records.
+
+    Where the compiled program would take more than `memory_fraction` of the free memory, or the device
+    runs out of it, the batch is halved, and its halves are run one after the other. A single trial that
+    does not fit gets status `failed`.
+
+    Args:
+        workload: What to run.
+        trials: Trials of one group.
+        store: Where inputs are read and records kept.
+        size: Trials that the group's program holds, at least as many as there are; the rest is padding.
+        datasets: Data sets that the group's program holds, at least as many as the batch has.
+        memory_fraction: Share of the free memory that one call may take.
+        on_record: Called with each record once it is stored.
+        width: Lanes vectorised together; the workload's own where it is not given.
+
+    Returns:
+        One record a trial, in their order.
+    """
+    width = width or workload.vector_width(jax.default_backend())
+    try:
+        records = _run_once(workload, trials, store, size, datasets, memory_fraction, width)
+    except _TooLarge as error:
+        if len(trials) == 1:
+            records = [_failed(workload, trials[0], str(error))]
+        else:
+            middle = (len(trials) + 1) // 2  # the first half is no smaller: both share its program
+            return [
+                record
+                for half in (trials[:middle], trials[middle:])
+                for record in run_batch(
+                    workload,
+                    half,
+                    store,
+                    size=middle,
+                    datasets=datasets,
+                    memory_fraction=memory_fraction,
+                    on_record=on_record,
+                    width=max(1, width // 2),
+                )
+            ]
+    for record in records:
+        store.put(record)
+        if on_record is not None:
+            on_record(record)
+    return records
+
+
+class _TooLarge(Exception):
+    """The batch does not fit the memory."""
+
+
+def _run_once(
+    workload: Workload[C],
+    trials: Sequence[Trial[C]],
+    store: Store,
+    size: int,
+    datasets: int,
+    share: float,
+    width: int,
+) -> list[Record]:
+    lanes_each = workload.lanes(trials[0].config)
+    shape = layout(lanes_each * size, jax.local_device_count(), width)
+    inputs = workload.inputs(trials, datasets, store)
+    # Padding repeats the last lane: always valid numbers, and never slower than a real one.
+    order = np.minimum(np.arange(shape.lanes), lanes_each * len(trials) - 1)
+    trial_of, lane_of = order // lanes_each, (order % lanes_each).astype(np.int32)
+    own = {name: value[trial_of] for name, value in inputs.own.items()}
+    columns = {name: np.array([trial.traced[name] for trial in trials]) for name in trials[0].traced}
+    traced = {name: value[trial_of] for name, value in columns.items()}
+    keys = np.stack([key_data(trial.id, trial.seed) for trial in trials])[trial_of]
+    arguments = (inputs.shared, own, traced, keys, lane_of)
+
+    def compile_now() -> Program:
+        return compile_program(workload.lane(trials[0].config), shape, *arguments)
+
+    program_key = (workload.name, workload.program_key(trials[0].config), shape, datasets)
+    try:
+        program, hit = _PROGRAMS.get(program_key, compile_now)
+        free = free_memory()
+        if program.bytes_needed > share * free and len(trials) > 1:
+            raise _TooLarge
+        with _DEVICES:
+            started = time.perf_counter()
+            results = program(*arguments)
+            elapsed = time.perf_counter() - started
+    except (jax.errors.JaxRuntimeError, MemoryError) as error:
+        if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+            raise _TooLarge(f"out of memory: {str(error).splitlines()[0][:200]}") from error
+        raise
+    seconds = {
+        "compile": 0.0 if hit else program.seconds,
+        "run": elapsed / len(trials),
+    }
+    return [
+        replace(
+            workload.record(trial, _rows(results, slice(i * lanes_each, (i + 1) * lanes_each)), store),
+            seconds=seconds,
+            provenance=provenance(),
+        )
+        for i, trial in enumerate(trials)
+    ]
+
+
+def _rows(results: dict[str, Any], rows: slice) -> dict[str, np.ndarray]:
+    return {name: np.asarray(value)[rows] for name, value in results.items()}
+
+
+def _failed(workload: Workload[C], trial: Trial[C], reason: str) -> Record:
+    return Record(
+        id=trial.id,
+        workload=workload.name,
+        version=workload.version,
+        status="failed",
+        reasons=(reason or "out of memory with one trial alone",),
+        config=trial.config.model_dump(mode="json"),
+        figures={},
+        provenance=provenance(),
+    )
+
+
+def free_memory() -> int:
+    """Free bytes: of the first accelerator where there is one, else of this machine."""
+    statistics = jax.local_devices()[0].memory_stats() or {}
+    if "bytes_limit" in statistics:
+        return int(statistics["bytes_limit"]) - int(statistics.get("bytes_in_use", 0))
+    return int(psutil.virtual_memory().available)

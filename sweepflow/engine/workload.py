@@ -1,0 +1,88 @@
+"""What a workload is to the engine: a pure function of one lane, and its inputs and outputs on the host."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from jaxtyping import Array, PRNGKeyArray
+
+from sweepflow.schema.fields import Config, traced_part
+from sweepflow.store.record import Record
+from sweepflow.store.store import Store
+
+C = TypeVar("C", bound=Config)
+
+Arrays = Mapping[str, Any]
+LaneFunction = Callable[[Arrays, Arrays, Mapping[str, Array], PRNGKeyArray, Array], Arrays]
+"""(shared inputs, own inputs, traced numbers, key, lane number) -> results of one lane.
+
+The key is the trial's; the function folds its lane number in where a trial has several lanes.
+"""
+
+
+@dataclass(frozen=True)
+class Trial(Generic[C]):
+    """One workload with one configuration.
+
+    Attributes:
+        id: Its fingerprint.
+        config: Everything that decides its result, with every traced field a number.
+        seed: The seed its random key is made from, together with the id.
+    """
+
+    id: str
+    config: C
+    seed: int
+
+    @property
+    def traced(self) -> dict[str, float]:
+        """The numbers that are fed to the program, by dotted key."""
+        return traced_part(self.config)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a batch feeds its program beside the traced numbers.
+
+    Attributes:
+        shared: Arrays that every lane sees whole.
+        own: Arrays with one leading row a trial.
+    """
+
+    shared: Mapping[str, np.ndarray] = field(default_factory=dict)
+    own: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Workload(Generic[C]):
+    """A pure JAX function with what the engine needs around it.
+
+    Attributes:
+        name: Part of every fingerprint.
+        version: Raised whenever results change; part of every fingerprint.
+        prefix: Of the trials' ids.
+        program_key: Canonical text of everything that decides the compiled program, from a trial's
+            configuration. Equal texts share a program.
+        lanes: Lanes a trial runs (chains, say); they are spread over devices together.
+        vector_width: Lanes vectorised together on a platform (`cpu`, `gpu`, ...); a constant, so that a
+            trial's arithmetic does not depend on its batch.
+        label: A group's name for people, from any configuration of it.
+        lane: The function of one lane, made from any configuration of the group; it must depend on
+            nothing but what `program_key` covers (`static_part` makes sure).
+        inputs: Loads a batch's arrays. Its second argument is how many data sets the program holds.
+        record: Turns a trial's results, with a leading axis of lanes, into its record.
+    """
+
+    name: str
+    version: int
+    prefix: str
+    program_key: Callable[[C], str]
+    lanes: Callable[[C], int]
+    vector_width: Callable[[str], int]
+    label: Callable[[C], str]
+    lane: Callable[[C], LaneFunction]
+    inputs: Callable[[Sequence[Trial[C]], int, Store], Inputs]
+    record: Callable[[Trial[C], Mapping[str, np.ndarray], Store], Record]

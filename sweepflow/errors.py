@@ -1,0 +1,72 @@
+"""Errors a person reads: what was wrong, what was given, what is allowed, what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class SweepflowError(Exception):
+    """Base of everything sweepflow raises on purpose.
+
+    The text always has the same four parts, so that it fits one screen and can be acted on.
+
+    Args:
+        what: One sentence saying what is wrong.
+        got: The value that was given, echoed.
+        allowed: What would have been accepted.
+        do: The next thing to type or change.
+    """
+
+    exit_code = 1
+
+    def __init__(
+        self, what: str, *, got: object = None, allowed: str | None = None, do: str | None = None
+    ) -> None:
+        self.what, self.got, self.allowed, self.do = what, got, allowed, do
+        lines = [what]
+        if got is not None:
+            lines.append(f"  got:     {got}")
+        if allowed:
+            lines.append(f"  allowed: {allowed}")
+        if do:
+            lines.append(f"  do:      {do}")
+        super().__init__("\n".join(lines))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Keyword-only arguments do not survive the default exception pickling.
+        return (_rebuild, (type(self), self.what, self.got, self.allowed, self.do))
+
+
+def _rebuild(
+    kind: type[SweepflowError], what: str, got: object, allowed: str | None, do: str | None
+) -> SweepflowError:
+    return kind(what, got=got, allowed=allowed, do=do)
+
+
+class ConfigError(SweepflowError):
+    """A configuration or an override that cannot be used; raised before any work starts."""
+
+    exit_code = 2
+
+
+class DataError(ConfigError):
+    """A data set that cannot be read or does not have the shape that was asked for."""
+
+
+class StoreError(SweepflowError):
+    """A store that cannot be read or written."""
+
+    exit_code = 2
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name closest to `name`, or None where nothing is close."""
+    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return matches[0] if matches else None
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A sentence for the `do` part: the nearest known name, or how to see them all."""
+    match = nearest(name, known)
+    return f"did you mean {match!r}?" if match else "take one of the names above"

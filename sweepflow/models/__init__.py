@@ -1,0 +1,34 @@
+"""Network architectures, one a file, all seen as functions of a flat parameter vector."""
+
+from __future__ import annotations
+
+from sweepflow.data.dataset import DataShape
+from sweepflow.errors import ConfigError
+from sweepflow.models.cnn import cnn
+from sweepflow.models.mlp import deep_linear, mlp
+from sweepflow.models.network import Network
+from sweepflow.models.potential import potential
+from sweepflow.schema.model import CnnModel, DeepLinearModel, MlpModel, ModelConfig, PotentialModel
+
+
+def build_network(config: ModelConfig, shape: DataShape) -> Network:
+    """The network that a model configuration means for data of this shape.
+
+    Raises:
+        ConfigError: where the two do not fit together.
+    """
+    if (shape.task == "potential") != isinstance(config, PotentialModel):
+        raise ConfigError(
+            "a potential is a model and a data set that go together",
+            got=f"model.kind={config.kind} with data of task {shape.task!r}",
+            allowed="model=potential with data=quadratic or data=normal_crossing",
+        )
+    match config:
+        case MlpModel():
+            return mlp(config, shape)
+        case DeepLinearModel():
+            return deep_linear(config, shape)
+        case CnnModel():
+            return cnn(config, shape)
+        case PotentialModel():
+            return potential(config, shape)

@@ -1,0 +1,32 @@
+"""Activations and the dense stack that every architecture ends in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, PRNGKeyArray
+
+from sweepflow.schema.model import Activation
+
+ACTIVATIONS: dict[Activation, Callable[[Array], Array]] = {
+    "relu": jax.nn.relu,
+    "tanh": jnp.tanh,
+    "gelu": jax.nn.gelu,
+    "silu": jax.nn.silu,
+}
+
+
+def dense_stack(
+    widths: Sequence[int], activation: Callable[[Array], Array] | None, bias: bool, key: PRNGKeyArray
+) -> eqx.nn.Sequential:
+    """Linear layers of the given widths (input and output included), the activation between them."""
+    keys = jax.random.split(key, len(widths) - 1)
+    layers: list[eqx.Module] = []
+    for index, (fan_in, fan_out) in enumerate(zip(widths, widths[1:], strict=False)):
+        if index and activation is not None:
+            layers.append(eqx.nn.Lambda(activation))
+        layers.append(eqx.nn.Linear(fan_in, fan_out, use_bias=bias, key=keys[index]))
+    return eqx.nn.Sequential(layers)

@@ -1,0 +1,61 @@
+"""A network as two pure functions of one flat parameter vector.
+
+Samplers move a flat vector: one random draw a step instead of one a layer, and one array to store.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+
+@dataclass(frozen=True)
+class Network:
+    """A model architecture bound to a data set's shape.
+
+    Attributes:
+        num_params: Length d of the parameter vector.
+        init: key -> float64 (d,), the layers' own initialisation.
+        apply: (w (d,), x (rows, *input_shape)) -> outputs (rows, output_dim), in w's dtype.
+    """
+
+    num_params: int
+    init: Callable[[PRNGKeyArray], Float[Array, " d"]]
+    apply: Callable[[Float[Array, " d"], Float[Array, "rows ..."]], Float[Array, "rows out"]]
+
+
+def from_equinox(make: Callable[[PRNGKeyArray], eqx.Module]) -> Network:
+    """Flatten an Equinox module.
+
+    Args:
+        make: Builds the module from a key; its inexact array leaves are the parameters, in tree order.
+
+    Returns:
+        The network; nothing is computed on a device by this call.
+    """
+    skeleton = eqx.filter_eval_shape(make, np.zeros(2, np.uint32))
+    shapes, rest = eqx.partition(skeleton, lambda leaf: isinstance(leaf, jax.ShapeDtypeStruct))
+    leaves, treedef = jax.tree.flatten(shapes)
+    sizes = [math.prod(leaf.shape) for leaf in leaves]
+    ends = list(np.cumsum(sizes))
+
+    def init(key: PRNGKeyArray) -> Float[Array, " d"]:
+        params = eqx.filter(make(key), eqx.is_inexact_array)
+        return jnp.concatenate([leaf.ravel().astype(jnp.float64) for leaf in jax.tree.leaves(params)])
+
+    def apply(w: Float[Array, " d"], x: Float[Array, "rows ..."]) -> Float[Array, "rows out"]:
+        parts = [
+            w[end - size : end].reshape(leaf.shape)
+            for leaf, size, end in zip(leaves, sizes, ends, strict=True)
+        ]
+        module = eqx.combine(jax.tree.unflatten(treedef, parts), rest)
+        return jax.vmap(module)(x)  # type: ignore[arg-type]
+
+    return Network(num_params=sum(sizes), init=init, apply=apply)

@@ -1,0 +1,1 @@
+"""Tables and pictures of what a sweep found: files, a terminal table, one self-contained page."""

@@ -1,0 +1,65 @@
+"""One sentence that says what a sweep found."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from sweepflow.report.labels import target_key
+from sweepflow.report.numbers import counted, half_width, number, short, with_error
+from sweepflow.store.record import Record, Status
+
+STATUSES: tuple[Status, ...] = ("ok", "flagged", "diverged", "failed")
+SYMBOL = {"ok": "✓", "flagged": "▲", "diverged": "✗", "failed": "■"}
+"""A shape for each status, so that no table depends on colour."""
+
+
+def headline(estimates: Sequence[Record], targets: Mapping[str, Record]) -> str:
+    """What was found: the range of the sound λ̂, and how many estimates are sound."""
+    parts = [_finding(estimates)] if estimates else ["No estimates"]
+    lost = sum(not has_converged(t) for t in targets.values())
+    if lost:
+        parts.append(f"{counted(lost, 'target')} did not reach a minimum")
+    return "; ".join(parts)
+
+
+def has_converged(target: Record) -> bool:
+    """Whether training reached a minimum, as its record says."""
+    return target.status == "ok" and target.figures.get("converged") is not False
+
+
+def status_counts(estimates: Sequence[Record], but: str = "") -> str:
+    """`10 ok, 2 flagged`, leaving out the status `but`."""
+    counts = Counter(e.status for e in estimates)
+    return ", ".join(f"{counts[s]:,} {s}" for s in STATUSES if counts[s] and s != but)
+
+
+def _finding(estimates: Sequence[Record]) -> str:
+    sound = [e for e in estimates if e.status == "ok" and number(e.figures, "llc") is not None]
+    if len(estimates) == 1 and sound:
+        figures = sound[0].figures
+        return f"λ̂ = {with_error(number(figures, 'llc'), half_width(figures))}; the estimate is sound"
+    if sound:
+        rest = status_counts(estimates, but="ok")
+        verdict = (
+            f"{len(sound):,} of {counted(len(estimates), 'estimate')} {'is' if len(sound) == 1 else 'are'}"
+            f" sound, {rest}"
+            if rest
+            else f"all {counted(len(estimates), 'estimate')} are sound"
+        )
+        return f"{_range(sound)}; {verdict}"
+    with_value = [e for e in estimates if number(e.figures, "llc") is not None]
+    if with_value:
+        return f"No sound estimate: {status_counts(estimates)} ({_range(with_value)}, not to be relied on)"
+    if len(estimates) == 1:
+        return f"No λ̂: the estimate {estimates[0].status}"
+    if len({e.status for e in estimates}) == 1:
+        return f"No λ̂: all {counted(len(estimates), 'estimate')} {estimates[0].status}"
+    return f"No λ̂: {status_counts(estimates)}"
+
+
+def _range(estimates: Sequence[Record]) -> str:
+    values = [value for e in estimates if (value := number(e.figures, "llc")) is not None]
+    low, high = short(min(values)), short(max(values))
+    span = f"λ̂ = {low}" if low == high else f"λ̂ from {low} to {high}"
+    return f"{span} over {counted(len({target_key(e) for e in estimates}), 'target')}"

@@ -1,0 +1,172 @@
+"""Short names for targets and samplers: what varies among them, and nothing else.
+
+A field is part of a label only if it tells apart two configurations that the fields before it do not.
+So a preset that sets four fields at once shows by its first, and a swept seed shows as `seed=1`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sweepflow.report.numbers import setting
+from sweepflow.store.record import Record
+
+MAX_FIELDS = 4
+"""A label with more varying fields than this is cut, and told apart by digits of its id."""
+
+_FIRST = ("kind", "preconditioner", "name", "path")
+"""Fields that name a choice: they come before the numbers of their section."""
+_BARE = frozenset({"kind", "preconditioner", "name", "path", "optimizer", "activation"})
+"""Fields whose value says what it is without the field's name."""
+_ABSENT = object()
+
+Flat = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Labels of a set of estimates and their targets.
+
+    Attributes:
+        target: By target id.
+        sampler: By estimate id; unique among the estimates of one target.
+        kind: By estimate id: the sampler's kind with its preconditioner, `sgld-rmsprop`.
+    """
+
+    target: Mapping[str, str]
+    sampler: Mapping[str, str]
+    kind: Mapping[str, str]
+
+    def of(self, estimate: Record) -> str:
+        """Target and sampler in one line."""
+        return f"{self.target[target_key(estimate)]} · {self.sampler[estimate.id]}"
+
+
+def target_key(estimate: Record) -> str:
+    """The id of an estimate's target; its configuration as JSON where the id is not in the record."""
+    known = estimate.figures.get("target_id")
+    return str(known) if known else json.dumps(estimate.config.get("target", {}), sort_keys=True)
+
+
+def target_order(estimates: Sequence[Record]) -> list[str]:
+    """Keys of the targets that have estimates, in the order in which they first appear."""
+    return list(dict.fromkeys(target_key(e) for e in estimates))
+
+
+def flatten(config: Mapping[str, Any]) -> Flat:
+    """Nested mappings as dotted keys; lists stay values."""
+    flat: Flat = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            flat |= {f"{key}.{inner}": v for inner, v in flatten(value).items()}
+        else:
+            flat[key] = value
+    return flat
+
+
+def derive_labels(estimates: Sequence[Record], targets: Mapping[str, Record]) -> Labels:
+    """Labels from the configuration fields that differ."""
+    target_configs: dict[str, Flat] = {key: flatten(record.config) for key, record in targets.items()}
+    for estimate in estimates:
+        target_configs.setdefault(target_key(estimate), flatten(estimate.config.get("target", {})))
+    kinds: dict[str, str] = {}
+    by_kind: dict[str, list[Record]] = defaultdict(list)
+    for estimate in estimates:
+        kinds[estimate.id] = sampler_kind(estimate)
+        by_kind[kinds[estimate.id]].append(estimate)
+    samplers: dict[str, str] = {}
+    for kind, members in by_kind.items():
+        # Fields are compared within a target: nbeta follows the target's n and is no choice of the sampler's.
+        samplers |= _label(
+            {e.id: flatten(e.config.get("sampler", {})) for e in members},
+            groups={e.id: target_key(e) for e in members},
+            prefix=kind,
+            leave_out=frozenset({"kind", "preconditioner"}),
+        )
+    return Labels(target=_label(target_configs), sampler=samplers, kind=kinds)
+
+
+def sampler_kind(estimate: Record) -> str:
+    """`hmc`, `sgld`, `sgld-rmsprop`."""
+    sampler = estimate.config.get("sampler", {})
+    kind, preconditioner = sampler.get("kind", "?"), sampler.get("preconditioner")
+    return kind if preconditioner in (None, "none") else f"{kind}-{preconditioner}"
+
+
+def _label(
+    configs: Mapping[str, Flat],
+    groups: Mapping[str, str] | None = None,
+    prefix: str = "",
+    leave_out: frozenset[str] = frozenset(),
+) -> dict[str, str]:
+    fields = _telling_fields(configs, groups or {}, leave_out)
+    shown = _field_names(fields[:MAX_FIELDS])
+    labels = {}
+    for key, config in configs.items():
+        parts = [prefix] if prefix else []
+        for field, name in shown.items():
+            if field in config:
+                value = setting(config[field])
+                parts.append(value if field.rsplit(".", 1)[-1] in _BARE else f"{name}={value}")
+        labels[key] = " ".join(parts) or key
+    return _tell_apart(labels, groups or {})
+
+
+def _telling_fields(
+    configs: Mapping[str, Flat], groups: Mapping[str, str], leave_out: frozenset[str]
+) -> list[str]:
+    """Fields, in order, each of which splits some group that the fields before it left whole."""
+    order = dict.fromkeys(field for config in configs.values() for field in config)
+    # Stable: sections keep their order, and within one the fields that name a choice come first.
+    sections = list(dict.fromkeys(field.rpartition(".")[0] for field in order))
+    ordered = sorted(order, key=lambda f: (sections.index(f.rpartition(".")[0]), _rank(f)))
+    parts: dict[str, int] = _number({key: groups.get(key, "") for key in configs})
+    telling = []
+    for field in ordered:
+        if field in leave_out:
+            continue
+        finer = _number(
+            {
+                key: (parts[key], _ABSENT if field not in config else json.dumps(config[field]))
+                for key, config in configs.items()
+            }
+        )
+        if len(set(finer.values())) > len(set(parts.values())):
+            telling.append(field)
+            parts = finer
+    return telling
+
+
+def _rank(field: str) -> int:
+    last = field.rsplit(".", 1)[-1]
+    return _FIRST.index(last) if last in _FIRST else len(_FIRST)
+
+
+def _number(values: Mapping[str, Hashable]) -> dict[str, int]:
+    """Equal values get equal small numbers."""
+    numbers: dict[Hashable, int] = {}
+    return {key: numbers.setdefault(value, len(numbers)) for key, value in values.items()}
+
+
+def _field_names(fields: Sequence[str]) -> dict[str, str]:
+    """The last part of a dotted key where no other field ends the same way; `target.` always goes."""
+    last = [field.rsplit(".", 1)[-1] for field in fields]
+    return {
+        field: name if last.count(name) == 1 or field == f"target.{name}" else field
+        for field, name in zip(fields, last, strict=True)
+    }
+
+
+def _tell_apart(labels: dict[str, str], groups: Mapping[str, str]) -> dict[str, str]:
+    """Adds digits of the id to labels that two members of one group share."""
+    seen: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for key, label in labels.items():
+        seen[groups.get(key, ""), label].append(key)
+    for (_, label), keys in seen.items():
+        if len(keys) > 1:
+            labels |= {key: f"{label} #{key.rpartition('_')[2][:6]}" for key in keys}
+    return labels

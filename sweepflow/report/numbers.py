@@ -1,0 +1,93 @@
+"""How numbers are written for people: as many digits as their error bar deserves, and no more."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+NOTHING = "–"
+
+
+def number(figures: Mapping[str, Any], name: str) -> float | None:
+    """A figure as a finite float; None where it is absent, None, NaN or infinite."""
+    value = figures.get(name)
+    if isinstance(value, (int, float)) and math.isfinite(value):
+        return float(value)
+    return None
+
+
+def short(value: float | None, digits: int = 3) -> str:
+    """`value` to `digits` significant digits: 0.0123, 12.3, 1234, 1.2e7, 1e-5."""
+    if value is None or not math.isfinite(value):
+        return NOTHING
+    if value == 0:
+        return "0"
+    # Rounding first: 999.96 to three digits is 1000.
+    value = float(f"{value:.{digits}g}") if abs(value) < 10**digits else value
+    if 10**digits <= abs(value) < 1e6:
+        return f"{value:.0f}"
+    return _plain_exponent(f"{value:.{digits}g}")
+
+
+def with_error(value: float | None, half_width: float | None) -> str:
+    """`value ± half_width`, both to the place of the half-width's second digit: 12.35 ± 0.42."""
+    if value is None or half_width is None or half_width <= 0:
+        return short(value)
+    if max(abs(value), half_width) >= 1e6 or half_width < 1e-6:
+        return f"{short(value)} ± {short(half_width, 2)}"
+    places = min(max(0, 1 - math.floor(math.log10(half_width))), 6)
+    return f"{value:.{places}f} ± {half_width:.{places}f}"
+
+
+def half_width(figures: Mapping[str, Any]) -> float | None:
+    """Half the width of an estimate's 95 % interval, in units of λ̂."""
+    low, high = number(figures, "llc_low"), number(figures, "llc_high")
+    return None if low is None or high is None else (high - low) / 2
+
+
+def llc_text(figures: Mapping[str, Any]) -> str:
+    """λ̂ with half the width of its 95 % interval."""
+    return with_error(number(figures, "llc"), half_width(figures))
+
+
+def setting(value: Any) -> str:
+    """A configuration's value in a label: 1e-5, 32×32, tanh; long paths and hashes are cut."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return _plain_exponent(f"{value:.6g}" if 1e3 <= abs(value) < 1e6 else _few(value))
+    if isinstance(value, (list, tuple)):
+        return "×".join(setting(v) for v in value) if value else "none"
+    if value is None:
+        return "none"
+    text = str(value)
+    return text if len(text) <= 24 else f"…{text[-23:]}"
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 target`, `1,200 targets`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def points(values: Iterable[float], digits: int = 5) -> list[float | None]:
+    """Numbers as JSON for a chart: few digits, and None where not finite."""
+    numbers = values.tolist() if isinstance(values, np.ndarray) else values
+    return [float(f"{v:.{digits}g}") if math.isfinite(v) else None for v in numbers]
+
+
+def _few(value: float) -> str:
+    # 0.0001 and 3e-05 beside each other are hard to compare: below a thousandth always an exponent.
+    return f"{value:.4g}" if value == 0 or abs(value) >= 1e-3 else _trimmed(f"{value:.3e}")
+
+
+def _trimmed(text: str) -> str:
+    mantissa, _, exponent = text.partition("e")
+    return f"{mantissa.rstrip('0').rstrip('.')}e{exponent}"
+
+
+def _plain_exponent(text: str) -> str:
+    mantissa, e, exponent = text.partition("e")
+    return f"{mantissa}e{int(exponent)}" if e else mantissa

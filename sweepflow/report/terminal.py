@@ -1,0 +1,97 @@
+"""The tables that a terminal shows: one line an estimate, one line a target."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from sweepflow.report.headline import SYMBOL, has_converged, headline
+from sweepflow.report.labels import derive_labels, target_key
+from sweepflow.report.numbers import NOTHING, counted, llc_text, number, short
+from sweepflow.store.record import Record
+
+MAX_ROWS = 40
+STYLE = {"ok": "green", "flagged": "yellow", "diverged": "red", "failed": "red"}
+
+
+def results_table(estimates: Sequence[Record], targets: Mapping[str, Record]) -> Table:
+    """Estimates as they were asked for, `MAX_ROWS` at most, with what was found as the caption.
+
+    Columns: target, sampler, λ̂ ± half the 95 % interval, bulk effective sample size, R̂, λ̂ lost to the
+    step size, and the status with its first reason.
+    """
+    labels = derive_labels(estimates, targets)
+    table = _table()
+    table.add_column("target", overflow="fold", ratio=4)
+    table.add_column("sampler", overflow="fold", ratio=4)
+    for header in ("λ̂ ± 95 %", "ESS", "R̂", "bias"):
+        table.add_column(header, justify="right", no_wrap=True)
+    table.add_column("status", overflow="fold", ratio=5)
+    unsettled = {key for key, target in targets.items() if not has_converged(target)}
+    shown = estimates[:MAX_ROWS]
+    for estimate in shown:
+        figures, key = estimate.figures, target_key(estimate)
+        table.add_row(
+            Text(labels.target[key] + (" †" if key in unsettled else "")),
+            Text(labels.sampler[estimate.id]),
+            Text(llc_text(figures)),
+            Text(_whole(number(figures, "ess_bulk"))),
+            Text(_r_hat(number(figures, "r_hat"))),
+            Text(short(number(figures, "llc_bias"), 2)),
+            _status(estimate),
+        )
+    notes = [headline(estimates, targets)]
+    if any(target_key(e) in unsettled for e in shown):
+        notes.append("† this target did not reach a minimum")
+    if len(estimates) > len(shown):
+        notes.append(f"{len(estimates) - len(shown):,} more are in results.csv")
+    table.caption = Text("\n".join(notes))
+    return table
+
+
+def targets_table(targets: Mapping[str, Record]) -> Table:
+    """Targets: parameters, rows, losses, gradient norm at w0, and whether training reached a minimum."""
+    labels = derive_labels((), targets)
+    table = _table()
+    table.add_column("target", overflow="fold", ratio=4)
+    for header in ("params", "n", "L₀", "test loss", "‖∇L‖"):
+        table.add_column(header, justify="right", no_wrap=True)
+    table.add_column("status", overflow="fold", ratio=4)
+    for key, target in list(targets.items())[:MAX_ROWS]:
+        figures = target.figures
+        table.add_row(
+            Text(labels.target[key]),
+            Text(_whole(number(figures, "num_params"))),
+            Text(_whole(number(figures, "n"))),
+            *(Text(short(number(figures, name))) for name in ("loss_train", "loss_test", "grad_norm")),
+            _status(target, "no minimum" if not has_converged(target) else ""),
+        )
+    lost = sum(not has_converged(t) for t in targets.values())
+    notes = [f"{counted(len(targets), 'target')}, {lost:,} without a minimum" if lost else ""]
+    if len(targets) > MAX_ROWS:
+        notes.append(f"{len(targets) - MAX_ROWS:,} more are not shown")
+    table.caption = Text("\n".join(filter(None, notes))) if any(notes) else None
+    return table
+
+
+def _table() -> Table:
+    return Table(box=None, pad_edge=False, header_style="bold", caption_justify="left", caption_style="")
+
+
+def _status(record: Record, otherwise: str = "") -> Text:
+    text = Text(f"{SYMBOL[record.status]} {record.status}", style=STYLE[record.status])
+    reason = record.reasons[0] if record.reasons else otherwise
+    if reason:
+        more = f" (+{len(record.reasons) - 1})" if len(record.reasons) > 1 else ""
+        text.append(f": {reason}{more}", style="default")
+    return text
+
+
+def _whole(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:,.0f}"
+
+
+def _r_hat(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:.2f}" if value < 100 else short(value)

@@ -1,0 +1,102 @@
+"""The localised, tempered posterior that every sampler draws from, and what a chain hands back.
+
+    log p(w) = -nbeta L_n(w) - (gamma / 2) ||w - w0||^2 + const
+
+Lau et al. 2024 (The local learning coefficient), eq. 17-18, with gamma the precision of the prior.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from sweepflow.data.dataset import DataShape
+from sweepflow.models.loss import mean_loss
+from sweepflow.models.network import Network
+
+Position = Float[Array, " d"]
+
+FORWARD_COST = 1 / 3
+"""Cost of evaluating L_n, in full gradients: a backward pass costs about two forward ones."""
+
+
+class Chain(NamedTuple):
+    """One chain.
+
+    Attributes:
+        loss: float64 (points,), L_n at each recorded point, warm-up first.
+        full_gradients: float64 (points,), full-gradient equivalents spent up to each point.
+        acceptance: Mean acceptance probability of the draws; NaN for a sampler that accepts all.
+        divergences: Draws (not warm-up) whose trajectory diverged or was not finite.
+        step_size: The step size used for the draws.
+    """
+
+    loss: Float[Array, " points"]
+    full_gradients: Float[Array, " points"]
+    acceptance: Float[Array, ""]
+    divergences: Int[Array, ""]
+    step_size: Float[Array, ""]
+
+
+@dataclass(frozen=True)
+class LocalPosterior:
+    """The posterior around one w0 on one data set, at one nbeta and gamma.
+
+    Attributes:
+        center: w0, (d,), in the dtype that the sampler works in.
+        nbeta: Inverse temperature times n, in that dtype.
+        gamma: Precision of the localising Gaussian, in that dtype.
+    """
+
+    network: Network
+    shape: DataShape
+    x: Float[Array, "rows ..."]
+    y: Float[Array, "rows ..."]
+    center: Position
+    nbeta: Float[Array, ""]
+    gamma: Float[Array, ""]
+
+    @property
+    def rows(self) -> int:
+        """Stored rows: n, or 1 for a potential, whose n is only a number."""
+        return self.y.shape[0]
+
+    def loss(self, w: Position) -> Float[Array, ""]:
+        """L_n(w) on all rows, float64."""
+        return mean_loss(self.network, self.shape.task, w, self.x, self.y)
+
+    def minibatch_gradient(
+        self, batch_size: int | None
+    ) -> Callable[[PRNGKeyArray, Position], Position]:
+        """An unbiased estimate of the gradient of L_n from `batch_size` rows drawn with replacement.
+
+        All rows are used, and the key is not, where batch_size is None or at least the rows there are.
+        """
+        if batch_size is None or batch_size >= self.rows:
+            return lambda key, w: jax.grad(self.loss)(w)
+
+        def gradient(key: PRNGKeyArray, w: Position) -> Position:
+            # int32 halves the random bits that 64-bit indices would take.
+            rows = jax.random.randint(key, (batch_size,), 0, self.rows, dtype=jnp.int32)
+            return jax.grad(mean_loss, argnums=2)(
+                self.network, self.shape.task, w, self.x[rows], self.y[rows]
+            )
+
+        return gradient
+
+    def logdensity(self, w: Position) -> Float[Array, ""]:
+        """Log density up to a constant, in w's dtype."""
+        shift = w - self.center
+        return -self.nbeta * self.loss(w).astype(w.dtype) - 0.5 * self.gamma * jnp.dot(shift, shift)
+
+    def loss_from_logdensity(self, w: Position, logdensity: Float[Array, ""]) -> Float[Array, ""]:
+        """L_n(w) from a log density that is already known, which saves a pass over the data."""
+        shift = w - self.center
+        return (-(logdensity + 0.5 * self.gamma * jnp.dot(shift, shift)) / self.nbeta).astype(
+            jnp.float64
+        )

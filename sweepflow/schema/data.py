@@ -1,0 +1,134 @@
+"""Data sets. Only what sets array shapes is static; the rest decides the arrays' content."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+from sweepflow.schema.fields import Config, Content, Location
+from sweepflow.schema.model import Activation
+
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+
+
+class TeacherStudentData(Config):
+    """Inputs from a chosen law, outputs of a random teacher MLP plus chosen noise."""
+
+    kind: Literal["teacher_student"] = "teacher_student"
+    n_data: PositiveInt = 1000
+    n_test: PositiveInt = 500
+    input_dim: PositiveInt = 4
+    output_dim: PositiveInt = 1
+    inputs: Content[Literal["isotropic", "anisotropic", "mixture", "latent"]] = "isotropic"
+    condition_number: Content[Annotated[float, Field(ge=1)]] = 100.0
+    """Ratio of the largest to the smallest input variance (inputs=anisotropic)."""
+    components: Content[PositiveInt] = 4
+    """Number of Gaussians (inputs=mixture)."""
+    separation: Content[NonNegativeFloat] = 2.0
+    """Standard deviation of the component means, in units of a component's own (inputs=mixture)."""
+    latent_dim: Content[PositiveInt] = 2
+    """Dimension of the factors that the inputs are a noisy linear image of (inputs=latent)."""
+    noise: Content[Literal["gaussian", "heteroscedastic", "student_t", "outlier"]] = "gaussian"
+    noise_scale: Content[NonNegativeFloat] = 0.1
+    """Standard deviation (scale, for student_t) of the label noise, in units of the teacher's output."""
+    degrees_of_freedom: Content[Annotated[float, Field(gt=2)]] = 4.0
+    """Of the noise (noise=student_t)."""
+    outlier_fraction: Content[Fraction] = 0.05
+    outlier_scale: Content[PositiveFloat] = 10.0
+    """An outlier's noise is this many times wider (noise=outlier)."""
+    teacher_widths: Content[tuple[PositiveInt, ...]] = (8,)
+    teacher_activation: Content[Activation] = "tanh"
+    seed: Content[Seed] = 0
+
+
+class DeepLinearData(Config):
+    """Gaussian inputs through a product of matrices of known rank: y = W_L ... W_1 x + noise.
+
+    `widths` lists all layer widths, input and output included: H_1, ..., H_{L+1}. Every matrix has
+    exactly rank `rank`, the most singular point of the true set, so that the learning coefficient there
+    is Aoyagi's.
+    """
+
+    kind: Literal["deep_linear"] = "deep_linear"
+    widths: tuple[PositiveInt, ...] = Field(default=(4, 4, 4), min_length=2)
+    rank: Content[NonNegativeInt] = 2
+    n_data: PositiveInt = 1000
+    n_test: PositiveInt = 500
+    noise_scale: Content[NonNegativeFloat] = 0.0
+    seed: Content[Seed] = 0
+
+    @model_validator(mode="after")
+    def _rank_fits(self) -> DeepLinearData:
+        if self.rank > min(self.widths):
+            raise ValueError(
+                f"rank {self.rank} is larger than the narrowest layer ({min(self.widths)})"
+            )
+        return self
+
+
+class NormalCrossingData(Config):
+    """The potential L(w) = prod_i w_i^(2 k_i), whose learning coefficient at 0 is min_i 1/(2 k_i)."""
+
+    kind: Literal["normal_crossing"] = "normal_crossing"
+    exponents: Content[tuple[PositiveInt, ...]] = Field(default=(1, 2), min_length=1)
+    n_data: PositiveInt = 1000
+    dimension: PositiveInt = 2
+
+    @model_validator(mode="after")
+    def _dimension_fits(self) -> NormalCrossingData:
+        if len(self.exponents) != self.dimension:
+            raise ValueError(f"dimension={self.dimension} needs {self.dimension} exponents")
+        return self
+
+
+class QuadraticData(Config):
+    """The potential L(w) = sum_i h_i w_i^2 / 2 with given Hessian eigenvalues h."""
+
+    kind: Literal["quadratic"] = "quadratic"
+    eigenvalues: Content[tuple[NonNegativeFloat, ...]] = Field(default=(1.0, 0.1), min_length=1)
+    n_data: PositiveInt = 1000
+    dimension: PositiveInt = 2
+
+    @model_validator(mode="after")
+    def _dimension_fits(self) -> QuadraticData:
+        if len(self.eigenvalues) != self.dimension:
+            raise ValueError(f"dimension={self.dimension} needs {self.dimension} eigenvalues")
+        return self
+
+
+class BundledData(Config):
+    """A real data set that ships with scikit-learn; inputs standardised on the training rows."""
+
+    kind: Literal["bundled"] = "bundled"
+    name: Literal["digits", "diabetes", "breast_cancer"] = "digits"
+    test_fraction: Fraction = 0.2
+    seed: Content[Seed] = 0
+    """Of the split into training and test rows."""
+
+
+class FileData(Config):
+    """The user's own `.npz` (arrays `x` and `y`) or CSV (a header line; one column is the target)."""
+
+    kind: Literal["file"] = "file"
+    path: Location[str]
+    sha256: Content[str] = ""
+    """SHA-256 of the file's bytes; filled in by sweepflow, so that a changed file is another target."""
+    target_column: Content[str | None] = None
+    """CSV only; the last column where it is not given."""
+    task: Literal["regression", "classification"] = "regression"
+    standardize: Content[bool] = True
+    test_fraction: Fraction = 0.2
+    seed: Content[Seed] = 0
+
+
+DataConfig = Annotated[
+    TeacherStudentData
+    | DeepLinearData
+    | NormalCrossingData
+    | QuadraticData
+    | BundledData
+    | FileData,
+    Field(discriminator="kind"),
+]

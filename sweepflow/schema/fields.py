@@ -1,0 +1,91 @@
+"""What a configuration field decides: the compiled program, a number fed to it, or neither.
+
+Every field of a `Config` has exactly one role, declared once in its annotation:
+
+- **static** (no marker): it changes the compiled program;
+- **traced** (`Traced[float]`): a number fed to the program as a traced scalar;
+- **content** (`Content[int]`): it decides what the input arrays or the random key hold, and neither
+  their shapes nor the program (a data seed, a noise scale);
+- **location** (`Location[str]`): where or how the work runs; never part of a fingerprint.
+"""
+
+from __future__ import annotations
+
+import enum
+from functools import cache
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+T = TypeVar("T")
+C = TypeVar("C", bound="Config")
+
+
+class Role(enum.Enum):
+    """What a field decides; see the module's docstring."""
+
+    STATIC = "static"
+    TRACED = "traced"
+    CONTENT = "content"
+    LOCATION = "location"
+
+
+Traced = Annotated[T, Role.TRACED]
+Content = Annotated[T, Role.CONTENT]
+Location = Annotated[T, Role.LOCATION]
+
+
+class Config(BaseModel):
+    """Base of every configuration: immutable, hashable, no unknown keys, no NaN or infinity."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True
+    )
+
+
+@cache
+def roles(config_type: type[Config]) -> dict[str, Role]:
+    """The role of every field of a configuration type."""
+    return {
+        name: next((m for m in field.metadata if isinstance(m, Role)), Role.STATIC)
+        for name, field in config_type.model_fields.items()
+    }
+
+
+def traced_part(config: Config, prefix: str = "") -> dict[str, float]:
+    """The traced numbers of a configuration, by dotted key."""
+    numbers: dict[str, float] = {}
+    for name, role in roles(type(config)).items():
+        value = getattr(config, name)
+        if role is Role.TRACED:
+            numbers[f"{prefix}{name}"] = float(value)
+        elif isinstance(value, Config):
+            numbers |= traced_part(value, f"{prefix}{name}.")
+    return numbers
+
+
+def static_part(config: C) -> C:
+    """The same configuration with only its static fields, nested ones included.
+
+    Reading any other field of the copy raises AttributeError, so a workload that would bake a traced
+    number into its program fails in its first test instead of compiling once a value. Two trials share
+    a program exactly when their static parts are equal (`static_key`).
+    """
+    stripped = type(config).model_construct()
+    for name, role in roles(type(config)).items():
+        if role is Role.STATIC:
+            value = getattr(config, name)
+            stripped.__dict__[name] = static_part(value) if isinstance(value, Config) else value
+        else:
+            stripped.__dict__.pop(name, None)
+    return stripped
+
+
+def dump(config: Config, *leave_out: Role) -> dict[str, Any]:
+    """A JSON-able dict of every field whose role is not left out, nested ones included."""
+    out: dict[str, Any] = {}
+    for name, role in roles(type(config)).items():
+        if role not in leave_out:
+            value = getattr(config, name)
+            out[name] = dump(value, *leave_out) if isinstance(value, Config) else value
+    return out

@@ -1,0 +1,44 @@
+"""How a target is trained, and what identifies a target."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+from sweepflow.schema.data import DataConfig, Seed
+from sweepflow.schema.fields import Config, Content, Traced
+from sweepflow.schema.model import ModelConfig
+
+Dtype = Literal["float32", "float64"]
+Decay = Annotated[float, Field(ge=0, lt=1)]
+
+
+class TrainingConfig(Config):
+    """Training of one target with optax, in one compiled loop."""
+
+    start: Literal["random", "truth"] = "random"
+    """Where training starts: the layers' own initialisation, or the data's known true parameter."""
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    schedule: Literal["constant", "cosine"] = "cosine"
+    steps: NonNegativeInt = 5000
+    batch_size: PositiveInt | None = None
+    """Rows a step, drawn with replacement; all rows where it is not given."""
+    learning_rate: Traced[PositiveFloat] = 1e-2
+    momentum: Traced[Decay] = 0.9
+    """sgd only."""
+    weight_decay: Traced[NonNegativeFloat] = 0.0
+    """adamw only (decoupled)."""
+    tolerance: Traced[NonNegativeFloat] = 0.0
+    """Stop once the norm of the full-data gradient is at most this."""
+    dtype: Dtype = "float64"
+    seed: Content[Seed] = 0
+    """Of the initialisation and the minibatches."""
+
+
+class TargetConfig(Config):
+    """Everything that decides a target; its fingerprint is the target's id."""
+
+    model: ModelConfig
+    data: DataConfig
+    target: TrainingConfig

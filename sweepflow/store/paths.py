@@ -1,0 +1,48 @@
+"""The one class that knows where things lie in a store directory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+FOLDERS = {"tgt": "targets", "est": "estimates", "trl": "trials"}
+
+
+@dataclass(frozen=True)
+class StorePaths:
+    """Layout of a store:
+
+        targets/ab/tgt_abcdef0123456789.json          record
+        targets/ab/tgt_abcdef0123456789.01234567.safetensors
+                                                      its arrays, named by their own hash too
+        estimates/...                                 likewise
+        sweeps/NAME/                                  manifest.json, results.csv, results.parquet, report.html
+        tasks/                                        Prefect's persisted task results
+    """
+
+    root: Path
+
+    def folder(self, prefix: str) -> Path:
+        """The folder of all records with this id prefix."""
+        return self.root / FOLDERS[prefix]
+
+    def record(self, trial_id: str) -> Path:
+        """The JSON of one record; two hex digits of fan-out keep directories small."""
+        prefix, digits = trial_id.split("_", 1)
+        return self.folder(prefix) / digits[:2] / f"{trial_id}.json"
+
+    def arrays(self, trial_id: str, sha256: str) -> Path:
+        """The arrays beside a record.
+
+        Their hash is in the name, so that of two writers of one trial the record that wins has its own.
+        """
+        return self.record(trial_id).with_name(f"{trial_id}.{sha256[:8]}.safetensors")
+
+    def sweep(self, name: str) -> Path:
+        """The folder of one sweep's manifest, tables and report."""
+        return self.root / "sweeps" / name
+
+    @property
+    def task_results(self) -> Path:
+        """Where Prefect keeps what tasks returned."""
+        return self.root / "tasks"

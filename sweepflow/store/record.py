@@ -1,0 +1,44 @@
+"""What the store keeps of one trial."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+Status = Literal["ok", "flagged", "diverged", "failed"]
+"""ok; finished but not to be trusted (the reasons say why); left the finite numbers; could not run."""
+
+Json = Any
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """One trial's result.
+
+    Attributes:
+        id: The trial's fingerprint.
+        workload: The workload's name, `target` or `llc`.
+        version: The workload's `VERSION`.
+        status: How it ended.
+        reasons: In words, why the status is not `ok`; empty where it is.
+        config: Everything that decided the result, as plain JSON.
+        figures: The numbers that tables show; None for one that could not be computed.
+        seconds: `compile` of the trial's group (0.0 where it was compiled before) and `run`, the
+            batch's time divided by its trials.
+        provenance: Versions, host, device, time of writing.
+        arrays: What pictures and later stages need; saved beside the JSON, loaded on demand.
+    """
+
+    id: str
+    workload: str
+    version: int
+    status: Status
+    reasons: tuple[str, ...]
+    config: Mapping[str, Json]
+    figures: Mapping[str, Json]
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    provenance: Mapping[str, Json] = field(default_factory=dict)
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)

@@ -1,0 +1,186 @@
+"""Records by fingerprint: JSON for people and tables, safetensors (which cannot run code) for arrays."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from sweepflow.errors import ConfigError, StoreError
+from sweepflow.store.atomic import write_bytes
+from sweepflow.store.paths import FOLDERS, StorePaths
+from sweepflow.store.record import Record
+
+FORMAT = 1
+TRIAL_ID = re.compile(rf"({'|'.join(FOLDERS)})_[0-9a-f]{{16}}")
+
+
+class TornRecordWarning(UserWarning):
+    """A file in the store that is not a whole record; it counts as a miss."""
+
+
+@dataclass(frozen=True)
+class Store:
+    """The results that are known, in one directory.
+
+    A record's arrays are written before its JSON, so a record that can be read has its arrays. A file
+    that is torn, or is not a record, is a miss and a warning.
+    """
+
+    root: Path
+    paths: StorePaths = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "root", Path(self.root))
+        object.__setattr__(self, "paths", StorePaths(Path(self.root)))
+
+    def check_writable(self) -> None:
+        """Make the directory and prove that files can be renamed into it.
+
+        Raises:
+            StoreError: where that fails; before any work starts.
+        """
+        probe = self.root / ".writable"
+        write_bytes(probe, b"")
+        probe.unlink(missing_ok=True)
+
+    def put(self, record: Record) -> None:
+        """Keep a record, in place of any with the same id."""
+        arrays = {
+            name: np.require(value, requirements="C") for name, value in record.arrays.items()
+        }
+        content = save(arrays)
+        sha256 = hashlib.sha256(content).hexdigest()
+        head = {
+            "format": FORMAT,
+            "id": record.id,
+            "workload": record.workload,
+            "version": record.version,
+            "status": record.status,
+            "reasons": list(record.reasons),
+            "figures": dict(record.figures),
+            "seconds": dict(record.seconds),
+            "config": dict(record.config),
+            "provenance": dict(record.provenance),
+            "arrays": {"sha256": sha256, "bytes": len(content)},
+        }
+        write_bytes(self.paths.arrays(record.id, sha256), content)
+        text = json.dumps(head, indent=1, ensure_ascii=False, allow_nan=False)
+        write_bytes(self.paths.record(record.id), text.encode())
+
+    def get(self, trial_id: str) -> Record | None:
+        """The record of a trial without its arrays, or None where there is none or it is torn."""
+        path = self.paths.record(trial_id)
+        try:
+            content = path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise StoreError("a record cannot be read", got=f"{path}: {error.strerror}") from error
+        try:
+            head = json.loads(content)
+            record = _record(head)
+            if head["format"] != FORMAT or record.id != trial_id:
+                return _miss(path, f"it says it is format {head['format']}, id {record.id}")
+            arrays = self.paths.arrays(trial_id, head["arrays"]["sha256"])
+            if arrays.stat().st_size != head["arrays"]["bytes"]:
+                return _miss(path, f"{arrays.name} is torn")
+        except FileNotFoundError:
+            return _miss(path, "its arrays are missing")
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return _miss(path, "it is not a whole record")
+        return record
+
+    def arrays(self, trial_id: str) -> dict[str, np.ndarray]:
+        """The arrays of a record that `get` has found.
+
+        Raises:
+            StoreError: where they are missing or do not match the record.
+        """
+        try:
+            sha256 = json.loads(self.paths.record(trial_id).read_bytes())["arrays"]["sha256"]
+            content = self.paths.arrays(trial_id, sha256).read_bytes()
+            if hashlib.sha256(content).hexdigest() != sha256:
+                raise ValueError("the content does not match the record")
+            return load(content)
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            raise StoreError(
+                "a record's arrays cannot be read",
+                got=f"{self.paths.record(trial_id)}: {error}",
+                do=f"remove the record with: sweepflow rm {trial_id}, and start the sweep again",
+            ) from error
+
+    def known(self, trial_ids: Iterable[str]) -> dict[str, Record]:
+        """The records that there are among these trials, by id."""
+        found = ((trial_id, self.get(trial_id)) for trial_id in trial_ids)
+        return {trial_id: record for trial_id, record in found if record is not None}
+
+    def records(self, prefix: str) -> Iterator[Record]:
+        """Every record with this id prefix, by id."""
+        for path in sorted(self.paths.folder(prefix).glob("??/*.json")):
+            if TRIAL_ID.fullmatch(path.stem) and (record := self.get(path.stem)) is not None:
+                yield record
+
+    def find(self, name: str) -> Record:
+        """The one record whose id starts with `name`.
+
+        Raises:
+            ConfigError: where there is none, or more than one.
+        """
+        prefix = name.split("_", 1)[0]
+        folders = [prefix] if prefix in FOLDERS else []
+        matches = sorted(
+            path.stem
+            for folder in folders
+            for path in self.paths.folder(folder).glob(f"??/{_literal(name)}*.json")
+        )
+        if len(matches) == 1 and (record := self.get(matches[0])) is not None:
+            return record
+        raise ConfigError(
+            "no such record" if not matches else "more than one record starts like this",
+            got=name,
+            allowed=", ".join(matches[:5]) or "an id, or the beginning of one, such as tgt_1a2b",
+            do="list the ids with: sweepflow targets, sweepflow estimates",
+        )
+
+    def remove(self, trial_id: str) -> None:
+        """Forget a record and its arrays."""
+        try:
+            record = self.paths.record(trial_id)
+            record.unlink(missing_ok=True)  # first: without it the arrays are nobody's
+            for arrays in record.parent.glob(f"{trial_id}.*.safetensors"):
+                arrays.unlink(missing_ok=True)
+        except OSError as error:
+            raise StoreError("a record cannot be removed", got=f"{trial_id}: {error}") from error
+
+
+def _record(head: Mapping[str, Any]) -> Record:
+    return Record(
+        id=head["id"],
+        workload=head["workload"],
+        version=int(head["version"]),
+        status=head["status"],
+        reasons=tuple(head["reasons"]),
+        config=dict(head["config"]),
+        figures=dict(head["figures"]),
+        seconds=dict(head["seconds"]),
+        provenance=dict(head["provenance"]),
+    )
+
+
+def _miss(path: Path, why: str) -> None:
+    warnings.warn(f"{path} is passed over: {why}", TornRecordWarning, stacklevel=3)
+
+
+def _literal(name: str) -> str:
+    return re.sub(r"([*?\[])", r"[\1]", name)
+

@@ -1,0 +1,130 @@
+"""Training one target: a scan over steps, checked on the full data a hundred times on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from sweepflow.data.dataset import DataShape
+from sweepflow.models.loss import accuracy, mean_loss
+from sweepflow.models.network import Network
+from sweepflow.schema.target import TrainingConfig
+from sweepflow.targets.optimizer import build_optimizer
+
+CHECKS = 100
+"""Times a training run is looked at on the full data: for its curve and for stopping early."""
+
+
+class Trained(NamedTuple):
+    """A trained network.
+
+    Attributes:
+        w0: float64 (d,).
+        loss_train: float64, L_0 = L_n(w0) on all training rows, computed in float64.
+        loss_test: float64; NaN where there are no test rows.
+        accuracy_train: float64; NaN unless the task is classification.
+        accuracy_test: float64; likewise.
+        grad_norm: float64, Euclidean norm of the gradient of L_n at w0.
+        steps: Optimizer steps taken.
+        loss_curve: float64 (checks,), L_n at each check; repeats the last once training has stopped.
+        steps_curve: int32 (checks,), steps taken at each check.
+    """
+
+    w0: Float[Array, " d"]
+    loss_train: Float[Array, ""]
+    loss_test: Float[Array, ""]
+    accuracy_train: Float[Array, ""]
+    accuracy_test: Float[Array, ""]
+    grad_norm: Float[Array, ""]
+    steps: Int[Array, ""]
+    loss_curve: Float[Array, " checks"]
+    steps_curve: Int[Array, " checks"]
+
+
+class _State(NamedTuple):
+    w: Float[Array, " d"]
+    optimizer: Any
+    step: Int[Array, ""]
+    done: Bool[Array, ""]
+
+
+def train(
+    config: TrainingConfig,
+    shape: DataShape,
+    network: Network,
+    traced: Mapping[str, Float[Array, ""]],
+    data: Mapping[str, Float[Array, "rows ..."]],
+    key: PRNGKeyArray,
+) -> Trained:
+    """Train from the layers' initialisation, or from `data["truth"]` where start=truth.
+
+    Args:
+        config: Static part of the training configuration.
+        traced: Its traced numbers, float64 scalars.
+        data: x, y, x_test, y_test and truth, float64.
+        key: The trial's key; initialisation and minibatches are derived from it.
+    """
+    dtype = jnp.dtype(config.dtype)
+    numbers = {name: value.astype(dtype) for name, value in traced.items()}
+    optimizer = build_optimizer(config, numbers)
+    init_key, batch_key = jax.random.split(key)
+    w = (data["truth"] if config.start == "truth" else network.init(init_key)).astype(dtype)
+    x, y = data["x"].astype(dtype), data["y"].astype(dtype)
+    rows = y.shape[0]
+    full_batch = config.batch_size is None or config.batch_size >= rows
+
+    def loss(w: Float[Array, " d"], x: Array, y: Array) -> Float[Array, ""]:
+        return mean_loss(network, shape.task, w, x, y)
+
+    def step(state: _State, _: None) -> tuple[_State, None]:
+        if full_batch:
+            gradient = jax.grad(loss)(state.w, x, y)
+        else:
+            chosen = jax.random.randint(
+                jax.random.fold_in(batch_key, state.step), (config.batch_size,), 0, rows, jnp.int32
+            )
+            gradient = jax.grad(loss)(state.w, x[chosen], y[chosen])
+        with jax.numpy_dtype_promotion("standard"):  # optax mixes its int32 step count with floats
+            updates, moments = optimizer.update(gradient, state.optimizer, state.w)
+        moved = _State(
+            optax.apply_updates(state.w, updates),  # type: ignore[arg-type]
+            moments,
+            state.step + 1,
+            state.done,
+        )
+        stop = state.done | (state.step >= config.steps)
+        return jax.tree.map(lambda old, new: jnp.where(stop, old, new), state, moved), None
+
+    def check(state: _State, _: None) -> tuple[_State, tuple[Array, Array]]:
+        state, _ = jax.lax.scan(step, state, None, length)
+        value, gradient = jax.value_and_grad(loss)(state.w, x, y)
+        small = jnp.linalg.norm(gradient) <= numbers["tolerance"]
+        return state._replace(done=state.done | small), (value, state.step)
+
+    length = max(1, -(-config.steps // CHECKS))
+    start = _State(w, optimizer.init(w), jnp.zeros((), jnp.int32), jnp.zeros((), bool))
+    checks = -(-config.steps // length)
+    state, (loss_curve, steps_curve) = jax.lax.scan(check, start, None, checks)
+
+    w0 = state.w.astype(jnp.float64)
+    loss_train, gradient = jax.value_and_grad(loss)(w0, data["x"], data["y"])
+    missing = jnp.asarray(jnp.nan, jnp.float64)
+    tested, classes = shape.n_test > 0, shape.task == "classification"
+    return Trained(
+        w0=w0,
+        loss_train=loss_train,
+        loss_test=loss(w0, data["x_test"], data["y_test"]) if tested else missing,
+        accuracy_train=accuracy(network, w0, data["x"], data["y"]) if classes else missing,
+        accuracy_test=(
+            accuracy(network, w0, data["x_test"], data["y_test"]) if classes and tested else missing
+        ),
+        grad_norm=jnp.linalg.norm(gradient),
+        steps=state.step,
+        loss_curve=loss_curve,
+        steps_curve=steps_curve,
+    )

@@ -1,0 +1,179 @@
+"""The workload `target`: build a trained network, once for each fingerprint."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import jax
+import numpy as np
+from jaxtyping import Array, PRNGKeyArray
+
+from sweepflow import data
+from sweepflow.engine.workload import Arrays, Inputs, LaneFunction, Trial, Workload
+from sweepflow.errors import ConfigError
+from sweepflow.fingerprint import canonical_json, fingerprint
+from sweepflow.llc.temperature import default_nbeta
+from sweepflow.models import build_network
+from sweepflow.schema.data import DataConfig
+from sweepflow.schema.fields import Role, dump, static_part
+from sweepflow.schema.target import TargetConfig
+from sweepflow.store.record import Record
+from sweepflow.store.store import Store
+from sweepflow.targets.convergence import complaints
+from sweepflow.targets.train import train
+
+NAME = "target"
+VERSION = 1
+NOT_STATIC = (Role.TRACED, Role.CONTENT, Role.LOCATION)
+
+
+def target_trial(config: TargetConfig) -> Trial[TargetConfig]:
+    """The trial that builds a target."""
+    return Trial(fingerprint("tgt", NAME, VERSION, config), config, config.target.seed)
+
+
+def check(config: TargetConfig) -> None:
+    """Make sure that a target can be built, without building it.
+
+    Raises:
+        ConfigError: where model and data do not fit, or start=truth has no truth that fits.
+    """
+    shape = data.describe(config.data)
+    network = build_network(config.model, shape)
+    if shape.task == "potential" and config.target.start != "truth":
+        raise ConfigError(
+            "a potential is not trained: its minimum is known",
+            got=f"target.start={config.target.start}",
+            do="add target=truth",
+        )
+    if config.target.start == "truth":
+        truth = data.load(config.data).truth
+        if truth is None or truth.shape != (network.num_params,):
+            raise ConfigError(
+                "target.start=truth needs data with a known true parameter of the model's own shape",
+                got=f"data.kind={config.data.kind} with a model of {network.num_params} parameters",
+                allowed="data=deep_linear with model.kind=deep_linear and equal widths, or a potential",
+            )
+
+
+def stack_datasets(configs: Sequence[DataConfig], count: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The distinct data sets of a batch, stacked, and each trial's row among them.
+
+    Args:
+        configs: One a trial.
+        count: Rows of the stack; padded with the first data set.
+
+    Returns:
+        x, y, x_test, y_test with a leading axis of `count`; int32 (trials,) row numbers.
+    """
+    distinct = list(dict.fromkeys(configs))
+    sets = [data.load(config) for config in distinct]
+    sets += [sets[0]] * (count - len(sets))
+    stacked = {
+        "x": np.stack([s.x for s in sets]),
+        "y": np.stack([s.y for s in sets]),
+        "x_test": np.stack([s.x_test for s in sets]),
+        "y_test": np.stack([s.y_test for s in sets]),
+    }
+    return stacked, np.array([distinct.index(config) for config in configs], np.int32)
+
+
+def choose_dataset(shared: Arrays, own: Arrays) -> dict[str, Array]:
+    """A lane's data set among the shared ones.
+
+    The barrier keeps the compiler from treating a program with one data set in another way than one
+    with several, which would round differently.
+    """
+    names = [name for name in ("x", "y", "x_test", "y_test") if name in shared]
+    return jax.lax.optimization_barrier({name: shared[name][own["dataset"]] for name in names})
+
+
+def _program_key(config: TargetConfig) -> str:
+    return canonical_json(
+        {
+            "model": config.model,
+            "shape": data.describe(config.data),
+            "training": dump(config.target, *NOT_STATIC),
+        }
+    )
+
+
+def target_label(config: TargetConfig) -> str:
+    """A group's name for people: architecture and parameter count."""
+    size = build_network(config.model, data.describe(config.data)).num_params
+    return f"{config.model.kind} d={size}"
+
+
+def _lane(config: TargetConfig) -> LaneFunction:
+    shape = data.describe(config.data)
+    network = build_network(config.model, shape)
+    training = static_part(config.target)
+
+    def lane(
+        shared: Arrays, own: Arrays, traced: Mapping[str, Array], key: PRNGKeyArray, number: Array
+    ) -> Arrays:
+        del number  # a target is one lane
+        chosen = {**choose_dataset(shared, own), "truth": own["truth"]}
+        numbers = {name.removeprefix("target."): value for name, value in traced.items()}
+        return train(training, shape, network, numbers, chosen, key)._asdict()
+
+    return lane
+
+
+def _inputs(trials: Sequence[Trial[TargetConfig]], datasets: int, store: Store) -> Inputs:
+    del store  # a target is made from its configuration alone
+    shared, rows = stack_datasets([trial.config.data for trial in trials], datasets)
+    config = trials[0].config
+    size = build_network(config.model, data.describe(config.data)).num_params
+    truths = (data.load(trial.config.data).truth for trial in trials)
+    truth = np.stack([t if t is not None and len(t) == size else np.zeros(size) for t in truths])
+    return Inputs(shared=shared, own={"dataset": rows, "truth": truth})
+
+
+def _record(trial: Trial[TargetConfig], results: Mapping[str, np.ndarray], store: Store) -> Record:
+    del store
+    shape = data.describe(trial.config.data)
+    value = {name: rows[0] for name, rows in results.items()}
+    figures: dict[str, object] = {
+        "task": shape.task,
+        "n": shape.n,
+        "n_test": shape.n_test,
+        "num_params": len(value["w0"]),
+        "steps": int(value["steps"]),
+    }
+    for name in ("loss_train", "loss_test", "accuracy_train", "accuracy_test", "grad_norm"):
+        figures[name] = float(value[name]) if math.isfinite(value[name]) else None
+    diverged = not (np.isfinite(value["loss_train"]) and np.isfinite(value["w0"]).all())
+    if diverged:
+        bad = np.flatnonzero(~np.isfinite(value["loss_curve"]))
+        at = int(value["steps_curve"][bad[0]]) if len(bad) else int(value["steps"])
+        reasons: tuple[str, ...] = (f"training diverged at step {at}",)
+    else:
+        reasons = complaints(value["loss_curve"], float(value["grad_norm"]), default_nbeta(shape.n))
+    figures["converged"] = not reasons
+    return Record(
+        id=trial.id,
+        workload=NAME,
+        version=VERSION,
+        status="diverged" if diverged else "flagged" if reasons else "ok",
+        reasons=reasons,
+        config=trial.config.model_dump(mode="json"),
+        figures=figures,
+        arrays={name: value[name] for name in ("w0", "loss_curve", "steps_curve")},
+    )
+
+
+TARGET: Workload[TargetConfig] = Workload(
+    name=NAME,
+    version=VERSION,
+    prefix="tgt",
+    program_key=_program_key,
+    lanes=lambda config: 1,
+    # One target a core at a time on a CPU; the products of a whole data set fill it.
+    vector_width=lambda platform: 1 if platform == "cpu" else 8,
+    label=target_label,
+    lane=_lane,
+    inputs=_inputs,
+    record=_record,
+)

@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+
+from sweepflow.report.charts.calibration import calibration_chart
+from sweepflow.report.charts.intervals import drawn_range, intervals_chart
+from sweepflow.report.charts.panel import Chart, styles
+from sweepflow.report.charts.running import running_chart, running_llc
+from sweepflow.report.charts.traces import MAX_PANELS, traces_chart
+from sweepflow.report.labels import derive_labels
+from sweepflow.store.record import Record
+
+Make = Callable[..., Record]
+Sweep = tuple[list[Record], dict[str, Record]]
+
+
+def arrays(record: Record) -> Mapping[str, np.ndarray]:
+    return record.arrays
+
+
+def all_charts(sweep: Sweep) -> dict[str, Chart | None]:
+    estimates, targets = sweep
+    labels = derive_labels(estimates, targets)
+    known = styles(list(labels.sampler.values()))
+    return {
+        "intervals": intervals_chart(
+            estimates, labels, {e.id: known[labels.sampler[e.id]] for e in estimates}
+        ),
+        "calibration": calibration_chart(estimates, labels),
+        "running": running_chart(estimates, labels, arrays),
+        "traces": traces_chart(estimates, labels, arrays),
+    }
+
+
+@pytest.mark.parametrize("name", ["typical", "calibration", "diverged", "huge"])
+def test_figures_are_what_plotly_knows(name: str, request: pytest.FixtureRequest) -> None:
+    """Plotly's own validation: a misspelt attribute or a wrong value raises."""
+    for chart in all_charts(request.getfixturevalue(name)).values():
+        for panel in chart.panels if chart else ():
+            go.Figure(panel.figure)
+
+
+def test_running_llc_is_the_estimator_at_every_point() -> None:
+    random = np.random.default_rng(0)
+    loss = 0.1 + random.uniform(size=(3, 40))
+    running = running_llc(loss, 10, 50.0, 0.1)
+    assert running.shape == (3, 30)
+    for t in (0, 7, 29):
+        np.testing.assert_allclose(running[:, t], 50.0 * (loss[:, 10 : 11 + t].mean(axis=1) - 0.1))
+
+
+def test_a_running_line_ends_at_the_estimate_and_leaves_out_chains_that_diverged(
+    target_of: Make, estimate_of: Make
+) -> None:
+    target = target_of()
+    estimate = estimate_of(target, "hmc")
+    loss = estimate.arrays["loss"].copy()
+    loss[2, 150:] = np.nan
+    estimate = replace(estimate, arrays={**estimate.arrays, "loss": loss})
+    panel = running_chart([estimate], derive_labels([estimate], {}), arrays).panels[0]
+    line = panel.figure["data"][1]
+    whole = [v for i, v in enumerate(estimate.figures["llc_chains"]) if i != 2]
+    assert line["y"][-1] == pytest.approx(np.mean(whole), rel=1e-3)
+    assert line["x"][-1] == estimate.arrays["full_gradients"][-1]
+
+
+def test_one_panel_a_target_and_one_line_a_sampler(typical: Sweep) -> None:
+    chart = all_charts(typical)["running"]
+    assert chart is not None
+    lines = [[d["name"] for d in p.figure["data"] if "name" in d] for p in chart.panels]
+    assert lines == [
+        ["sgld", "hmc", "mclmc"],
+        ["sgld", "hmc", "mclmc"],
+        ["sgld", "hmc"],
+        ["sgld", "hmc", "mclmc"],
+    ]
+    assert chart.panels[2].alarm == "not drawn: mclmc"
+
+
+def test_intervals_are_the_stated_ones(typical: Sweep) -> None:
+    estimates, _ = typical
+    chart = all_charts(typical)["intervals"]
+    assert chart is not None
+    hmc = next(d for d in chart.panels[0].figure["data"] if d["name"] == "hmc")
+    ours = [e.figures for e in estimates if e.config["sampler"]["kind"] == "hmc"]
+    np.testing.assert_allclose(hmc["y"], [f["llc"] for f in ours], rtol=1e-4)
+    np.testing.assert_allclose(hmc["error_y"]["array"], [f["llc_high"] - f["llc"] for f in ours], rtol=1e-4)
+    assert hmc["marker"]["symbol"] == ["square", "square", "square", "square-open"]
+
+
+def test_one_runaway_does_not_flatten_the_intervals(typical: Sweep) -> None:
+    estimates, targets = typical
+    wild = {"llc": 1e9, "llc_low": 9e8, "llc_high": 1.1e9}
+    estimates = [*estimates]
+    estimates[3] = replace(estimates[3], figures={**estimates[3].figures, **wild})
+    assert drawn_range(estimates)[1] < 200
+    chart = all_charts((estimates, targets))["intervals"]
+    assert chart is not None and "1 estimate outside the drawn range" in chart.note
+
+
+def test_unsound_traces_come_first_and_are_capped(typical: Sweep, huge: Sweep) -> None:
+    chart = all_charts(typical)["traces"]
+    assert chart is not None and [bool(p.alarm) for p in chart.panels] == [True] * 3 + [False] * 9
+    chart = all_charts(huge)["traces"]
+    assert chart is not None and len(chart.panels) == MAX_PANELS
+    assert chart.note == "The first 24 of 1,200 estimates are drawn, the unsound ones first."
+
+
+def test_a_trace_shows_its_base_and_its_warmup(target_of: Make, estimate_of: Make) -> None:
+    estimate = estimate_of(target_of(), "hmc")
+    figure: dict[str, Any] = traces_chart([estimate], derive_labels([estimate], {}), arrays).panels[0].figure
+    box, line = figure["layout"]["shapes"]
+    cost, warmup = estimate.arrays["full_gradients"], estimate.figures["trace_warmup"]
+    assert cost[warmup - 1] < box["x1"] < cost[warmup]
+    assert line["y0"] == line["y1"] == estimate.figures["L0"]
+    assert figure["layout"]["annotations"][0]["text"] == "L₀"
+
+
+def test_a_map_where_both_were_swept_and_a_curve_where_one_was(calibration: Sweep) -> None:
+    chart = all_charts(calibration)["calibration"]
+    assert chart is not None
+    assert [p.figure["data"][0]["type"] for p in chart.panels] == ["heatmap"] * 2 + ["scatter"] * 2
+    grid = chart.panels[0].figure["data"][0]
+    assert np.shape(grid["z"]) == (4, 8)
+    assert sum(v is None for row in grid["z"] for v in row) == 2
+    first = calibration[0][0].figures["llc"]
+    assert grid["z"][0][0] == pytest.approx(first, rel=1e-3)
+    assert grid["text"][2][7].endswith("▲")
+    curve = chart.panels[2].figure
+    assert curve["data"][0]["x"] == [0.1, 1.0, 10.0, 100.0]
+    assert curve["layout"]["xaxis"]["type"] == "log"
+
+
+def test_no_calibration_where_nothing_was_swept(typical: Sweep) -> None:
+    assert all_charts(typical)["calibration"] is None
+
+
+def test_a_gamma_of_zero_is_drawn(target_of: Make, estimate_of: Make) -> None:
+    target = target_of()
+    estimates = [estimate_of(target, "hmc", gamma=g) for g in (0.0, 1.0)]
+    chart = calibration_chart(estimates, derive_labels(estimates, {}))
+    assert chart is not None
+    assert "type" not in chart.panels[0].figure["layout"]["xaxis"]
+
+
+def test_repeats_of_a_cell_are_averaged(target_of: Make, estimate_of: Make) -> None:
+    target = target_of()
+    estimates = [
+        estimate_of(target, "sgld", step_size=e, gamma=g, seed=s)
+        for e in (1e-5, 1e-4)
+        for g in (1.0, 10.0)
+        for s in (0, 1)
+    ]
+    chart = calibration_chart(estimates, derive_labels(estimates, {}))
+    assert chart is not None
+    mean = np.mean([e.figures["llc"] for e in estimates[:2]])
+    assert chart.panels[0].figure["data"][0]["z"][0][0] == pytest.approx(mean, rel=1e-3)

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from sweepflow.report.headline import headline
+from sweepflow.store.record import Record
+
+Make = Callable[..., Record]
+Sweep = tuple[list[Record], dict[str, Record]]
+
+
+def test_typical(typical: Sweep) -> None:
+    assert headline(*typical) == (
+        "λ̂ from 7.66 to 35 over 4 targets; 9 of 12 estimates are sound, 2 flagged, 1 diverged;"
+        " 1 target did not reach a minimum"
+    )
+
+
+def test_nothing() -> None:
+    assert headline([], {}) == "No estimates"
+
+
+def test_all_diverged(diverged: Sweep) -> None:
+    assert headline(*diverged) == "No λ̂: all 4 estimates diverged"
+
+
+def test_one_sound(target_of: Make, estimate_of: Make) -> None:
+    text = headline([estimate_of(target_of())], {})
+    assert text.startswith("λ̂ = ") and text.endswith("; the estimate is sound")
+
+
+def test_one_failed(target_of: Make, failed_of: Make) -> None:
+    assert headline([failed_of(target_of())], {}) == "No λ̂: the estimate failed"
+
+
+@pytest.mark.parametrize("status", ["flagged", "diverged"])
+def test_values_without_a_sound_one(status: str, target_of: Make, estimate_of: Make) -> None:
+    estimates = [estimate_of(target_of(seed=s), status=status, reasons=["R̂ 2.0 > 1.05"]) for s in (1, 2)]
+    assert headline(estimates, {}).startswith(f"No sound estimate: 2 {status} (λ̂ from ")

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import replace
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+
+from sweepflow.report.terminal import MAX_ROWS, results_table, targets_table
+from sweepflow.store.record import Record
+
+Make = Callable[..., Record]
+Sweep = tuple[list[Record], dict[str, Record]]
+
+
+def printed(table: Table, width: int = 100) -> list[str]:
+    console = Console(width=width, file=io.StringIO())
+    console.print(table)
+    assert isinstance(console.file, io.StringIO)
+    return [line.rstrip() for line in console.file.getvalue().splitlines()]
+
+
+def test_a_line_an_estimate_with_what_was_found_below(typical: Sweep) -> None:
+    lines = printed(results_table(*typical))
+    assert lines[0].split() == ["target", "sampler", "λ̂", "±", "95", "%", "ESS", "R̂", "bias", "status"]
+    first = next(line for line in lines if "sgld" in line)
+    assert " ".join(first.split()) == "target_params=1000 seed=1 sgld 8.59 ± 0.66 413 1.01 0.31 ✓ ok"
+    text = "\n".join(lines)
+    assert "▲ flagged: R̂ 1.41 > 1.05 (+1)" in text
+    assert "target_params=10000 seed=2 †" in text and "† this target did not reach a minimum" in text
+    assert "9 of 12 estimates are sound, 2 flagged, 1 diverged" in text
+    assert all(cell_len(line) <= 100 for line in lines)
+
+
+def test_numbers_are_whole_on_a_narrow_terminal(calibration: Sweep) -> None:
+    text = "\n".join(printed(results_table(*calibration), width=80))
+    assert "11.46 ± 0.93" in text
+
+
+def test_many_rows_are_cut_and_counted(huge: Sweep) -> None:
+    table = results_table(*huge)
+    assert table.row_count == MAX_ROWS
+    text = "\n".join(printed(table))
+    assert "1,160 more are in results.csv" in text
+    assert "1,032 of 1,200 estimates are sound, 104 flagged, 64 diverged" in text
+
+
+def test_nothing_and_nothing_sound(diverged: Sweep) -> None:
+    assert "No estimates" in printed(results_table([], {}))
+    text = "\n".join(printed(results_table(*diverged)))
+    assert "–" in text and "✗ diverged: all 4 chains diverged" in text
+
+
+def test_words_are_not_read_as_markup(target_of: Make, estimate_of: Make) -> None:
+    target = target_of()
+    one = replace(estimate_of(target), status="failed", reasons=("[red]x[/red] [0]",))
+    assert "[red]x[/red] [0]" in "\n".join(printed(results_table([one], {target.id: target})))
+
+
+def test_targets(typical: Sweep) -> None:
+    _, targets = typical
+    lines = printed(targets_table(targets))
+    assert " ".join(lines[1].split()) == "target_params=1000 seed=1 986 1,437 0.00231 0.113 4.2e-5 ✓ ok"
+    assert "4 targets, 1 without a minimum" in lines
+    assert printed(targets_table({}))[0].startswith("target")
