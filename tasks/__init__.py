@@ -1,0 +1,1 @@
+"""Prefect tasks: thin shells around sweepflow; names, cache keys, retries, progress, artifacts."""

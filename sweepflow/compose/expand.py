@@ -42,9 +42,7 @@ def compose_llc(overrides: Sequence[str], config_dir: str | Path | None = None) 
     return [config for config in _expand("llc", overrides, config_dir)]
 
 
-def _expand(
-    primary: str, overrides: Sequence[str], config_dir: str | Path | None
-) -> Iterator[LlcConfig]:
+def _expand(primary: str, overrides: Sequence[str], config_dir: str | Path | None) -> Iterator[LlcConfig]:
     extra = [] if config_dir is None else [_search_path(config_dir)]
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         groups = _groups(primary, extra)
@@ -109,9 +107,7 @@ def _groups(primary: str, extra: Sequence[str]) -> Groups:
     }
 
 
-def _with_experiment(
-    primary: str, axes: list[Axis], groups: Groups, extra: Sequence[str]
-) -> list[Axis]:
+def _with_experiment(primary: str, axes: list[Axis], groups: Groups, extra: Sequence[str]) -> list[Axis]:
     """Add the sweep that an experiment file holds in `hydra.sweeper.params`; the command line wins."""
     experiment = next((axis for axis in axes if axis.key == "experiment"), None)
     if experiment is None:
@@ -131,9 +127,7 @@ def _refuse(axes: Sequence[Axis]) -> None:
         top = axis.key.split(".")[0]
         if axis.is_group or top == "hydra" or top in known:
             if axis.sweeps and top in NOT_SWEPT:
-                raise ConfigError(
-                    f"{top} says where the sweep runs, so it cannot be swept", got=axis.text
-                )
+                raise ConfigError(f"{top} says where the sweep runs, so it cannot be swept", got=axis.text)
             continue
         raise ConfigError(
             f"there is no key or group {axis.key!r}",
@@ -173,5 +167,3 @@ def _search_path(config_dir: str | Path) -> str:
     if not path.is_dir():
         raise ConfigError("the configuration directory is not there", got=config_dir)
     return f"hydra.searchpath=['file://{path}']"
-
-

@@ -38,7 +38,9 @@ def explain(error: ValidationError, root: type[BaseModel], overrides: Sequence[s
                 allowed=context.get("expected_tags"),
             )
     message = first["msg"].removeprefix("Value error, ")
-    return ConfigError(f"{key}: {message[0].lower()}{message[1:]}{more}", got=got, allowed=_allowed(first, owner, key))
+    return ConfigError(
+        f"{key}: {message[0].lower()}{message[1:]}{more}", got=got, allowed=_allowed(first, owner, key)
+    )
 
 
 def _locate(location: tuple[int | str, ...], root: type[BaseModel]) -> tuple[str, type[BaseModel]]:

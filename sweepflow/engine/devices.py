@@ -11,10 +11,6 @@ import os
 import platform
 from pathlib import Path
 
-FLAGS = {
-    "--xla_cpu_multi_thread_eigen": "false",
-    "--xla_force_host_platform_device_count": "",
-}
 MAX_CPU_DEVICES = 64
 
 
@@ -34,8 +30,9 @@ def configure() -> None:
     """
     given = os.environ.get("XLA_FLAGS", "")
     wanted = {
-        **FLAGS,
-        "--xla_force_host_platform_device_count": str(min(cores(), MAX_CPU_DEVICES)),
+        "--xla_cpu_multi_thread_eigen": "false",
+        # At least two, so that programs are compiled alike on every machine (see `program.layout`).
+        "--xla_force_host_platform_device_count": max(2, min(cores(), MAX_CPU_DEVICES)),
     }
     missing = [f"{name}={value}" for name, value in wanted.items() if name not in given]
     if missing:

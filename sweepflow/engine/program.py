@@ -17,6 +17,7 @@ from jax.sharding import PartitionSpec as P
 
 from sweepflow.engine.workload import LaneFunction
 
+
 @dataclass(frozen=True)
 class Layout:
     """How the lanes of a batch are laid out.
@@ -42,11 +43,14 @@ def layout(lanes: int, devices: int, width: int) -> Layout:
 
     The width does not depend on how many lanes there are. So every lane goes through the same
     arithmetic in every batch, and its result is the same to the last bit: chaotic dynamics, which
-    training and HMC are, would turn a difference in rounding into a different result.
+    training and HMC are, would turn a difference in rounding into a different result. For the same
+    reason two devices are used even for a single slice: XLA compiles a program for one device in
+    another way than a program for several, and for several always in the same way.
     """
     slices = math.ceil(lanes / width)
     each = math.ceil(slices / min(devices, slices))
-    return Layout(devices=math.ceil(slices / each), slices=each, width=width)
+    used = max(math.ceil(slices / each), min(2, devices))
+    return Layout(devices=used, slices=each, width=width)
 
 
 @dataclass(frozen=True)
@@ -94,9 +98,7 @@ def compile_program(
 
     def device_part(shared: Any, *arguments: Any) -> Any:
         vectorised = jax.vmap(one, in_axes=(0, None))
-        sliced = jax.tree.map(
-            lambda a: jnp.reshape(a, (shape.slices, shape.width, *a.shape[1:])), arguments
-        )
+        sliced = jax.tree.map(lambda a: jnp.reshape(a, (shape.slices, shape.width, *a.shape[1:])), arguments)
         results = jax.lax.map(lambda part: vectorised(part, shared), sliced)
         return jax.tree.map(lambda a: jnp.reshape(a, (-1, *a.shape[2:])), results)
 

@@ -64,9 +64,7 @@ def verdict(
     """
     reasons = [f"target: {reason}" for reason in target_reasons]
     lost = [
-        f"chain {i + 1} diverged at step {step}"
-        for i, step in enumerate(chains.diverged_at)
-        if step >= 0
+        f"chain {i + 1} diverged at step {step}" for i, step in enumerate(chains.diverged_at) if step >= 0
     ]
     if len(lost) == len(chains.diverged_at):
         steps = sorted(set(chains.diverged_at))

@@ -101,9 +101,7 @@ def _inputs(trials: Sequence[Trial[EstimateConfig]], datasets: int, store: Store
     )
 
 
-def _record(
-    trial: Trial[EstimateConfig], results: Mapping[str, np.ndarray], store: Store
-) -> Record:
+def _record(trial: Trial[EstimateConfig], results: Mapping[str, np.ndarray], store: Store) -> Record:
     sampler = trial.config.sampler
     target = store.get(target_trial(trial.config.target).id)
     assert target is not None and sampler.nbeta is not None  # the batch has just read its weights

@@ -70,9 +70,7 @@ class LocalPosterior:
         """L_n(w) on all rows, float64."""
         return mean_loss(self.network, self.shape.task, w, self.x, self.y)
 
-    def minibatch_gradient(
-        self, batch_size: int | None
-    ) -> Callable[[PRNGKeyArray, Position], Position]:
+    def minibatch_gradient(self, batch_size: int | None) -> Callable[[PRNGKeyArray, Position], Position]:
         """An unbiased estimate of the gradient of L_n from `batch_size` rows drawn with replacement.
 
         All rows are used, and the key is not, where batch_size is None or at least the rows there are.
@@ -97,6 +95,4 @@ class LocalPosterior:
     def loss_from_logdensity(self, w: Position, logdensity: Float[Array, ""]) -> Float[Array, ""]:
         """L_n(w) from a log density that is already known, which saves a pass over the data."""
         shift = w - self.center
-        return (-(logdensity + 0.5 * self.gamma * jnp.dot(shift, shift)) / self.nbeta).astype(
-            jnp.float64
-        )
+        return (-(logdensity + 0.5 * self.gamma * jnp.dot(shift, shift)) / self.nbeta).astype(jnp.float64)

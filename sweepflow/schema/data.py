@@ -62,9 +62,7 @@ class DeepLinearData(Config):
     @model_validator(mode="after")
     def _rank_fits(self) -> DeepLinearData:
         if self.rank > min(self.widths):
-            raise ValueError(
-                f"rank {self.rank} is larger than the narrowest layer ({min(self.widths)})"
-            )
+            raise ValueError(f"rank {self.rank} is larger than the narrowest layer ({min(self.widths)})")
         return self
 
 
@@ -124,11 +122,6 @@ class FileData(Config):
 
 
 DataConfig = Annotated[
-    TeacherStudentData
-    | DeepLinearData
-    | NormalCrossingData
-    | QuadraticData
-    | BundledData
-    | FileData,
+    TeacherStudentData | DeepLinearData | NormalCrossingData | QuadraticData | BundledData | FileData,
     Field(discriminator="kind"),
 ]

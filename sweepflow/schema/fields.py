@@ -38,9 +38,7 @@ Location = Annotated[T, Role.LOCATION]
 class Config(BaseModel):
     """Base of every configuration: immutable, hashable, no unknown keys, no NaN or infinity."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
 
 
 @cache

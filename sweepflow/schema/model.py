@@ -58,6 +58,4 @@ class PotentialModel(Config):
     kind: Literal["potential"] = "potential"
 
 
-ModelConfig = Annotated[
-    MlpModel | DeepLinearModel | CnnModel | PotentialModel, Field(discriminator="kind")
-]
+ModelConfig = Annotated[MlpModel | DeepLinearModel | CnnModel | PotentialModel, Field(discriminator="kind")]

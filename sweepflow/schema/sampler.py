@@ -87,6 +87,4 @@ class MclmcSampler(_Sampler):
     dtype: Dtype = "float64"
 
 
-SamplerConfig = Annotated[
-    SgldSampler | HmcSampler | NutsSampler | MclmcSampler, Field(discriminator="kind")
-]
+SamplerConfig = Annotated[SgldSampler | HmcSampler | NutsSampler | MclmcSampler, Field(discriminator="kind")]

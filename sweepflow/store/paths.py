@@ -12,12 +12,12 @@ FOLDERS = {"tgt": "targets", "est": "estimates", "trl": "trials"}
 class StorePaths:
     """Layout of a store:
 
-        targets/ab/tgt_abcdef0123456789.json          record
-        targets/ab/tgt_abcdef0123456789.01234567.safetensors
-                                                      its arrays, named by their own hash too
-        estimates/...                                 likewise
-        sweeps/NAME/                                  manifest.json, results.csv, results.parquet, report.html
-        tasks/                                        Prefect's persisted task results
+    targets/ab/tgt_abcdef0123456789.json          record
+    targets/ab/tgt_abcdef0123456789.01234567.safetensors
+                                                  its arrays, named by their own hash too
+    estimates/...                                 likewise
+    sweeps/NAME/                                  manifest.json, results.csv, results.parquet, report.html
+    tasks/                                        Prefect's persisted task results
     """
 
     root: Path

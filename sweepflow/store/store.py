@@ -55,9 +55,7 @@ class Store:
 
     def put(self, record: Record) -> None:
         """Keep a record, in place of any with the same id."""
-        arrays = {
-            name: np.require(value, requirements="C") for name, value in record.arrays.items()
-        }
+        arrays = {name: np.require(value, requirements="C") for name, value in record.arrays.items()}
         content = save(arrays)
         sha256 = hashlib.sha256(content).hexdigest()
         head = {
@@ -183,4 +181,3 @@ def _miss(path: Path, why: str) -> None:
 
 def _literal(name: str) -> str:
     return re.sub(r"([*?\[])", r"[\1]", name)
-

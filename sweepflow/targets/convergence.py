@@ -11,9 +11,7 @@ TOLERANCE = 0.5
 """What may be missing to a minimum, in units of lambda-hat: less than error bars usually are."""
 
 
-def complaints(
-    loss_curve: Float[np.ndarray, " checks"], grad_norm: float, nbeta: float
-) -> tuple[str, ...]:
+def complaints(loss_curve: Float[np.ndarray, " checks"], grad_norm: float, nbeta: float) -> tuple[str, ...]:
     """What speaks against w0 being a minimum; empty where nothing does.
 
     Both measures are in units of lambda-hat. A loss that falls by D over the tail of training would
