@@ -162,8 +162,8 @@ def _command(overrides: list[str]) -> str:
 
 
 def _quiet_prefect() -> None:
-    """Keep Prefect's log lines from the terminal, which shows progress and results, and from the network; the user's own
-    settings win. Must run before Prefect is imported."""
+    """Keep Prefect's log lines from the terminal, which shows progress and results, and keep its embedded
+    server off the network. The user's own settings win. Must run before Prefect is imported."""
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 

@@ -72,7 +72,8 @@ def _run(plan: Plan, store: Store, progress: SweepProgress) -> list[str]:
     unbuilt = {trial.id for batch in plan.target_batches for trial in batch.trials}
     running: dict[PrefectFuture[Any], tuple[str, Batch[Any]]] = {}
 
-    with ThreadPoolTaskRunner(max_workers=plan.runner.workers) as runner:
+    pool: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=plan.runner.workers)
+    with pool as runner:
 
         def submit(workload: str, batch: Batch[Any], refresh: bool = False) -> None:
             parameters = {

@@ -39,7 +39,7 @@ def compose_llc(overrides: Sequence[str], config_dir: str | Path | None = None) 
     Raises:
         ConfigError: before any work, naming what was wrong, what is allowed and the nearest name.
     """
-    return [config for config in _expand("llc", overrides, config_dir)]
+    return list(_expand("llc", overrides, config_dir))
 
 
 def _expand(primary: str, overrides: Sequence[str], config_dir: str | Path | None) -> Iterator[LlcConfig]:

@@ -57,7 +57,7 @@ def run_batch(
     width = width or workload.vector_width(jax.default_backend())
     try:
         records = _run_once(workload, trials, store, size, datasets, memory_fraction, width)
-    except _TooLarge as error:
+    except _TooLargeError as error:
         if len(trials) == 1:
             records = [_failed(workload, trials[0], str(error))]
         else:
@@ -83,7 +83,7 @@ def run_batch(
     return records
 
 
-class _TooLarge(Exception):
+class _TooLargeError(Exception):
     """The batch does not fit the memory."""
 
 
@@ -116,14 +116,14 @@ def _run_once(
         program, hit = _PROGRAMS.get(program_key, compile_now)
         free = free_memory()
         if program.bytes_needed > share * free and len(trials) > 1:
-            raise _TooLarge
+            raise _TooLargeError
         with _DEVICES:
             started = time.perf_counter()
             results = program(*arguments)
             elapsed = time.perf_counter() - started
     except (jax.errors.JaxRuntimeError, MemoryError) as error:
         if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
-            raise _TooLarge(f"out of memory: {str(error).splitlines()[0][:200]}") from error
+            raise _TooLargeError(f"out of memory: {str(error).splitlines()[0][:200]}") from error
         raise
     seconds = {
         "compile": 0.0 if hit else program.seconds,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -40,7 +43,7 @@ def cnn(config: CnnModel, shape: DataShape) -> Network:
 
     def make(key: PRNGKeyArray) -> eqx.Module:
         *conv_keys, dense_key = jax.random.split(key, len(config.channels) + 1)
-        layers: list[eqx.Module] = [eqx.nn.Lambda(lambda row: jnp.reshape(row, image))]
+        layers: list[Callable[..., Any]] = [eqx.nn.Lambda(lambda row: jnp.reshape(row, image))]
         fan_in = in_channels
         for channels, conv_key in zip(config.channels, conv_keys, strict=True):
             layers += [

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -24,8 +26,8 @@ def dense_stack(
 ) -> eqx.nn.Sequential:
     """Linear layers of the given widths (input and output included), the activation between them."""
     keys = jax.random.split(key, len(widths) - 1)
-    layers: list[eqx.Module] = []
-    for index, (fan_in, fan_out) in enumerate(zip(widths, widths[1:], strict=False)):
+    layers: list[Callable[..., Any]] = []
+    for index, (fan_in, fan_out) in enumerate(pairwise(widths)):
         if index and activation is not None:
             layers.append(eqx.nn.Lambda(activation))
         layers.append(eqx.nn.Linear(fan_in, fan_out, use_bias=bias, key=keys[index]))

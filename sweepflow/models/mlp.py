@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -15,7 +16,7 @@ from sweepflow.schema.model import DeepLinearModel, MlpModel
 
 def num_params(widths: tuple[int, ...], bias: bool) -> int:
     """Parameters of a dense stack of these widths, input and output included."""
-    return sum((a + bias) * b for a, b in zip(widths, widths[1:], strict=False))
+    return sum((a + bias) * b for a, b in pairwise(widths))
 
 
 def hidden_width(target_params: int, depth: int, fan_in: int, fan_out: int, bias: bool) -> int:

@@ -56,6 +56,6 @@ def from_equinox(make: Callable[[PRNGKeyArray], eqx.Module]) -> Network:
             for leaf, size, end in zip(leaves, sizes, ends, strict=True)
         ]
         module = eqx.combine(jax.tree.unflatten(treedef, parts), rest)
-        return jax.vmap(module)(x)  # type: ignore[arg-type]
+        return jax.vmap(module)(x)
 
     return Network(num_params=sum(sizes), init=init, apply=apply)

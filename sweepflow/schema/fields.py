@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import enum
 from functools import cache
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict
 
@@ -69,7 +69,7 @@ def static_part(config: C) -> C:
     number into its program fails in its first test instead of compiling once a value. Two trials share
     a program exactly when their static parts are equal (`static_key`).
     """
-    stripped = type(config).model_construct()
+    stripped = cast(C, type(config).model_construct())
     for name, role in roles(type(config)).items():
         if role is Role.STATIC:
             value = getattr(config, name)

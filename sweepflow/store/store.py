@@ -175,8 +175,9 @@ def _record(head: Mapping[str, Any]) -> Record:
     )
 
 
-def _miss(path: Path, why: str) -> None:
+def _miss(path: Path, why: str) -> Record | None:
     warnings.warn(f"{path} is passed over: {why}", TornRecordWarning, stacklevel=3)
+    return None
 
 
 def _literal(name: str) -> str:

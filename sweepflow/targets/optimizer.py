@@ -24,11 +24,11 @@ def build_optimizer(
     """
     rate: optax.ScalarOrSchedule = traced["learning_rate"]
     if config.schedule == "cosine":
-        rate = optax.cosine_decay_schedule(rate, max(config.steps, 1))  # type: ignore[arg-type]
+        rate = optax.cosine_decay_schedule(rate, max(config.steps, 1))
     match config.optimizer:
         case "adam":
             return optax.adam(rate)
         case "adamw":
-            return optax.adamw(rate, weight_decay=traced["weight_decay"])  # type: ignore[arg-type]
+            return optax.adamw(rate, weight_decay=traced["weight_decay"])
         case "sgd":
-            return optax.sgd(rate, momentum=traced["momentum"])  # type: ignore[arg-type]
+            return optax.sgd(rate, momentum=traced["momentum"])

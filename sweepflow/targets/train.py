@@ -76,23 +76,23 @@ def train(
     w = (data["truth"] if config.start == "truth" else network.init(init_key)).astype(dtype)
     x, y = data["x"].astype(dtype), data["y"].astype(dtype)
     rows = y.shape[0]
-    full_batch = config.batch_size is None or config.batch_size >= rows
+    batch_size = None if config.batch_size is None or config.batch_size >= rows else config.batch_size
 
     def loss(w: Float[Array, " d"], x: Array, y: Array) -> Float[Array, ""]:
         return mean_loss(network, shape.task, w, x, y)
 
     def step(state: _State, _: None) -> tuple[_State, None]:
-        if full_batch:
+        if batch_size is None:
             gradient = jax.grad(loss)(state.w, x, y)
         else:
             chosen = jax.random.randint(
-                jax.random.fold_in(batch_key, state.step), (config.batch_size,), 0, rows, jnp.int32
+                jax.random.fold_in(batch_key, state.step), (batch_size,), 0, rows, jnp.int32
             )
             gradient = jax.grad(loss)(state.w, x[chosen], y[chosen])
         with jax.numpy_dtype_promotion("standard"):  # optax mixes its int32 step count with floats
             updates, moments = optimizer.update(gradient, state.optimizer, state.w)
         moved = _State(
-            optax.apply_updates(state.w, updates),  # type: ignore[arg-type]
+            optax.apply_updates(state.w, updates),
             moments,
             state.step + 1,
             state.done,

@@ -93,7 +93,7 @@ def drawn_samplers(estimates: Sequence[Record], labels: Labels) -> list[str]:
     sound = Counter(labels.sampler[e.id] for e in estimates if e.status == "ok")
     everything = list(dict.fromkeys(labels.sampler[e.id] for e in estimates))
     best: set[str] = set()
-    for count in sorted(set(sound[label] for label in everything), reverse=True):
+    for count in sorted({sound[label] for label in everything}, reverse=True):
         equals, left = [label for label in everything if sound[label] == count], MAX_LINES - len(best)
         # Equals that are too many are taken evenly, so that both ends of a swept setting are seen.
         best |= set(equals if len(equals) <= left else (equals[i * len(equals) // left] for i in range(left)))
