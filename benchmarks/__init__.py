@@ -1,0 +1,1 @@
+"""Ratios, both sides of each measured in turn in one run: `make bench`."""

@@ -1,0 +1,38 @@
+"""Print the table of ratios: `python -m benchmarks [NAME...]`."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import engine, overhead, sweep
+
+BENCHMARKS: dict[str, Callable[[Path], list[tuple[str, str]]]] = {
+    "expansion": lambda directory: overhead.expansion(),
+    "scan": engine.engine_against_bare_scan,
+    "groups": engine.grouped_against_one_by_one,
+    "overhead": overhead.overhead,
+    "compilations": sweep.compilations,
+    "processes": sweep.against_processes,
+}
+
+
+def main(names: list[str]) -> None:
+    """Run the benchmarks named, or all of them."""
+    table = Table(box=None, header_style="bold")
+    table.add_column("what")
+    table.add_column("measured", justify="right")
+    for name in names or list(BENCHMARKS):
+        with tempfile.TemporaryDirectory(prefix="sweepflow-bench-") as directory:
+            for what, measured in BENCHMARKS[name](Path(directory)):
+                table.add_row(what, measured)
+    Console(width=100).print(table)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,187 @@
+"""The engine against the same arithmetic without it. Run in a process of its own for each set of flags:
+
+python -m benchmarks.engine one-by-one | grouped | bare | engine
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.commands import surroundings
+
+TRIALS = 24
+STEPS = 1000
+GROUP = (
+    "model=small",
+    f"sampler.seed=range(0,{TRIALS})",
+    "sampler.bias_chains=0",
+    "sampler.warmup=0",
+    f"sampler.draws={STEPS // 10}",
+)
+REPEATS = 5
+AS_IT_COMES = "--xla_cpu_multi_thread_eigen=true --xla_force_host_platform_device_count=1"
+ONE_DEVICE = "--xla_cpu_multi_thread_eigen=false --xla_force_host_platform_device_count=1"
+
+
+def grouped_against_one_by_one(directory: Path) -> list[tuple[str, str]]:
+    """A group through the engine against its trials one by one, each a jit(vmap(chains)) compiled once, with
+    JAX as it comes."""
+    rates: dict[str, list[float]] = {"one-by-one": [], "grouped": []}
+    for _ in range(3):
+        for side, flags in (("one-by-one", {"XLA_FLAGS": AS_IT_COMES}), ("grouped", {})):
+            rates[side].append(_measure(side, directory, flags))
+    alone, together = (statistics.median(rates[side]) for side in ("one-by-one", "grouped"))
+    return [
+        ("SGLD chain-steps/s, 24 trials of 4 chains, one by one", f"{alone:,.0f}"),
+        ("SGLD chain-steps/s, the same as one group", f"{together:,.0f}"),
+        ("  ratio (wanted: at least 2 on 2 cores)", f"{together / alone:.2f}"),
+    ]
+
+
+def engine_against_bare_scan(directory: Path) -> list[tuple[str, str]]:
+    """Two chains through the engine against a bare lax.scan of the same arithmetic, on one device."""
+    flags = {"XLA_FLAGS": ONE_DEVICE}
+    rates: dict[str, list[float]] = {"bare": [], "engine": []}
+    for _ in range(3):
+        for side in rates:
+            rates[side].append(_measure(side, directory, flags))
+    bare, engine = (statistics.median(rates[side]) for side in ("bare", "engine"))
+    return [
+        ("SGLD chain-steps/s of a bare lax.scan, one device", f"{bare:,.0f}"),
+        ("SGLD chain-steps/s through the engine, one device", f"{engine:,.0f}"),
+        ("  ratio (wanted: at least 0.95)", f"{engine / bare:.2f}"),
+    ]
+
+
+def _measure(side: str, directory: Path, flags: dict[str, str]) -> float:
+    command = [sys.executable, "-m", "benchmarks.engine", side]
+    environment = surroundings(directory / "engine", **flags)
+    output = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    return float(json.loads(output.stdout.splitlines()[-1]))
+
+
+def _prepared(overrides: list[str]) -> tuple[Any, Any]:
+    """A store with the targets built, and the batch of estimates."""
+    from flows.prepare import prepare
+    from sweepflow.engine.run import run_batch
+    from sweepflow.targets.workload import TARGET
+
+    plan, store = prepare([f"store={tempfile.mkdtemp()}", *overrides])
+    for batch in plan.target_batches:
+        run_batch(TARGET, batch.trials, store, size=batch.size, datasets=batch.datasets)
+    return store, plan.estimate_batches[0]
+
+
+def _best(run: Any, chain_steps: int) -> float:
+    """Chain-steps a second: the best of some repeats, since other loads only ever slow a run down."""
+    times = []
+    for _ in range(REPEATS):
+        started = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - started)
+    return chain_steps / min(times)
+
+
+def _through_engine(overrides: list[str], chain_steps: int) -> float:
+    from sweepflow.engine.run import run_batch
+    from sweepflow.llc.workload import LLC
+
+    store, batch = _prepared(overrides)
+    run_batch(LLC, batch.trials, store, size=batch.size, datasets=batch.datasets)  # compiles
+    rates = []
+    for _ in range(REPEATS):
+        records = run_batch(LLC, batch.trials, store, size=batch.size, datasets=batch.datasets)
+        rates.append(chain_steps / sum(record.seconds["run"] for record in records))
+    return max(rates)
+
+
+def _one_by_one() -> float:
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    from sweepflow.fingerprint import key_data
+    from sweepflow.llc.workload import LLC
+
+    store, batch = _prepared(list(GROUP))
+    trials = batch.trials
+    inputs = LLC.inputs(trials, batch.datasets, store)
+    lane = LLC.lane(trials[0].config)
+    shared = jax.tree.map(jnp.asarray, dict(inputs.shared))
+
+    @jax.jit
+    def trial(own: Any, traced: Any, key: Any) -> Any:
+        chain = lambda number: lane(shared, own, traced, jax.random.wrap_key_data(key), number)  # noqa: E731
+        return jax.vmap(chain)(jnp.arange(4, dtype=jnp.int32))
+
+    def run() -> None:
+        for index, one in enumerate(trials):
+            own = {name: value[index] for name, value in inputs.own.items()}
+            numbers = {name: np.float64(value) for name, value in one.traced.items()}
+            jax.block_until_ready(trial(own, numbers, key_data(one.id, one.seed)))
+
+    run()
+    return _best(run, TRIALS * 4 * STEPS)
+
+
+def _bare_scan() -> float:
+    """SGLD written down plainly: two chains, minibatches, L_n every tenth step."""
+    import jax
+    import jax.numpy as jnp
+
+    from sweepflow import data
+    from sweepflow.models import build_network
+
+    store, batch = _prepared([*GROUP[:1], *GROUP[2:], "sampler.chains=2"])
+    config = batch.trials[0].config
+    dataset = data.load(config.target.data)
+    network = build_network(config.target.model, dataset.shape)
+    x, y = jnp.asarray(dataset.x, jnp.float32), jnp.asarray(dataset.y, jnp.float32)
+    w0 = jnp.asarray(
+        next(iter(store.records("tgt"))) and store.arrays(next(store.records("tgt")).id)["w0"], jnp.float32
+    )
+    nbeta, gamma, eps = (
+        jnp.float32(v) for v in (config.sampler.nbeta, config.sampler.gamma, config.sampler.step_size)
+    )
+
+    def loss(w: Any, x: Any, y: Any) -> Any:
+        rows = 0.5 * jnp.sum((network.apply(w, x) - y) ** 2, axis=-1)
+        return jnp.mean(rows.astype(jnp.float64))
+
+    def chain(key: Any) -> Any:
+        def step(carry: Any, _: None) -> Any:
+            w, count = carry
+            rows_key, noise_key = jax.random.split(jax.random.fold_in(key, count))
+            rows = jax.random.randint(rows_key, (256,), 0, len(x), dtype=jnp.int32)
+            drift = nbeta * jax.grad(loss)(w, x[rows], y[rows]) + gamma * (w - w0)
+            w = w - 0.5 * eps * drift + jnp.sqrt(eps) * jax.random.normal(noise_key, w.shape, jnp.float32)
+            return (w, count + 1), None
+
+        def block(carry: Any, _: None) -> Any:
+            carry, _ = jax.lax.scan(step, carry, None, 10)
+            return carry, loss(carry[0], x, y)
+
+        return jax.lax.scan(block, (w0, jnp.int32(0)), None, STEPS // 10)[1]
+
+    chains = jax.jit(jax.vmap(chain))
+    keys = jax.random.split(jax.random.key(0), 2)
+    jax.block_until_ready(chains(keys))
+    return _best(lambda: jax.block_until_ready(chains(keys)), 2 * STEPS)
+
+
+SIDES = {
+    "one-by-one": _one_by_one,
+    "grouped": lambda: _through_engine(list(GROUP), TRIALS * 4 * STEPS),
+    "bare": _bare_scan,
+    "engine": lambda: _through_engine([*GROUP[:1], *GROUP[2:], "sampler.chains=2"], 2 * STEPS),
+}
+
+if __name__ == "__main__":
+    print(json.dumps(SIDES[sys.argv[1]]()))

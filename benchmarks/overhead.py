@@ -1,0 +1,72 @@
+"""Everything that is not compute: wall time minus time inside compiled code and compiling it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from benchmarks.commands import SWEEPFLOW, seconds, surroundings
+from sweepflow.store.store import Store
+
+SMALL = (
+    "model=small",
+    "model.target_params=60",
+    "data.n_data=100",
+    "data.n_test=10",
+    "target.steps=100",
+    "sampler=hmc",
+    "sampler.chains=2",
+    "sampler.draws=50",
+    "sampler.warmup=50",
+)
+
+
+def server_start(directory: Path) -> float:
+    """Seconds that Prefect's embedded server takes to start."""
+    code = (
+        "import time; t = time.perf_counter()\n"
+        "from prefect.server.api.server import SubprocessASGIServer as S\n"
+        "t = time.perf_counter(); s = S(); s.start(); print(time.perf_counter() - t); s.stop()"
+    )
+    import subprocess
+    import sys
+
+    output = subprocess.run(
+        [sys.executable, "-c", code], env=surroundings(directory), check=True, capture_output=True, text=True
+    )
+    return float(output.stdout.split()[-1])
+
+
+def overhead(directory: Path) -> list[tuple[str, str]]:
+    """At 12 and at 1,200 estimates, the embedded server's start apart."""
+    surroundings_once = directory / "overhead"
+    server_start(surroundings_once)  # makes the database, which is done once
+    start = server_start(surroundings_once)
+    rows = [("start of Prefect's embedded server", f"{start:.1f} s")]
+    for estimates, allowed in ((12, 10 + 12 * 0.005), (1200, 10 + 1200 * 0.005)):
+        store = directory / f"store{estimates}"
+        seeds = f"sampler.seed=range(0,{estimates // 4})"
+        command = [SWEEPFLOW, "llc", f"store={store}", *SMALL, "target.seed=1,2,3,4", seeds]
+        wall = seconds(command, surroundings(surroundings_once))
+        opened = Store(store)
+        records = [*opened.records("tgt"), *opened.records("est")]
+        compute = sum(r.seconds["run"] for r in records)
+        # Every record of a group carries its program's compile time: count each group once.
+        compute += sum({(r.workload, r.seconds["compile"]): r.seconds["compile"] for r in records}.values())
+        rest = wall - compute - start
+        rows.append(
+            (f"not compute, {estimates} estimates (wanted: at most {allowed:.1f} s)", f"{rest:.1f} s")
+        )
+    return rows
+
+
+def expansion() -> list[tuple[str, str]]:
+    """Expanding and validating 10,000 configurations from one command line."""
+    from sweepflow.compose import compose_llc
+
+    compose_llc([])  # imports
+    sizes = ",".join(f"{i}e-7" for i in range(1, 101))
+    started = time.perf_counter()
+    configs = compose_llc(["target.seed=range(0,100)", f"sampler.step_size={sizes}"])
+    elapsed = time.perf_counter() - started
+    return [(f"{len(configs):,} configurations expanded (wanted: under 3 s)", f"{elapsed:.2f} s")]
