@@ -50,9 +50,7 @@ def overhead(directory: Path) -> list[tuple[str, str]]:
         wall = seconds(command, surroundings(surroundings_once))
         opened = Store(store)
         records = [*opened.records("tgt"), *opened.records("est")]
-        compute = sum(r.seconds["run"] for r in records)
-        # Every record of a group carries its program's compile time: count each group once.
-        compute += sum({(r.workload, r.seconds["compile"]): r.seconds["compile"] for r in records}.values())
+        compute = sum(r.seconds["run"] + r.seconds["compile"] for r in records)
         rest = wall - compute - start
         rows.append(
             (f"not compute, {estimates} estimates (wanted: at most {allowed:.1f} s)", f"{rest:.1f} s")

@@ -62,9 +62,12 @@ def llc(
         if not plan.batches:
             # Nothing to orchestrate: no server is started to say so.
             return collect(plan, store, _command(typed))
-        from flows.llc_sweep import llc as flow
+        from flows.embedded_server import prefect_server
 
-        return flow(overrides=typed, config_dir=None if config_dir is None else str(config_dir))
+        with prefect_server():
+            from flows.llc_sweep import llc as flow
+
+            return flow(overrides=typed, config_dir=None if config_dir is None else str(config_dir))
 
     sweep = _guarded(run)
     print_sweep(sweep)
@@ -89,9 +92,12 @@ def verify(
     _quiet_prefect()
 
     def run() -> Any:
-        from flows.verify import verify as flow
+        from flows.embedded_server import prefect_server
 
-        return flow(quick=quick, store=str(_store_dir(store)))
+        with prefect_server():
+            from flows.verify import verify as flow
+
+            return flow(quick=quick, store=str(_store_dir(store)))
 
     comparisons = _guarded(run)
     print_comparisons(comparisons)
@@ -181,9 +187,7 @@ def _guarded(run: Callable[[], Any]) -> Any:
 
 def _interrupted() -> NoReturn:
     typer.echo("\nstopped; what is done is kept: start the same command again to go on", err=True)
+    sys.stdout.flush()
     sys.stderr.flush()
-    # A batch that is on the devices cannot be stopped, and the interpreter would wait for it.
-    import atexit
-
-    atexit._run_exitfuncs()
+    # A batch that is on the devices cannot be stopped, and the interpreter would wait for its thread.
     os._exit(130)

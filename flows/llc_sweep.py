@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from prefect import flow, get_run_logger, tags
-from prefect.futures import PrefectFuture, as_completed
+from prefect.futures import PrefectConcurrentFuture, PrefectFuture, as_completed
 from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 
@@ -72,8 +74,7 @@ def _run(plan: Plan, store: Store, progress: SweepProgress) -> list[str]:
     unbuilt = {trial.id for batch in plan.target_batches for trial in batch.trials}
     running: dict[PrefectFuture[Any], tuple[str, Batch[Any]]] = {}
 
-    pool: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=plan.runner.workers)
-    with pool as runner:
+    with _pool(plan.runner.workers, running) as runner:
 
         def submit(workload: str, batch: Batch[Any], refresh: bool = False) -> None:
             parameters = {
@@ -110,6 +111,27 @@ def _run(plan: Plan, store: Store, progress: SweepProgress) -> list[str]:
                 unbuilt -= ids
                 submit_ready()
     return failures + [f"{batch.name}: its targets could not be built" for batch in waiting]
+
+
+@contextmanager
+def _pool(workers: int, running: Iterable[PrefectFuture[Any]]) -> Iterator[ThreadPoolTaskRunner[Any]]:
+    """Threads for batches; closed at the end, but left alone where the sweep is interrupted.
+
+    A batch that is on the devices cannot be stopped: to close the pool is to wait for it. What is still
+    queued is taken back.
+    """
+    with ExitStack() as stack:
+        pool: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=workers)
+        try:
+            yield stack.enter_context(pool)
+        except Exception:
+            raise
+        except BaseException:  # Ctrl-C, or Prefect's TerminationSignal
+            for future in list(running):
+                if isinstance(future, PrefectConcurrentFuture):
+                    future.wrapped_future.cancel()
+            stack.pop_all()
+            raise
 
 
 def _failure(future: PrefectFuture[Any]) -> str | None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+MAX_GOT = 600
+"""Characters of a given value that an error echoes."""
+
 
 class SweepflowError(Exception):
     """Base of everything sweepflow raises on purpose.
@@ -26,7 +29,7 @@ class SweepflowError(Exception):
         self.what, self.got, self.allowed, self.do = what, got, allowed, do
         lines = [what]
         if got is not None:
-            lines.append(f"  got:     {got}")
+            lines.append(f"  got:     {_shortened(str(got))}")
         if allowed:
             lines.append(f"  allowed: {allowed}")
         if do:
@@ -36,6 +39,11 @@ class SweepflowError(Exception):
     def __reduce__(self) -> tuple[object, ...]:
         # Keyword-only arguments do not survive the default exception pickling.
         return (_rebuild, (type(self), self.what, self.got, self.allowed, self.do))
+
+
+def _shortened(text: str) -> str:
+    """A long value by its two ends: a list of thousands must not hide the rest of the error."""
+    return text if len(text) <= MAX_GOT else f"{text[: MAX_GOT - 100]} ... {text[-95:]}"
 
 
 def _rebuild(

@@ -33,7 +33,7 @@ def _plain(value: object) -> Any:
     if isinstance(value, float):
         if not math.isfinite(value):
             raise ConfigError("a fingerprint cannot hold NaN or infinity", got=value)
-        return value
+        return value + 0.0  # -0.0 is 0.0
     if isinstance(value, Config):
         return _plain(dump(value, Role.LOCATION))
     if isinstance(value, Mapping):

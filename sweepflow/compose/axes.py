@@ -25,6 +25,7 @@ class Axis:
         values: What it takes, in order; one value where it does not sweep.
         text: As it was typed.
         is_group: Whether the key is a group, whose values are names of files in it.
+        sweeps: Whether it is written as a sweep, be it of one value.
         deletes: Whether it removes the key (`~key`).
     """
 
@@ -32,12 +33,8 @@ class Axis:
     values: tuple[Any, ...]
     text: str
     is_group: bool
+    sweeps: bool = False
     deletes: bool = False
-
-    @property
-    def sweeps(self) -> bool:
-        """Whether it takes more than one value."""
-        return len(self.values) > 1
 
 
 def parse_axes(overrides: Sequence[str], groups: Groups) -> list[Axis]:
@@ -102,14 +99,14 @@ def _axis(override: Override, text: str, groups: Groups) -> Axis:
             seen.append(value)
     if is_group:
         for value in values:
-            if value not in groups[key] and value is not None:
+            if value not in groups[key]:
                 raise ConfigError(
                     f"group {key!r} has no option {value!r}",
                     got=text,
                     allowed=", ".join(groups[key]),
                     do=did_you_mean(str(value), groups[key]),
                 )
-    return Axis(key, values, text, is_group)
+    return Axis(key, values, text, is_group, sweeps=override.is_sweep_override())
 
 
 def _plain(value: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from pydantic import ValidationError
+from yaml import YAMLError  # type: ignore[import-untyped]
 
 import sweepflow
 from sweepflow.compose.axes import Axis, Groups, parse_axes
@@ -43,9 +45,10 @@ def compose_llc(overrides: Sequence[str], config_dir: str | Path | None = None) 
 
 
 def _expand(primary: str, overrides: Sequence[str], config_dir: str | Path | None) -> Iterator[LlcConfig]:
-    extra = [] if config_dir is None else [_search_path(config_dir)]
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        groups = _groups(primary, extra)
+    own = None if config_dir is None else _directory(config_dir)
+    extra = [] if own is None else [f"hydra.searchpath=[{_quote(f'file://{own}')}]"]
+    with _hydra():
+        groups = _groups(primary, own, extra)
         axes = parse_axes(overrides, groups)
         axes = _with_experiment(primary, axes, groups, extra)
         _refuse(axes)
@@ -61,9 +64,25 @@ def _expand(primary: str, overrides: Sequence[str], config_dir: str | Path | Non
             yield from _vary(base, swept, axes)
 
 
+@contextmanager
+def _hydra() -> Iterator[None]:
+    """Hydra on the shipped groups. A Hydra that the caller has initialised is put aside, and back."""
+    theirs = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+            yield
+    finally:
+        GlobalHydra.instance().hydra = theirs
+
+
 def _vary(base: DictConfig, swept: Sequence[Axis], axes: Sequence[Axis]) -> Iterator[LlcConfig]:
     # An interpolation may depend on a swept key: only then is it resolved once a configuration.
-    fixed = None if "${" in OmegaConf.to_yaml(base) else OmegaConf.to_container(base)
+    interpolates = "${" in OmegaConf.to_yaml(base) or any("${" in str(axis.values) for axis in swept)
+    fixed = None if interpolates else OmegaConf.to_container(base)
+    if fixed is not None:
+        for key in sorted(OmegaConf.missing_keys(base) - {axis.key for axis in swept}):
+            raise _missing(key)
     for values in itertools.product(*[axis.values for axis in swept]):
         if fixed is None:
             content = _resolved(base, swept, values)
@@ -75,7 +94,7 @@ def _vary(base: DictConfig, swept: Sequence[Axis], axes: Sequence[Axis]) -> Iter
         try:
             yield LlcConfig.model_validate(content)
         except ValidationError as error:
-            raise explain(error, LlcConfig, [axis.text for axis in axes]) from error
+            raise explain(error, LlcConfig, axes) from error
 
 
 def _assign(content: dict[Any, Any], path: list[str], value: Any) -> None:
@@ -87,23 +106,34 @@ def _assign(content: dict[Any, Any], path: list[str], value: Any) -> None:
 
 
 def _resolved(base: DictConfig, swept: Sequence[Axis], values: Sequence[Any]) -> Any:
-    config = base.copy()
     try:
-        for axis, value in zip(swept, values, strict=True):
-            OmegaConf.update(config, axis.key, value, force_add=True)
-        return OmegaConf.to_container(config, resolve=True)
+        for axis, value in zip(swept, values, strict=True):  # all of them each time, so no copy is needed
+            OmegaConf.update(base, axis.key, value, force_add=True)
+        return OmegaConf.to_container(base, resolve=True, throw_on_missing=True)
+    except MissingMandatoryValue as error:
+        raise _missing(str(error.full_key)) from error
     except OmegaConfBaseException as error:
-        raise ConfigError("an interpolation cannot be resolved", got=error) from error
+        raise ConfigError(
+            "an interpolation cannot be resolved",
+            got=f"{error.full_key}: {str(error).splitlines()[0]}",
+            allowed="keys that the chosen files or other overrides give",
+            do="give the key that it points at, even where the default is wanted",
+        ) from error
 
 
-def _groups(primary: str, extra: Sequence[str]) -> Groups:
-    """Groups and their options, the user's own directory included."""
-    _compose(primary, extra)  # the search path of `extra` takes part from the first composition on
+def _missing(key: str) -> ConfigError:
+    return ConfigError(f"{key} has to be given", got=f"{key}=???", do=f"add {key}=...")
+
+
+def _groups(primary: str, own: Path | None, extra: Sequence[str]) -> Groups:
+    """Groups and their options, those in the user's own directory included."""
     loader = GlobalHydra.instance().config_loader()
+    names = set(loader.list_groups("")) - {"hydra"}
+    if own is not None:  # Hydra lists the options of its search path, but not the groups
+        names |= {path.name for path in own.iterdir() if path.is_dir() and not path.name.startswith(".")}
     return {
-        group: loader.get_group_options(group, results_filter=ObjectType.CONFIG)
-        for group in loader.list_groups("")
-        if group != "hydra"
+        name: loader.get_group_options(name, ObjectType.CONFIG, config_name=primary, overrides=list(extra))
+        for name in sorted(names)
     }
 
 
@@ -117,7 +147,7 @@ def _with_experiment(primary: str, axes: list[Axis], groups: Groups, extra: Sequ
     config = _compose(primary, [*extra, f"+experiment={_quote(experiment.values[0])}"], hydra_too=True)
     params = OmegaConf.select(config, "hydra.sweeper.params") or {}
     given = {axis.key for axis in axes}
-    texts = [f"{key}={value}" for key, value in params.items() if key not in given]
+    texts = [f"{key}={value}" for key, value in params.items() if key.lstrip("+") not in given]
     return [*parse_axes(texts, groups), *axes]
 
 
@@ -125,9 +155,14 @@ def _refuse(axes: Sequence[Axis]) -> None:
     known = list(LlcConfig.model_fields)
     for axis in axes:
         top = axis.key.split(".")[0]
-        if axis.is_group or top == "hydra" or top in known:
+        if axis.is_group or top in known:
             if axis.sweeps and top in NOT_SWEPT:
-                raise ConfigError(f"{top} says where the sweep runs, so it cannot be swept", got=axis.text)
+                raise ConfigError(
+                    f"{top} says where the sweep runs, so it cannot be swept",
+                    got=axis.text,
+                    allowed="one value",
+                    do="start one sweep for each value",
+                )
             continue
         raise ConfigError(
             f"there is no key or group {axis.key!r}",
@@ -140,11 +175,11 @@ def _refuse(axes: Sequence[Axis]) -> None:
 def _compose(primary: str, overrides: Sequence[str], hydra_too: bool = False) -> DictConfig:
     try:
         return hydra.compose(primary, list(overrides), return_hydra_config=hydra_too)
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
         raise ConfigError(
             "Hydra cannot compose this",
-            got=" ".join(overrides),
-            do=str(error).strip().replace("\n", " ")[:500],
+            got=" ".join(text for text in overrides if not text.startswith("hydra.searchpath=")),
+            do=" ".join(str(error).split())[:500],
         ) from error
 
 
@@ -162,8 +197,12 @@ def _quote(value: object) -> str:
     return text if text.replace("_", "").replace("-", "").isalnum() else "'" + text.replace("'", "\\'") + "'"
 
 
-def _search_path(config_dir: str | Path) -> str:
+def _directory(config_dir: str | Path) -> Path:
     path = Path(config_dir).expanduser().resolve()
     if not path.is_dir():
-        raise ConfigError("the configuration directory is not there", got=config_dir)
-    return f"hydra.searchpath=['file://{path}']"
+        raise ConfigError(
+            "the configuration directory is not there",
+            got=config_dir,
+            allowed="a directory of groups, such as DIR/model/mine.yaml",
+        )
+    return path

@@ -7,23 +7,24 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from sweepflow.compose.axes import Axis
 from sweepflow.errors import ConfigError, did_you_mean
 
 
-def explain(error: ValidationError, root: type[BaseModel], overrides: Sequence[str]) -> ConfigError:
+def explain(error: ValidationError, root: type[BaseModel], axes: Sequence[Axis]) -> ConfigError:
     """The first complaint of a validation error as one readable error."""
     first, *others = error.errors()
     key, owner = _locate(first["loc"], root)
-    typed = [text for text in overrides if text.lstrip("+~").split("=")[0] == key]
-    got = typed[0] if typed else f"{key}={first['input']!r}"
+    got = _given(key, first["input"], axes)
     more = f" (and {len(others)} more like it)" if others else ""
     names = list(owner.model_fields)
     match first["type"]:
         case "extra_forbidden":
             name = key.rsplit(".", 1)[-1]
             prefix = key[: -len(name)]
+            kind = owner.model_fields["kind"].default if "kind" in names else None
             return ConfigError(
-                f"there is no key {key!r}{more}",
+                f"there is no key {key!r}{f' where {prefix}kind={kind}' if kind else ''}{more}",
                 got=got,
                 allowed=prefix + f", {prefix}".join(names),
                 do=did_you_mean(name, names),
@@ -41,6 +42,15 @@ def explain(error: ValidationError, root: type[BaseModel], overrides: Sequence[s
     return ConfigError(
         f"{key}: {message[0].lower()}{message[1:]}{more}", got=got, allowed=_allowed(first, owner, key)
     )
+
+
+def _given(key: str, value: object, axes: Sequence[Axis]) -> str:
+    """The refused value as it was typed, or as it was found in a file."""
+    exact = next((axis for axis in axes if axis.key == key and not axis.is_group), None)
+    if exact is not None:
+        return f"{key}={value}, one of {exact.text}" if exact.sweeps else exact.text
+    within = [axis.text for axis in axes if axis.key == key or axis.key.startswith(f"{key}.")]
+    return " ".join(within) or f"{key}={value!r}"
 
 
 def _locate(location: tuple[int | str, ...], root: type[BaseModel]) -> tuple[str, type[BaseModel]]:

@@ -100,7 +100,8 @@ def compile_program(
         vectorised = jax.vmap(one, in_axes=(0, None))
         sliced = jax.tree.map(lambda a: jnp.reshape(a, (shape.slices, shape.width, *a.shape[1:])), arguments)
         results = jax.lax.map(lambda part: vectorised(part, shared), sliced)
-        return jax.tree.map(lambda a: jnp.reshape(a, (-1, *a.shape[2:])), results)
+        each = shape.slices * shape.width  # not -1: a curve may have no points at all
+        return jax.tree.map(lambda a: jnp.reshape(a, (each, *a.shape[2:])), results)
 
     # shard_map, not automatic partitioning: lanes are independent, and a loop whose length depends on
     # its data must not make devices wait for each other at every turn.

@@ -38,8 +38,8 @@ def run_batch(
     """Run the trials of one batch and keep their records.
 
     Where the compiled program would take more than `memory_fraction` of the free memory, or the device
-    runs out of it, the batch is halved, and its halves are run one after the other. A single trial that
-    does not fit gets status `failed`.
+    runs out of it, the batch is halved, and its halves are run one after the other, in vectors half as
+    wide. A single trial that does not fit even with vectors of one lane gets status `failed`.
 
     Args:
         workload: What to run.
@@ -58,29 +58,38 @@ def run_batch(
     try:
         records = _run_once(workload, trials, store, size, datasets, memory_fraction, width)
     except _TooLargeError as error:
-        if len(trials) == 1:
-            records = [_failed(workload, trials[0], str(error))]
-        else:
-            middle = (len(trials) + 1) // 2  # the first half is no smaller: both share its program
-            return [
-                record
-                for half in (trials[:middle], trials[middle:])
-                for record in run_batch(
-                    workload,
-                    half,
-                    store,
-                    size=middle,
-                    datasets=datasets,
-                    memory_fraction=memory_fraction,
-                    on_record=on_record,
-                    width=max(1, width // 2),
-                )
-            ]
+        shortage = str(error)
+    else:
+        _keep(records, store, on_record)
+        return records
+    # Not in the handler: there the traceback would hold on to the arrays that did not fit.
+    if len(trials) == 1 and width == 1:
+        records = [_failed(workload, trials[0], shortage)]
+        _keep(records, store, on_record)
+        return records
+    middle = (len(trials) + 1) // 2  # the first half is no smaller: both share its program
+    return [
+        record
+        for half in (trials[:middle], trials[middle:])
+        if half
+        for record in run_batch(
+            workload,
+            half,
+            store,
+            size=middle,
+            datasets=min(datasets, middle),
+            memory_fraction=memory_fraction,
+            on_record=on_record,
+            width=max(1, width // 2),
+        )
+    ]
+
+
+def _keep(records: Sequence[Record], store: Store, on_record: Callable[[Record], None] | None) -> None:
     for record in records:
         store.put(record)
         if on_record is not None:
             on_record(record)
-    return records
 
 
 class _TooLargeError(Exception):
@@ -98,35 +107,26 @@ def _run_once(
 ) -> list[Record]:
     lanes_each = workload.lanes(trials[0].config)
     shape = layout(lanes_each * size, jax.local_device_count(), width)
-    inputs = workload.inputs(trials, datasets, store)
-    # Padding repeats the last lane: always valid numbers, and never slower than a real one.
-    order = np.minimum(np.arange(shape.lanes), lanes_each * len(trials) - 1)
-    trial_of, lane_of = order // lanes_each, (order % lanes_each).astype(np.int32)
-    own = {name: value[trial_of] for name, value in inputs.own.items()}
-    columns = {name: np.array([trial.traced[name] for trial in trials]) for name in trials[0].traced}
-    traced = {name: value[trial_of] for name, value in columns.items()}
-    keys = np.stack([key_data(trial.id, trial.seed) for trial in trials])[trial_of]
-    arguments = (inputs.shared, own, traced, keys, lane_of)
 
     def compile_now() -> Program:
         return compile_program(workload.lane(trials[0].config), shape, *arguments)
 
     program_key = (workload.name, workload.program_key(trials[0].config), shape, datasets)
     try:
+        arguments = _arguments(workload, trials, store, datasets, shape.lanes)
         program, hit = _PROGRAMS.get(program_key, compile_now)
-        free = free_memory()
-        if program.bytes_needed > share * free and len(trials) > 1:
-            raise _TooLargeError
+        if program.bytes_needed > share * free_memory() and len(trials) > 1:
+            raise _TooLargeError("more than the share of the free memory that a batch may take")
         with _DEVICES:
             started = time.perf_counter()
             results = program(*arguments)
             elapsed = time.perf_counter() - started
     except (jax.errors.JaxRuntimeError, MemoryError) as error:
         if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
-            raise _TooLargeError(f"out of memory: {str(error).splitlines()[0][:200]}") from error
+            raise _TooLargeError(f"out of memory: {str(error)[:200] or 'host'}".splitlines()[0]) from error
         raise
     seconds = {
-        "compile": 0.0 if hit else program.seconds,
+        "compile": 0.0 if hit else program.seconds / len(trials),
         "run": elapsed / len(trials),
     }
     return [
@@ -139,6 +139,22 @@ def _run_once(
     ]
 
 
+def _arguments(
+    workload: Workload[C], trials: Sequence[Trial[C]], store: Store, datasets: int, lanes: int
+) -> tuple[Any, ...]:
+    """The program's arguments, all but the shared ones with a leading row a lane."""
+    inputs = workload.inputs(trials, datasets, store)
+    lanes_each = workload.lanes(trials[0].config)
+    # Padding repeats the last lane: always valid numbers, and never slower than a real one.
+    order = np.minimum(np.arange(lanes), lanes_each * len(trials) - 1)
+    trial_of, lane_of = order // lanes_each, (order % lanes_each).astype(np.int32)
+    own = {name: value[trial_of] for name, value in inputs.own.items()}
+    columns = {name: np.array([trial.traced[name] for trial in trials]) for name in trials[0].traced}
+    traced = {name: value[trial_of] for name, value in columns.items()}
+    keys = np.stack([key_data(trial.id, trial.seed) for trial in trials])[trial_of]
+    return inputs.shared, own, traced, keys, lane_of
+
+
 def _rows(results: dict[str, Any], rows: slice) -> dict[str, np.ndarray]:
     return {name: np.asarray(value)[rows] for name, value in results.items()}
 
@@ -149,7 +165,7 @@ def _failed(workload: Workload[C], trial: Trial[C], reason: str) -> Record:
         workload=workload.name,
         version=workload.version,
         status="failed",
-        reasons=(reason or "out of memory with one trial alone",),
+        reasons=(reason,),
         config=trial.config.model_dump(mode="json"),
         figures={},
         provenance=provenance(),

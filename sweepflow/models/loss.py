@@ -45,4 +45,4 @@ def accuracy(
 ) -> Float[Array, ""]:
     """Share of rows whose largest output is their class."""
     predicted = jnp.argmax(network.apply(w, x.astype(w.dtype)), axis=-1)
-    return jnp.mean((predicted == y.astype(jnp.int32)).astype(jnp.float64))
+    return jnp.mean((predicted == y.astype(predicted.dtype)).astype(jnp.float64))

@@ -11,11 +11,11 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-import blackjax
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from sweepflow.samplers.kernels import import_blackjax
 from sweepflow.samplers.posterior import Chain, LocalPosterior
 from sweepflow.schema.sampler import HmcSampler, NutsSampler
 
@@ -32,6 +32,7 @@ def sample(
 ) -> Chain:
     """Adapt, then draw one chain; each chain adapts by itself."""
     del lane
+    blackjax = import_blackjax()
     dtype = posterior.center.dtype
     algorithm: Any
     if isinstance(config, HmcSampler):

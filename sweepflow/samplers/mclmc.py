@@ -7,11 +7,13 @@ counted.
 
 from __future__ import annotations
 
-import blackjax
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from sweepflow.samplers.kernels import import_blackjax
 from sweepflow.samplers.posterior import Chain, LocalPosterior
 from sweepflow.schema.sampler import MclmcSampler
 
@@ -31,6 +33,7 @@ def sample(
 ) -> Chain:
     """Tune L, step size and a diagonal preconditioner during warm-up, then draw one chain."""
     del lane
+    blackjax = import_blackjax()
     dtype = posterior.center.dtype
     init_key, tune_key, draw_key = jax.random.split(key, 3)
     kernel = blackjax.mclmc.build_kernel()
@@ -51,7 +54,7 @@ def sample(
     )
     step_size = jnp.minimum(tuned.step_size, traced["max_step_size"].astype(dtype))
 
-    def step(state: blackjax.mcmc.integrators.IntegratorState, number: Int[Array, ""]):  # type: ignore[no-untyped-def]
+    def step(state: Any, number: Int[Array, ""]) -> tuple[Any, tuple[Array, Array]]:
         state, info = kernel(
             jax.random.fold_in(draw_key, number),
             state,

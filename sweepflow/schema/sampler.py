@@ -36,7 +36,7 @@ class SgldSampler(_Sampler):
 
     kind: Literal["sgld"] = "sgld"
     preconditioner: Literal["none", "rmsprop", "adam"] = "none"
-    step_size: Traced[PositiveFloat] = 1e-5
+    step_size: Traced[PositiveFloat] = 1e-4
     """Epsilon: the drift is epsilon/2 times the gradient, the noise has variance epsilon."""
     batch_size: PositiveInt | None = 256
     """Rows a step, drawn with replacement; all rows where it is not given."""
@@ -50,7 +50,7 @@ class SgldSampler(_Sampler):
     """Added to the root of the second moment (rmsprop, adam): bounds the preconditioner by 1/epsilon."""
     dtype: Dtype = "float32"
     thinning: PositiveInt = 10
-    warmup: NonNegativeInt = 2000
+    warmup: NonNegativeInt = 1000
 
 
 class HmcSampler(_Sampler):
@@ -61,6 +61,8 @@ class HmcSampler(_Sampler):
     target_acceptance: Traced[Annotated[float, Field(gt=0, lt=1)]] = 0.8
     initial_step_size: Traced[PositiveFloat] = 1e-2
     """Where the adaptation starts."""
+    draws: Annotated[int, Field(ge=4)] = 300
+    warmup: NonNegativeInt = 300
     dtype: Dtype = "float64"
 
 
@@ -71,6 +73,8 @@ class NutsSampler(_Sampler):
     max_num_doublings: Annotated[int, Field(ge=1, le=12)] = 8
     target_acceptance: Traced[Annotated[float, Field(gt=0, lt=1)]] = 0.8
     initial_step_size: Traced[PositiveFloat] = 1e-2
+    draws: Annotated[int, Field(ge=4)] = 300
+    warmup: NonNegativeInt = 300
     dtype: Dtype = "float64"
 
 
@@ -82,8 +86,8 @@ class MclmcSampler(_Sampler):
     """Energy variance per dimension that the step size is tuned to; it bounds the bias."""
     max_step_size: Traced[PositiveFloat] = 10.0
     """A tuned step size above this is cut to it."""
-    draws: Annotated[int, Field(ge=4)] = 2000
-    warmup: NonNegativeInt = 2000
+    draws: Annotated[int, Field(ge=4)] = 1500
+    warmup: NonNegativeInt = 1000
     dtype: Dtype = "float64"
 
 

@@ -26,8 +26,8 @@ class Record:
         reasons: In words, why the status is not `ok`; empty where it is.
         config: Everything that decided the result, as plain JSON.
         figures: The numbers that tables show; None for one that could not be computed.
-        seconds: `compile` of the trial's group (0.0 where it was compiled before) and `run`, the
-            batch's time divided by its trials.
+        seconds: `compile` (0.0 where the program was there already) and `run`: the batch's times, each
+            divided by its trials.
         provenance: Versions, host, device, time of writing.
         arrays: What pictures and later stages need; saved beside the JSON, loaded on demand.
     """

@@ -55,7 +55,7 @@ class Store:
 
     def put(self, record: Record) -> None:
         """Keep a record, in place of any with the same id."""
-        arrays = {name: np.require(value, requirements="C") for name, value in record.arrays.items()}
+        arrays = {name: _native(value) for name, value in record.arrays.items()}
         content = save(arrays)
         sha256 = hashlib.sha256(content).hexdigest()
         head = {
@@ -71,8 +71,8 @@ class Store:
             "provenance": dict(record.provenance),
             "arrays": {"sha256": sha256, "bytes": len(content)},
         }
-        write_bytes(self.paths.arrays(record.id, sha256), content)
         text = json.dumps(head, indent=1, ensure_ascii=False, allow_nan=False)
+        write_bytes(self.paths.arrays(record.id, sha256), content)
         write_bytes(self.paths.record(record.id), text.encode())
 
     def get(self, trial_id: str) -> Record | None:
@@ -83,7 +83,11 @@ class Store:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
-            raise StoreError("a record cannot be read", got=f"{path}: {error.strerror}") from error
+            raise StoreError(
+                "a record cannot be read",
+                got=f"{path}: {error.strerror}",
+                do="mend the permissions, or give another directory with store=DIR",
+            ) from error
         try:
             head = json.loads(content)
             record = _record(head)
@@ -94,7 +98,7 @@ class Store:
                 return _miss(path, f"{arrays.name} is torn")
         except FileNotFoundError:
             return _miss(path, "its arrays are missing")
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return _miss(path, "it is not a whole record")
         return record
 
@@ -110,7 +114,7 @@ class Store:
             if hashlib.sha256(content).hexdigest() != sha256:
                 raise ValueError("the content does not match the record")
             return load(content)
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise StoreError(
                 "a record's arrays cannot be read",
                 got=f"{self.paths.record(trial_id)}: {error}",
@@ -124,9 +128,14 @@ class Store:
 
     def records(self, prefix: str) -> Iterator[Record]:
         """Every record with this id prefix, by id."""
-        for path in sorted(self.paths.folder(prefix).glob("??/*.json")):
-            if TRIAL_ID.fullmatch(path.stem) and (record := self.get(path.stem)) is not None:
+        for trial_id in self._ids(prefix):
+            if (record := self.get(trial_id)) is not None:
                 yield record
+
+    def _ids(self, prefix: str) -> list[str]:
+        """Ids of the files that are where a record of theirs would be."""
+        paths = self.paths.folder(prefix).glob("??/*.json")
+        return sorted(p.stem for p in paths if TRIAL_ID.fullmatch(p.stem) and p == self.paths.record(p.stem))
 
     def find(self, name: str) -> Record:
         """The one record whose id starts with `name`.
@@ -135,16 +144,11 @@ class Store:
             ConfigError: where there is none, or more than one.
         """
         prefix = name.split("_", 1)[0]
-        folders = [prefix] if prefix in FOLDERS else []
-        matches = sorted(
-            path.stem
-            for folder in folders
-            for path in self.paths.folder(folder).glob(f"??/{_literal(name)}*.json")
-        )
+        matches = [i for i in self._ids(prefix) if i.startswith(name)] if prefix in FOLDERS else []
         if len(matches) == 1 and (record := self.get(matches[0])) is not None:
             return record
         raise ConfigError(
-            "no such record" if not matches else "more than one record starts like this",
+            "more than one record starts like this" if len(matches) > 1 else "no such record",
             got=name,
             allowed=", ".join(matches[:5]) or "an id, or the beginning of one, such as tgt_1a2b",
             do="list the ids with: sweepflow targets, sweepflow estimates",
@@ -180,5 +184,7 @@ def _miss(path: Path, why: str) -> Record | None:
     return None
 
 
-def _literal(name: str) -> str:
-    return re.sub(r"([*?\[])", r"[\1]", name)
+def _native(value: np.ndarray) -> np.ndarray:
+    """Contiguous and in this machine's byte order: safetensors writes the bytes as they lie."""
+    array = np.require(value, requirements="C")
+    return array.astype(array.dtype.newbyteorder("="), copy=False)

@@ -1,0 +1,143 @@
+"""A Prefect server of a command's own, for as long as the command runs.
+
+Prefect starts one by itself where no API is configured. That one shares the terminal's process group, so
+Ctrl-C stops it before the flow run can be closed, and it outlives a command that is killed. This one has a
+process group of its own, and ends when its standard input does: with the command, however that ends.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sweepflow.errors import SweepflowError
+
+START_SECONDS = 120.0
+"""Longest wait for a server; a first one makes its database, on a slow disk in half a minute."""
+STOP_SECONDS = 10.0
+FLUSH_SECONDS = 5.0
+"""Longest wait for task-run states that are still on their way to the server."""
+
+
+class ServerError(SweepflowError):
+    """The embedded server did not come up."""
+
+
+@contextmanager
+def prefect_server() -> Iterator[None]:
+    """Where no Prefect API is configured, run a server until the block ends, and point Prefect to it.
+
+    Raises:
+        ServerError: where it does not come up.
+    """
+    from prefect.context import refresh_global_settings_context
+    from prefect.settings import get_current_settings
+
+    if get_current_settings().api.url:
+        try:
+            yield
+        finally:
+            _flush()
+        return
+    environment = {
+        **os.environ,
+        **get_current_settings().to_environment_variables(exclude_unset=True),
+        # As Prefect's own: no pages, and one application in the process.
+        "PREFECT_SERVER_UI_ENABLED": "false",
+        "PREFECT__SERVER_EPHEMERAL": "1",
+        "PREFECT__SERVER_FINAL": "1",
+    }
+    server = subprocess.Popen(
+        [sys.executable, "-m", __name__],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=environment,
+        start_new_session=True,
+    )
+    try:
+        os.environ["PREFECT_API_URL"] = _url(server)
+        refresh_global_settings_context()
+        try:
+            yield
+        finally:
+            _flush()
+            del os.environ["PREFECT_API_URL"]
+            refresh_global_settings_context()
+    finally:
+        _stop(server)
+
+
+def _url(server: subprocess.Popen[bytes]) -> str:
+    """The server's address, once it answers."""
+    assert server.stdout is not None
+    deadline = time.monotonic() + START_SECONDS
+    line = server.stdout.readline()  # ends at once where the process does
+    url = f"http://127.0.0.1:{line.decode().strip()}/api"
+    while server.poll() is None and time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(f"{url}/health", timeout=5):
+                return url
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.1)
+    raise ServerError(
+        "Prefect's embedded server did not come up",
+        got=f"exit code {server.poll()}" if server.poll() is not None else f"silence at {url}",
+        do="read its messages above; or start one with: prefect server start, and set PREFECT_API_URL",
+    )
+
+
+def _flush() -> None:
+    """Send what this process still has for the server: task-run states travel as events."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    for worker in (EventsWorker, APILogWorker):
+        worker.drain_all(timeout=FLUSH_SECONDS)
+
+
+def _stop(server: subprocess.Popen[bytes]) -> None:
+    assert server.stdin is not None and server.stdout is not None
+    server.stdin.close()
+    try:
+        server.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()
+    server.stdout.close()
+
+
+def serve() -> None:
+    """Serve Prefect's API on a free port of the loopback interface until standard input ends.
+
+    Prints the port.
+    """
+    import uvicorn
+    from prefect.server.api.server import create_app
+
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    print(listener.getsockname()[1], flush=True)
+    server = uvicorn.Server(
+        uvicorn.Config(create_app(), log_level="error", lifespan="on", timeout_graceful_shutdown=3)
+    )
+
+    def stop_with_the_command() -> None:
+        sys.stdin.buffer.read()
+        server.should_exit = True
+        time.sleep(STOP_SECONDS)
+        os._exit(1)  # it hangs, and nobody is left to end it
+
+    threading.Thread(target=stop_with_the_command, daemon=True).start()
+    server.run(sockets=[listener])
+
+
+if __name__ == "__main__":
+    serve()

@@ -1,0 +1,101 @@
+"""Deep linear networks at the most singular parameter of their true set, against Aoyagi's lambda.
+
+The data are noiseless and white, so L_n is the population loss, L_n(w0) = 0, and nbeta is free: the larger
+it is, the closer the expectation comes to lambda, and the stiffer the posterior.
+"""
+
+from __future__ import annotations
+
+import math
+
+from sweepflow.llc.theory import LearningCoefficient, deep_linear_llc
+from sweepflow.models.mlp import num_params
+from sweepflow.schema.data import DeepLinearData
+from sweepflow.schema.llc import LlcConfig
+from sweepflow.schema.model import DeepLinearModel
+from sweepflow.schema.sampler import HmcSampler, SamplerConfig, SgldSampler
+from sweepflow.schema.target import TrainingConfig
+from sweepflow.verify.case import Case, Tolerance
+
+SHAPES = (
+    ((12, 9), 9),
+    ((4, 3, 4), 1),
+    ((3, 4, 5, 3), 1),
+    ((5, 5, 5), 2),
+    ((8, 4, 8), 0),
+    ((5, 5, 5, 5, 5), 2),
+    ((6, 6, 6, 6), 2),
+    ((20, 5, 20), 2),
+    ((10, 10, 10, 10), 3),
+    ((30, 10, 20), 10),
+    ((16, 16, 16, 16), 4),
+    ((24, 24, 24), 6),
+    ((40, 20, 40), 5),
+    ((20, 20, 20, 20, 20), 5),
+    ((32, 32, 32), 8),
+    ((50, 50, 50), 10),
+)
+"""Layer widths and true rank; 24 to 5,000 parameters. (12, 9) is linear regression, (30, 10, 20) has full
+rank and is regular but for the layers' symmetry, all others are rank-deficient."""
+QUICK = (((4, 3, 4), 1), ((5, 5, 5), 2), ((20, 5, 20), 2), ((24, 24, 24), 6))
+BY_SGLD = (((20, 5, 20), 2), ((24, 24, 24), 6))
+
+NBETA = 1e5
+NBETA_SGLD = 1e4
+"""SGLD's step is bounded by the stiffest direction, its time by the flattest."""
+GAMMA = 1.0
+TOLERANCE = Tolerance(relative=0.1)
+
+
+def cases() -> tuple[Case, ...]:
+    """Every shape by HMC, some by SGLD too."""
+    hmc = HmcSampler(
+        nbeta=NBETA,
+        gamma=GAMMA,
+        # Along the true set the posterior is as wide as the prior, and the step as small as the stiffest
+        # direction wants it: shorter trajectories diffuse, and stop at the singular point they start from.
+        num_integration_steps=64,
+        warmup=300,
+        draws=300,
+    )
+    sgld = SgldSampler(
+        nbeta=NBETA_SGLD,
+        gamma=GAMMA,
+        step_size=3e-6,
+        batch_size=None,
+        bias_chains=0,
+        warmup=20_000,
+        thinning=50,
+        draws=1000,
+    )
+    return (
+        *(_case(shape, hmc, quick=shape in QUICK) for shape in SHAPES),
+        *(_case(shape, sgld, quick=False) for shape in BY_SGLD),
+    )
+
+
+def _case(shape: tuple[tuple[int, ...], int], sampler: SamplerConfig, quick: bool) -> Case:
+    widths, rank = shape
+    truth = deep_linear_llc(widths, rank)
+    assert sampler.nbeta is not None  # given above
+    return Case(
+        name=f"deep linear {'×'.join(map(str, widths))} rank {rank}, d={num_params(widths, bias=False)}",
+        config=LlcConfig(
+            model=DeepLinearModel(widths=widths[1:-1]),
+            # As many rows as inputs are enough for X^T X / n = I.
+            data=DeepLinearData(widths=widths, rank=rank, n_data=widths[0], n_test=1),
+            target=TrainingConfig(start="truth", steps=0),
+            sampler=sampler,
+        ),
+        truth=truth.value,
+        tolerance=TOLERANCE,
+        note=_note(truth, sampler.nbeta),
+        quick=quick,
+    )
+
+
+def _note(truth: LearningCoefficient, nbeta: float) -> str:
+    if truth.multiplicity == 1:
+        return "λ as nβ → ∞ (m = 1)"
+    expected = -(truth.multiplicity - 1) / math.log(nbeta) / truth.value
+    return f"λ as nβ → ∞; m = {truth.multiplicity}, so expect (m−1)/log nβ less at this nβ: {100 * expected:+.1f} %"

@@ -1,0 +1,85 @@
+"""Comparisons as a table, for a terminal and for a page in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from sweepflow.report.numbers import NOTHING, counted, short, with_error
+from sweepflow.verify.case import Tolerance
+from sweepflow.verify.compare import Comparison
+
+HEADERS = ("case", "sampler", "truth", "λ̂ ± SE", "error", "in SE", "allowed", "")
+NUMERIC = {"truth", "λ̂ ± SE", "error", "in SE"}
+
+
+def comparison_table(comparisons: Sequence[Comparison]) -> Table:
+    """One line a comparison, the verdict on all of them as the caption."""
+    table = Table(
+        box=None,
+        pad_edge=False,
+        header_style="bold",
+        caption_justify="left",
+        caption_style="",
+        caption=Text(summary(comparisons)),
+    )
+    for header in HEADERS:
+        if header in NUMERIC:
+            table.add_column(header, justify="right", no_wrap=True)
+        else:
+            table.add_column(header, overflow="fold")
+    for comparison in comparisons:
+        *cells, verdict = _cells(comparison)
+        style = "green" if comparison.within else "red"
+        table.add_row(*map(Text, cells), Text(verdict, style=style))
+    return table
+
+
+def comparison_markdown(comparisons: Sequence[Comparison]) -> str:
+    """The same table in Markdown, with what is to be said of each case, and the verdict below it."""
+    headers = [*HEADERS[:-1], "within", "note"]
+    align = ["---:" if header in NUMERIC else "---" for header in headers]
+    rows = [[*_cells(comparison), comparison.note] for comparison in comparisons]
+    lines = [
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in (headers, align, *rows)
+    ]
+    return "\n".join([*lines, "", summary(comparisons), ""])
+
+
+def summary(comparisons: Sequence[Comparison]) -> str:
+    """One sentence: how many are within their tolerance, and the worst of those that are not."""
+    if not comparisons:
+        return "nothing was compared"
+    outside = [c for c in comparisons if not c.within]
+    if not outside:
+        return f"all of {counted(len(comparisons), 'estimate')} are within their tolerance"
+    worst = max(outside, key=lambda c: float("inf") if c.error is None else abs(c.error))
+    return (
+        f"{len(outside)} of {counted(len(comparisons), 'estimate')} outside the tolerance, first of all "
+        f"{worst.case.name} by {worst.case.sampler} ({_error(worst)})"
+    )
+
+
+def _cells(comparison: Comparison) -> list[str]:
+    case, z = comparison.case, comparison.standard_errors
+    return [
+        case.name,
+        case.sampler,
+        short(case.truth, 4),
+        with_error(comparison.llc, comparison.mcse),
+        _error(comparison),
+        NOTHING if z is None else f"{z:+.1f}",
+        _allowed(case.tolerance),
+        "✓" if comparison.within else "✗",
+    ]
+
+
+def _error(comparison: Comparison) -> str:
+    return NOTHING if comparison.error is None else f"{100 * comparison.error:+.1f} %"
+
+
+def _allowed(tolerance: Tolerance) -> str:
+    bound = f"{100 * tolerance.relative:g} %"
+    return bound if tolerance.standard_errors is None else f"{bound}, {tolerance.standard_errors:g} SE"

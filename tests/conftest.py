@@ -1,0 +1,48 @@
+"""Settings of every test: JAX as sweepflow uses it, with strict dtypes and a compilation cache of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+from sweepflow.engine.devices import configure
+from sweepflow.store.store import Store
+
+pytest_plugins = ["tests.prefect_server"]
+
+CACHE = "JAX_COMPILATION_CACHE_DIR"
+_session: list[str] = []
+
+
+# The same examples in every run, and no time limit on one: the machine may be busy.
+hypothesis.settings.register_profile("sweepflow", derandomize=True, deadline=None)
+hypothesis.settings.load_profile("sweepflow")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # A user's cache would hide compilations from the tests that count them. Processes that a test
+    # starts, and workers of a parallel run, share this one through the environment.
+    if not hasattr(config, "workerinput"):
+        os.environ[CACHE] = tempfile.mkdtemp(prefix="sweepflow tests ")
+        _session.append(os.environ[CACHE])
+    configure()
+    import jax
+
+    jax.config.update("jax_compilation_cache_dir", os.environ[CACHE])
+    jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+
+def pytest_unconfigure() -> None:
+    while _session:
+        shutil.rmtree(_session.pop(), ignore_errors=True)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """An empty store, at a path with a space and a quote in it."""
+    return Store(tmp_path / "a researcher's store")

@@ -1,0 +1,100 @@
+"""Flows called from Python, in the tests' own process, with the tests' own Prefect server."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import FlowRun, TaskRun
+from prefect.client.schemas.sorting import FlowRunSort, TaskRunSort
+from prefect.context import refresh_global_settings_context
+from prefect.events.worker import EventsWorker
+from prefect.logging.handlers import APILogWorker
+from prefect.states import State
+
+from tests.prefect_server import isolated
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What Prefect's API says of a flow run after its end."""
+
+    run: FlowRun
+    tasks: list[TaskRun]
+    artifacts: list[dict[str, Any]]
+
+    def names(self) -> list[str]:
+        return sorted(task.name for task in self.tasks)
+
+    def task(self, beginning: str) -> TaskRun:
+        """The one task run whose name starts so."""
+        (found,) = [task for task in self.tasks if task.name.startswith(beginning)]
+        return found
+
+    def artifact(self, key: str) -> dict[str, Any]:
+        (found,) = [artifact for artifact in self.artifacts if artifact["key"] == key]
+        return found
+
+
+class Prefect:
+    """Questions to the server."""
+
+    def see(self, state: State[Any] | None = None, ended: int | None = None) -> Seen:
+        """The flow run that ended in `state`, or the newest one.
+
+        Task-run states reach the database a moment later than the flow's end; all of them are waited for,
+        and `ended` of them at least.
+        """
+        run_id = self.newest() if state is None else state.state_details.flow_run_id
+        assert run_id is not None
+        runs = FlowRunFilter(id=FlowRunFilterId(any_=[run_id]))
+        deadline = time.monotonic() + 20
+        with get_client(sync_client=True) as client:
+            while True:
+                tasks = client.read_task_runs(
+                    flow_run_filter=runs, sort=TaskRunSort.EXPECTED_START_TIME_ASC, limit=200
+                )
+                done = [task for task in tasks if task.state is not None and task.state.is_final()]
+                if (len(done) == len(tasks) and len(done) >= (ended or 0)) or time.monotonic() > deadline:
+                    break
+                time.sleep(0.2)
+            of_this_run = {"artifacts": {"flow_run_id": {"any_": [str(run_id)]}}}
+            artifacts = httpx.post(f"{client.api_url}artifacts/filter", json=of_this_run).raise_for_status()
+            return Seen(client.read_flow_run(run_id), tasks, artifacts.json())
+
+    def newest(self) -> UUID:
+        with get_client(sync_client=True) as client:
+            return client.read_flow_runs(sort=FlowRunSort.START_TIME_DESC, limit=1)[0].id
+
+
+@pytest.fixture(scope="session")
+def connection(api_url: str) -> Iterator[str]:
+    """The server's address; what this process still has to tell it is told before the server ends."""
+    yield api_url
+    for worker in (EventsWorker, APILogWorker):
+        worker.drain_all(timeout=10)
+
+
+@pytest.fixture
+def prefect(connection: str, prefect_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Prefect]:
+    """Point this process's Prefect to the tests' server."""
+    wanted = isolated(prefect_home, PREFECT_API_URL=connection)
+    for name in os.environ.keys() - wanted.keys():
+        if name.startswith("PREFECT_"):
+            monkeypatch.delenv(name)
+    for name, value in wanted.items():
+        if name.startswith("PREFECT_"):
+            monkeypatch.setenv(name, value)
+    refresh_global_settings_context()
+    yield Prefect()
+    monkeypatch.undo()
+    refresh_global_settings_context()

@@ -1,0 +1,199 @@
+"""The command `sweepflow`, started as a user starts it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from sweepflow.store.store import Store
+from tests.prefect_server import TINY, Machine
+
+pytestmark = [pytest.mark.server, pytest.mark.slow]
+
+NO_SERVER = "http://127.0.0.1:9/api"
+"""Nothing answers there: a command that asks Prefect fails."""
+
+
+def written(store: Store) -> dict[Path, int]:
+    """Every file of every record, with the time of its writing."""
+    return {path: path.stat().st_mtime_ns for path in store.root.glob("*/??/*")}
+
+
+def record_ids(store: Store) -> list[str]:
+    return [record.id for prefix in ("tgt", "est") for record in store.records(prefix)]
+
+
+def assert_whole(store: Store, targets: int, estimates: int) -> None:
+    """As many whole records as there should be, and no stray file."""
+    assert len(list(store.records("tgt"))) == targets
+    assert len(list(store.records("est"))) == estimates
+    for record_id in record_ids(store):
+        assert store.arrays(record_id)
+    assert len(written(store)) == 2 * (targets + estimates), "a stray file"
+
+
+def test_help_is_there_before_anything_is_imported(machine: Machine) -> None:
+    code, text = machine.run("sweepflow", "--help")
+    assert code == 0
+    for command in ("llc", "plan", "verify", "targets", "estimates", "show", "rm"):
+        assert f"  {command} " in text
+
+
+def test_a_sweep_from_the_first_command_to_the_last(office: Machine) -> None:
+    store = Store(office.directory / "sweepflow-data")
+    sweep = [*TINY, "target.seed=1,2", "sampler.seed=1,2"]
+
+    code, text = office.run("sweepflow", "plan", *sweep, PREFECT_API_URL=NO_SERVER)
+    assert code == 0
+    assert "2 targets, 4 estimates; 0 of 6 trials are in the store, 6 to run in 2 batches" in text
+    assert not written(store)
+    assert office.run("sweepflow", "llc", "--dry-run", *sweep, PREFECT_API_URL=NO_SERVER) == (0, text)
+    assert not written(store)
+
+    code, text = office.run("sweepflow", "llc", *sweep)
+    assert code == 0, text
+    assert "batches 2/2, trials 6/6, 0 from the store" in text
+    assert text.count("seed=1") == 2 and text.count("seed=2") == 2
+    assert_whole(store, 2, 4)
+    (directory,) = store.paths.sweep("x").parent.iterdir()
+    with (directory / "results.csv").open(newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    assert [row["id"] for row in rows] == json.loads((directory / "manifest.json").read_text())["estimates"]
+    assert {(row["target.seed"], row["sampler.seed"]) for row in rows} == {
+        (target, sampler) for target in "12" for sampler in "12"
+    }
+    assert str(directory / "report.html").removeprefix(f"{office.directory}/") in text
+
+    before = written(store)
+    code, again = office.run("sweepflow", "llc", *sweep, PREFECT_API_URL=NO_SERVER)
+    assert code == 0, again
+    assert [line for line in again.splitlines() if line.startswith("seed=")] == [
+        line for line in text.splitlines() if line.startswith("seed=")
+    ]
+    assert written(store) == before
+    code, text = office.run("sweepflow", "plan", *sweep, PREFECT_API_URL=NO_SERVER)
+    assert "6 of 6 trials are in the store, 0 to run in 0 batches" in text
+
+    target, *_, estimate = record_ids(store)
+    code, text = office.run("sweepflow", "targets")
+    assert code == 0 and target in text and estimate not in text
+    code, text = office.run("sweepflow", "estimates")
+    assert code == 0 and estimate in text
+    code, text = office.run("sweepflow", "show", estimate[:12])
+    assert code == 0
+    assert json.loads(text)["id"] == estimate
+    code, text = office.run("sweepflow", "show", "est_nothing")
+    assert code == 2 and "no such record" in text
+    code, text = office.run("sweepflow", "rm", estimate)
+    assert code == 1 and "Remove 1 from" in text
+    assert store.get(estimate) is not None, "it did not ask"
+    code, text = office.run("sweepflow", "rm", "--yes", estimate)
+    assert code == 0 and store.get(estimate) is None
+    assert_whole(store, 2, 3)
+
+
+BAD: dict[str, tuple[list[str], list[str]]] = {
+    "a typo in a key": (["sampler.stepsize=1e-3"], ["sampler.stepsize", "step_size"]),
+    "a typo in a group": (["samplr=hmc"], ["samplr", "did you mean 'sampler'?"]),
+    "an unknown option": (["sampler=hcm"], ["hcm", "did you mean 'hmc'?"]),
+    "a value out of range": (["data.n_data=0"], ["data.n_data", "greater than 0", "0"]),
+    "no rows to learn from": (["data=file", "data.path=gap.csv", "data.task=regression"], ["gap.csv", "3"]),
+    "an empty sweep": (["sampler=glob(zzz*)"], ["sampler", "no values"]),
+    "one value twice": (["target.seed=1,1"], ["target.seed", "twice"]),
+    "a store that is a file": (["store=gap.csv"], ["store", "gap.csv"]),
+}
+
+
+@pytest.mark.parametrize(("overrides", "words"), BAD.values(), ids=BAD.keys())
+def test_bad_input_ends_with_one_screen_and_2(
+    machine: Machine, overrides: list[str], words: list[str]
+) -> None:
+    (machine.directory / "gap.csv").write_text("x,y\n1,2\n3,nan\n5,6\n")
+    before = sorted(machine.directory.iterdir())
+    code, text = machine.run("sweepflow", "llc", *overrides, PREFECT_API_URL=NO_SERVER)
+    assert code == 2, text
+    assert text.startswith("error: ") and "Traceback" not in text
+    assert len(text.splitlines()) <= 24
+    for word in words:
+        assert word in text
+    assert [path for path in sorted(machine.directory.iterdir()) if not path.name.startswith("log")] == before
+
+
+def test_a_step_that_is_far_too_large_is_a_result(office: Machine) -> None:
+    code, text = office.run(
+        "sweepflow", "llc", *TINY, "sampler.step_size=1e3", "data.noise_scale=0.1", "target.seed=1,2"
+    )
+    assert code == 1
+    store = Store(office.directory / "sweepflow-data")
+    assert_whole(store, 2, 2)
+    assert [record.status for record in store.records("est")] == ["diverged"] * 2
+    assert text.count("diverged") >= 2 and "report.html" in text and "Traceback" not in text
+    code, _ = office.run(
+        "sweepflow", "llc", *TINY, "sampler.step_size=1e3", "data.noise_scale=0.1", "target.seed=1,2"
+    )
+    assert code == 1, "the second time knows it too"
+
+
+def test_a_record_cut_in_half_is_computed_again(office: Machine) -> None:
+    store = Store(office.directory / "sweepflow-data")
+    assert office.run("sweepflow", "llc", *TINY)[0] == 0
+    (estimate,) = store.records("est")
+    path = store.paths.record(estimate.id)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+
+    code, text = office.run("sweepflow", "llc", *TINY)
+
+    assert code == 0, text
+    assert "trials 1/1, 1 from the store" in text
+    assert "is passed over" in text
+    again = store.get(estimate.id)
+    assert again is not None and again.figures == estimate.figures
+
+
+def test_two_copies_of_one_command_at_once(office: Machine) -> None:
+    store = Store(office.directory / "sweepflow-data")
+    sweep = [*TINY, "target.seed=range(1,9)", "runner.batch_size=2"]
+    both = [office.start("sweepflow", "llc", *sweep) for _ in range(2)]
+    for running in both:
+        assert running.process.wait(180) == 0, running.text
+    assert_whole(store, 8, 8)
+    assert not list(store.root.rglob("*.tmp"))
+    tables = [[line for line in r.text.splitlines() if line.startswith("seed=")] for r in both]
+    assert tables[0] == tables[1] and len(tables[0]) == 8
+
+
+def test_two_machines_without_a_server_at_once(machine: Machine) -> None:
+    """Two embedded servers share one database file."""
+    both = [
+        machine.start("sweepflow", "llc", *TINY, f"target.seed={seed}", f"store=store {seed}")
+        for seed in (1, 2)
+    ]
+    for seed, running in enumerate(both, 1):
+        assert running.process.wait(180) == 0, running.text
+        assert "locked" not in running.text
+        assert_whole(Store(machine.directory / f"store {seed}"), 1, 1)
+
+
+LONG = [*TINY, "sampler.draws=400000", "runner.batch_size=1", "runner.workers=1", "target.seed=1,2"]
+"""Two targets in a moment, then estimates that take long enough to be interrupted in the middle."""
+SHORT = [override for override in LONG if not override.startswith("sampler.draws")]
+
+
+def interrupt(machine: Machine, send: Any, group: bool) -> tuple[int, str, set[str]]:
+    """Interrupt a sweep when its targets are built: exit code, text, and the records that it left."""
+    running = machine.start("sweepflow", "llc", *LONG)
+    running.wait_for(lambda text: text.count("Completed: mlp") == 2)
+    processes = psutil.Process(running.process.pid).children(recursive=True)
+    (os.killpg if group else os.kill)(running.process.pid, send)
+    code = running.process.wait(30)
+    _, alive = psutil.wait_procs(processes, timeout=20)
+    assert not alive, "it left a process behind"
+    store = Store(machine.directory / "sweepflow-data")
+    return code, running.text, set(record_ids(store))

@@ -1,0 +1,177 @@
+"""A Prefect server and command lines for the tests, each in processes of its own that end with the test."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+BIN = Path(sys.executable).parent
+START_SECONDS = 180
+
+TINY = [
+    "model=mlp",
+    "model.widths=[3]",
+    "data.n_data=40",
+    "data.n_test=20",
+    "target.steps=60",
+    "sampler=sgld_fast",
+    "sampler.draws=10",
+    "sampler.warmup=20",
+    "sampler.thinning=1",
+]
+"""One target and one estimate in a second of compute, good for nothing but to see it go round."""
+
+
+@dataclass
+class Running:
+    """A process that a test has started, in a process group of its own, with all that it says in a file."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def text(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def wait_for(self, condition: Callable[[str], bool], seconds: float = 120) -> str:
+        """Wait until what it has said fulfils a condition."""
+        deadline = time.monotonic() + seconds
+        while not condition(self.text):
+            ended = self.process.poll()
+            assert ended is None, f"it ended with {ended} first:\n{self.text}"
+            assert time.monotonic() < deadline, f"it has not happened in {seconds} s:\n{self.text}"
+            time.sleep(0.05)
+        return self.text
+
+    def end(self) -> None:
+        """Ask the whole group to end, and make it."""
+        for request in (signal.SIGTERM, signal.SIGKILL):
+            try:
+                os.killpg(self.process.pid, request)
+                self.process.wait(20)
+            except ProcessLookupError:
+                return
+            except subprocess.TimeoutExpired:
+                continue
+
+
+@dataclass
+class Machine:
+    """A researcher's machine: environment, directory, and commands that run there.
+
+    Attributes:
+        directory: Where commands run.
+        environment: What they see.
+    """
+
+    directory: Path
+    environment: Mapping[str, str]
+    started: list[Running] = field(default_factory=list)
+
+    def start(self, *command: str | Path, **environment: str) -> Running:
+        """Start a command of the virtual environment that the tests run in."""
+        log = self.directory / f"log {len(self.started)}.txt"
+        with log.open("wb") as out:
+            process = subprocess.Popen(
+                [str(BIN / command[0]), *map(str, command[1:])],
+                cwd=self.directory,
+                env={**self.environment, **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self.started.append(Running(process, log))
+        return self.started[-1]
+
+    def run(self, *command: str | Path, seconds: float = 180, **environment: str) -> tuple[int, str]:
+        """Run a command to its end: its exit code, and all that it said."""
+        running = self.start(*command, **environment)
+        try:
+            return running.process.wait(seconds), running.text
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"{command} runs after {seconds} s:\n{running.text}") from None
+
+    def end(self) -> None:
+        for running in self.started:
+            running.end()
+
+
+def isolated(home: Path, **more: str) -> dict[str, str]:
+    """This process's environment without the user's Prefect and store, and with a Prefect home of its own."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("PREFECT_", "SWEEPFLOW_")) and name != "XLA_FLAGS"
+    }
+    return {
+        **kept,
+        "PREFECT_HOME": str(home),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+        "COLUMNS": "160",
+        **more,
+    }
+
+
+@pytest.fixture(scope="session")
+def prefect_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("prefect home")
+
+
+@pytest.fixture(scope="session")
+def api_url(prefect_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a real `prefect server start` with a database of its own, one for each test process."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    machine = Machine(tmp_path_factory.mktemp("server"), isolated(prefect_home))
+    server = machine.start(
+        "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port), "--no-ui"
+    )
+    url = f"http://127.0.0.1:{port}/api"
+
+    def answers(_: str) -> bool:
+        try:
+            with urllib.request.urlopen(f"{url}/health", timeout=5) as response:
+                return response.status == 200
+        except (urllib.error.URLError, OSError):
+            return False
+
+    try:
+        server.wait_for(answers, START_SECONDS)
+        yield url
+    finally:
+        machine.end()
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Machine]:
+    """A machine without a Prefect server; the directory has a space in its name."""
+    directory = tmp_path / "a researcher's home"
+    directory.mkdir()
+    here = Machine(directory, isolated(tmp_path / "prefect"))
+    yield here
+    here.end()
+
+
+@pytest.fixture
+def office(tmp_path: Path, api_url: str, prefect_home: Path) -> Iterator[Machine]:
+    """A machine whose commands use the tests' Prefect server."""
+    directory = tmp_path / "a researcher's office"
+    directory.mkdir()
+    here = Machine(directory, isolated(prefect_home, PREFECT_API_URL=api_url))
+    yield here
+    here.end()

@@ -1,0 +1,114 @@
+"""Too little memory: batches are halved, and what does not fit even alone has failed, for now."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sweepflow.llc.plan import make_plan
+
+ROWS = 200_000
+EXHAUST = """
+import json, resource, sys
+from pathlib import Path
+from sweepflow.engine.devices import configure
+configure()
+from sweepflow.engine.run import run_batch
+from sweepflow.llc.plan import make_plan
+from sweepflow.schema.llc import LlcConfig
+from sweepflow.store.store import Store
+from sweepflow.targets.workload import TARGET
+
+root, texts = Path(sys.argv[1]), json.loads(sys.argv[2])
+configs = [LlcConfig.model_validate_json(text) for text in texts]
+
+def build(store, fraction=1.0):
+    (batch,) = make_plan(configs, store).target_batches
+    records = run_batch(TARGET, batch.trials, store, size=batch.size, datasets=batch.datasets,
+                        memory_fraction=fraction)
+    calls = len({record.seconds.get("run") for record in records})  # a call's trials share its time
+    return {record.id: [record.status, *record.reasons] for record in records}, calls
+
+def allow(more):
+    with open("/proc/self/statm") as file:
+        used = int(file.read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + more, resource.RLIM_INFINITY))
+
+# Compiling starts threads, which a limit on the address space would kill: compile every size first.
+plenty = build(Store(root / "plenty"), 1e-9)
+allow(ROOM)
+scarce = build(Store(root / "scarce"))
+allow(SCRAP)
+nothing = build(Store(root / "nothing"))
+resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+again = build(Store(root / "nothing"))
+print(json.dumps({"plenty": plenty, "scarce": scarce, "nothing": nothing, "again": again}))
+"""
+
+
+def test_a_batch_over_its_share_is_halved(small: Callable[..., Any], run_sweep: Callable[..., Any]) -> None:
+    """With next to no memory granted every trial runs alone, and is sound."""
+    asked = [small(sampler_changes={"seed": seed}) for seed in range(3)]
+    one_by_one = run_sweep(asked, memory_fraction=1e-9)
+    stored: list[str] = []
+    at_once = run_sweep(asked, on_record=lambda record: stored.append(record.id))
+    assert stored == [*at_once.plan.targets, *at_once.plan.estimates]
+    for ours, theirs in zip(one_by_one.estimates, at_once.estimates, strict=True):
+        assert ours.status == theirs.status
+        # Narrower vectors may round in another way, and 95 steps do not blow that up.
+        assert ours.figures["llc"] == pytest.approx(theirs.figures["llc"], rel=1e-3)
+    # A target is alone in its vector anyway.
+    (target,) = at_once.plan.targets
+    assert at_once.outcome(target) == one_by_one.outcome(target)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_AS limits nothing elsewhere")
+def test_memory_that_runs_out(tmp_path: Path, small: Callable[..., Any]) -> None:
+    """The address space is really limited: first to less than four data sets need, then to next to nothing."""
+    asked = [
+        small(data=small().data.model_copy(update={"n_data": ROWS, "input_dim": 20, "seed": seed}), steps=1)
+        for seed in range(4)
+    ]
+    size = ROWS * 20 * 8
+    code = EXHAUST.replace("ROOM", str(9 * size)).replace("SCRAP", str(size // 32))
+    texts = json.dumps([config.model_dump_json() for config in asked])
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "a store"), texts],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    plenty, calls = found["plenty"]
+    assert len(plenty) == calls == 4
+    scarce, calls = found["scarce"]
+    assert scarce == plenty
+    assert 2 <= calls <= 4
+    nothing, _ = found["nothing"]
+    failed = {trial_id for trial_id, (status, *_) in nothing.items() if status == "failed"}
+    assert failed  # a small one may have found room that an earlier one had left
+    assert all(nothing[trial_id][1].startswith("out of memory: ") for trial_id in failed)
+    again, _ = found["again"]
+    assert again.keys() == failed
+    assert {**nothing, **again} == plenty
+
+
+def test_what_fails_alone_is_run_again(small: Callable[..., Any], run_sweep: Callable[..., Any]) -> None:
+    """A trace of 8 TB fits nowhere; its neighbours in the sweep are a group of their own."""
+    swept = run_sweep([small(sampler_changes={"draws": 10**12}), small()])
+    failed, sound = swept.estimates
+    assert failed.status == "failed"
+    assert failed.reasons[0].startswith("out of memory: ")
+    assert failed.figures == {}
+    assert sound.status in ("ok", "flagged")
+    again = make_plan([small(sampler_changes={"draws": 10**12}), small()], swept.store)
+    assert [trial.id for batch in again.estimate_batches for trial in batch.trials] == [failed.id]
+    assert again.target_batches == []

@@ -1,0 +1,94 @@
+"""Imports run one way: deployments → flows → tasks → sweepflow; and asking for help loads nothing heavy."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ORCHESTRATION = {"prefect", "prefect_dask", "dask", "distributed", "dask_jobqueue", "wandb"}
+FORBIDDEN = {
+    "sweepflow": ORCHESTRATION | {"tasks", "flows", "deployments"},
+    "tasks": {"flows", "deployments"},
+    "flows": {"deployments"},
+}
+
+
+def imported(source: str) -> Iterator[str]:
+    """Top-level packages that a module imports, wherever in it, by statement or by name."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            yield node.module.split(".")[0]
+        elif (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, (ast.Name, ast.Attribute))
+            and (node.func.id if isinstance(node.func, ast.Name) else node.func.attr)
+            in ("import_module", "__import__")
+            and node.args
+            and isinstance(node.args[0], ast.Constant)
+        ):
+            yield str(node.args[0].value).split(".")[0]
+
+
+@pytest.mark.parametrize("package", FORBIDDEN)
+def test_a_package_imports_nothing_above_it(package: str) -> None:
+    files = sorted((ROOT / package).rglob("*.py"))
+    assert len(files) > 3
+    looks_up = {
+        str(file.relative_to(ROOT)): found
+        for file in files
+        if (found := FORBIDDEN[package] & set(imported(file.read_text())))
+    }
+    assert looks_up == {}
+
+
+def test_the_search_for_imports_finds_every_spelling() -> None:
+    source = (
+        "import prefect.client\n"
+        "def f():\n    from dask import delayed\n"
+        "if TYPE_CHECKING:\n    import wandb as w\n"
+        "importlib.import_module('flows.cli')\n__import__('tasks')\n"
+        "from . import neighbour\n"
+    )
+    assert set(imported(source)) == {"prefect", "dask", "wandb", "flows", "tasks"}
+
+
+def test_importing_all_of_sweepflow_loads_no_orchestration() -> None:
+    modules = sorted(
+        ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for file in (ROOT / "sweepflow").rglob("*.py")
+    )
+    code = f"import importlib; [importlib.import_module(name) for name in {modules}]"
+    assert "sweepflow.llc.workload" in modules
+    assert not {"tasks", "flows", *ORCHESTRATION} & top_level_modules_after(code)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["llc", "--help"]])
+def test_help_loads_neither_jax_nor_prefect(arguments: list[str]) -> None:
+    code = (
+        f"import sys; sys.argv = ['sweepflow', *{arguments}]\n"
+        "from flows.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+    )
+    loaded = top_level_modules_after(code)
+    assert "typer" in loaded
+    assert not {"jax", "jaxlib", "prefect", "blackjax", "equinox", "plotly"} & loaded
+
+
+def top_level_modules_after(code: str) -> set[str]:
+    """What a fresh interpreter has loaded once it has run the code."""
+    report = "import sys, json; print('\\n' + json.dumps(sorted({m.split('.')[0] for m in sys.modules})))"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}\n{report}"], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr
+    return set(json.loads(done.stdout.splitlines()[-1]))
