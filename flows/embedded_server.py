@@ -7,6 +7,7 @@ process group of its own, and ends when its standard input does: with the comman
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import subprocess
@@ -16,7 +17,8 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 from sweepflow.errors import SweepflowError
 
@@ -47,6 +49,7 @@ def prefect_server() -> Iterator[None]:
         finally:
             _flush()
         return
+    home = get_current_settings().home
     environment = {
         **os.environ,
         **get_current_settings().to_environment_variables(exclude_unset=True),
@@ -55,15 +58,12 @@ def prefect_server() -> Iterator[None]:
         "PREFECT__SERVER_EPHEMERAL": "1",
         "PREFECT__SERVER_FINAL": "1",
     }
-    server = subprocess.Popen(
-        [sys.executable, "-m", __name__],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env=environment,
-        start_new_session=True,
-    )
-    try:
-        os.environ["PREFECT_API_URL"] = _url(server)
+    with ExitStack() as stack:
+        with _alone(home):
+            server = _start(environment)
+            stack.callback(_stop, server)
+            url = _url(server)
+        os.environ["PREFECT_API_URL"] = url
         refresh_global_settings_context()
         try:
             yield
@@ -71,8 +71,28 @@ def prefect_server() -> Iterator[None]:
             _flush()
             del os.environ["PREFECT_API_URL"]
             refresh_global_settings_context()
-    finally:
-        _stop(server)
+
+
+def _start(environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", __name__],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=environment,
+        start_new_session=True,
+    )
+
+
+@contextmanager
+def _alone(home: Path) -> Iterator[None]:
+    """One server of this user at a time: two that make the same database at once spoil it for each other.
+
+    The system takes the lock back from a process that ends, however it ends.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "sweepflow-server.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _url(server: subprocess.Popen[bytes]) -> str:
@@ -130,7 +150,7 @@ def serve() -> None:
     )
 
     def stop_with_the_command() -> None:
-        sys.stdin.buffer.read()
+        os.read(sys.stdin.fileno(), 1)
         server.should_exit = True
         time.sleep(STOP_SECONDS)
         os._exit(1)  # it hangs, and nobody is left to end it

@@ -15,7 +15,6 @@ import jax
 import numpy as np
 import pytest
 
-from sweepflow.engine.devices import configure
 from sweepflow.engine.run import run_batch
 from sweepflow.llc.plan import Plan, make_plan
 from sweepflow.llc.workload import LLC
@@ -27,9 +26,6 @@ from sweepflow.schema.target import TrainingConfig
 from sweepflow.store.record import Record
 from sweepflow.store.store import Store
 from sweepflow.targets.workload import TARGET
-
-configure()
-jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 # Three chains: odd, so that a chain's place in its vector changes with its trial's place in the batch.
 TINY: dict[str, SamplerConfig] = {

@@ -11,8 +11,6 @@ from typing import Any
 
 import pytest
 
-from sweepflow.llc.plan import make_plan
-
 ROWS = 200_000
 EXHAUST = """
 import json, resource, sys
@@ -99,16 +97,3 @@ def test_memory_that_runs_out(tmp_path: Path, small: Callable[..., Any]) -> None
     again, _ = found["again"]
     assert again.keys() == failed
     assert {**nothing, **again} == plenty
-
-
-def test_what_fails_alone_is_run_again(small: Callable[..., Any], run_sweep: Callable[..., Any]) -> None:
-    """A trace of 8 TB fits nowhere; its neighbours in the sweep are a group of their own."""
-    swept = run_sweep([small(sampler_changes={"draws": 10**12}), small()])
-    failed, sound = swept.estimates
-    assert failed.status == "failed"
-    assert failed.reasons[0].startswith("out of memory: ")
-    assert failed.figures == {}
-    assert sound.status in ("ok", "flagged")
-    again = make_plan([small(sampler_changes={"draws": 10**12}), small()], swept.store)
-    assert [trial.id for batch in again.estimate_batches for trial in batch.trials] == [failed.id]
-    assert again.target_batches == []

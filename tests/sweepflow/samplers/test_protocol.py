@@ -1,0 +1,144 @@
+"""What every sampler must do, whichever it is: one row a sampler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sweepflow.data import describe, load
+from sweepflow.models import build_network
+from sweepflow.samplers import chains_per_trial, draw_chain, step_of_point, warmup_points
+from sweepflow.samplers.posterior import FORWARD_COST, LocalPosterior
+from sweepflow.schema.data import QuadraticData
+from sweepflow.schema.fields import static_part, traced_part
+from sweepflow.schema.model import PotentialModel
+
+SAMPLERS = ("sgld", "sgld_rmsprop", "sgld_adam", "hmc", "nuts", "mclmc")
+POINTS = {"sgld": 2 + 8, "hmc": 20 + 8, "nuts": 20 + 8, "mclmc": 8}
+"""Warm-up of 15 steps is 2 blocks of 10; MCLMC's tuning is not recorded."""
+
+pytestmark = pytest.mark.parametrize("sampler", SAMPLERS)
+
+
+def quadratic(dtype: str, nbeta: float = 20.0, gamma: float = 1.0) -> LocalPosterior:
+    """L(w) = (4 w_1^2 + w_2^2) / 2, as the workload hands it to a sampler."""
+    data = QuadraticData(eigenvalues=(4.0, 1.0))
+    shape, rows = describe(data), load(data)
+    assert rows.truth is not None
+    return LocalPosterior(
+        network=build_network(PotentialModel(), shape),
+        shape=shape,
+        x=jnp.asarray(rows.x, dtype),
+        y=jnp.asarray(rows.y, dtype),
+        center=jnp.asarray(rows.truth, dtype),
+        nbeta=jnp.asarray(nbeta, dtype),
+        gamma=jnp.asarray(gamma, dtype),
+    )
+
+
+def run_chain(config: Any, dtype: str) -> dict[str, np.ndarray]:
+    traced = {name: jnp.asarray(value) for name, value in traced_part(config).items() if value is not None}
+    static = static_part(config)
+
+    def one(key: Any) -> Any:
+        return draw_chain(static, traced, quadratic(dtype), key, jnp.asarray(0, jnp.int32))._asdict()
+
+    chain = jax.jit(one)(jax.random.key(0))
+    return {name: np.asarray(value) for name, value in chain.items()}
+
+
+@pytest.mark.slow
+def test_trace(sampler: str, small: Callable[..., Any], run_sweep: Callable[..., Any]) -> None:
+    config = small(sampler).sampler
+    swept = run_sweep([small(sampler)])
+    (record,) = swept.estimates
+    arrays = swept.store.arrays(record.id)
+    points = POINTS[config.kind]
+    assert arrays["loss"].shape == (3, points)
+    assert arrays["loss"].dtype == np.float64
+    assert arrays["bias_loss"].shape == (chains_per_trial(config) - 3, points)
+    assert np.isfinite(arrays["loss"]).all()
+    assert record.figures["trace_warmup"] == warmup_points(config) == points - 8
+    assert step_of_point(config, points - 1) == 20 + 8 * config.thinning
+    assert len({row.tobytes() for row in arrays["loss"]}) == 3, "chains do not differ"
+    assert (np.ptp(arrays["loss"], axis=1) > 0).all()
+
+    spent = arrays["full_gradients"]
+    assert spent.shape == (points,)
+    assert (np.diff(spent) > 0).all()
+    lanes = chains_per_trial(config)
+    match config.kind:
+        case "sgld":
+            each = config.thinning * 8 / 30 + FORWARD_COST
+            np.testing.assert_allclose(spent, each * np.arange(1, points + 1))
+            assert record.figures["full_gradients"] == pytest.approx(lanes * each * points)
+        case "hmc":
+            np.testing.assert_array_equal(np.diff(spent)[20:], 4 * config.thinning)
+            assert record.figures["full_gradients"] == lanes * 4 * (20 + 8 * config.thinning)
+        case "nuts":
+            assert (np.diff(spent) <= 2**4 * config.thinning).all()
+        case "mclmc":
+            np.testing.assert_array_equal(np.diff(spent), 2 * config.thinning)
+
+
+@pytest.mark.slow
+def test_randomness_comes_from_the_seed(
+    sampler: str, small: Callable[..., Any], run_sweep: Callable[..., Any]
+) -> None:
+    first, again = run_sweep([small(sampler)]), run_sweep([small(sampler)])
+    np.testing.assert_array_equal(first.traces(), again.traces())
+    other = run_sweep([small(sampler, sampler_changes={"seed": 1})])
+    assert list(other.plan.targets) == list(first.plan.targets)
+    assert (other.traces() != first.traces()).any(axis=1).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_known_answer_in_either_dtype(
+    sampler: str, dtype: str, small: Callable[..., Any], run_sweep: Callable[..., Any]
+) -> None:
+    """E[nbeta L] = 1/2 sum nbeta h / (nbeta h + gamma), here of a potential, roughly, after few draws."""
+    # Preconditioned SGLD samples another density than this one unless its preconditioner is constant.
+    changes: dict[str, Any] = {"dtype": dtype, "nbeta": 20.0, "gamma": 1.0, "draws": 300, "warmup": 200}
+    if sampler.startswith("sgld"):
+        changes |= {"step_size": 1e-3, "epsilon": 1.0}
+    config = small(
+        sampler,
+        model=PotentialModel(),
+        data=QuadraticData(eigenvalues=(4.0, 1.0)),
+        start="truth",
+        steps=0,
+        sampler_changes=changes,
+    )
+    (record,) = run_sweep([config]).estimates
+    exact = 0.5 * (80 / 81 + 20 / 21)
+    error = max(record.figures["llc_mcse"], 0.05)
+    assert abs(record.figures["llc"] - exact) < 5 * error
+    assert record.figures["L0"] == 0.0
+    assert record.status in ("ok", "flagged")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_chain_itself(sampler: str, dtype: str, small: Callable[..., Any]) -> None:
+    """One chain, no warm-up, no thinning, the smallest number of draws, all rows: as plain JAX."""
+    changes = {"warmup": 0, "thinning": 1, "chains": 1, "draws": 4, "dtype": dtype, "nbeta": 20.0}
+    if sampler.startswith("sgld"):
+        changes["batch_size"] = None
+    config = small(sampler, sampler_changes=changes).sampler
+    chain = run_chain(config, dtype)
+    assert chain["loss"].shape == chain["full_gradients"].shape == (4,)
+    assert {chain[name].dtype for name in ("loss", "full_gradients", "step_size")} == {np.dtype(float)}
+    assert np.isfinite(chain["loss"]).all()
+    assert (chain["loss"] > 0).all()
+    assert chain["step_size"] > 0
+    assert (np.diff(chain["full_gradients"]) > 0).all()
+    if config.kind == "sgld":
+        assert np.isnan(chain["acceptance"])
+        np.testing.assert_allclose(chain["full_gradients"], (1 + FORWARD_COST) * np.arange(1, 5))
+    else:
+        assert 0 <= chain["acceptance"] <= 1

@@ -1,0 +1,77 @@
+"""The cases cover what `sweepflow verify` promises, and can be planned as one sweep."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sweepflow import data
+from sweepflow.llc.plan import make_plan
+from sweepflow.llc.temperature import default_nbeta
+from sweepflow.llc.theory import deep_linear_llc
+from sweepflow.models.mlp import num_params
+from sweepflow.schema.llc import RunnerConfig
+from sweepflow.store.store import Store
+from sweepflow.verify import cases
+from sweepflow.verify.deep_linear import SHAPES
+from sweepflow.verify.quadratics import GAMMAS, REGRESSION, hessian_eigenvalues
+
+
+def test_every_sampler_meets_both_quadratics_at_three_gammas() -> None:
+    for problem in ("quadratic", "linear regression"):
+        met = {(c.sampler, c.config.sampler.gamma) for c in cases() if c.name.startswith(problem)}
+        assert met >= {(s, g) for s in ("hmc", "nuts", "mclmc", "sgld") for g in GAMMAS}
+    assert len(set(GAMMAS)) >= 3
+
+
+def test_tolerances_are_the_promised_ones() -> None:
+    for case in cases():
+        kind, tolerance = case.config.sampler.kind, case.tolerance
+        if case.name.startswith(("quadratic", "linear")):
+            assert tolerance.relative == (0.05 if kind == "sgld" else 0.02)
+            assert tolerance.standard_errors == (None if kind == "sgld" else 3.0)
+        assert tolerance.relative <= 0.1
+
+
+def test_deep_linear_shapes_are_many_and_mostly_rank_deficient() -> None:
+    sizes = [num_params(widths, bias=False) for widths, _ in SHAPES]
+    assert len(set(SHAPES)) >= 12
+    assert min(sizes) < 100 and max(sizes) > 2000
+    assert sum(rank < min(widths) for widths, rank in SHAPES) >= 12
+    assert max(len(widths) for widths, _ in SHAPES) >= 5
+    by_shape = {c.config.data: c for c in cases() if c.config.data.kind == "deep_linear"}
+    for config, case in by_shape.items():
+        assert case.truth == deep_linear_llc(config.widths, config.rank).value
+
+
+def test_a_multiplicity_is_named_where_it_lowers_the_estimate() -> None:
+    for case in cases():
+        config = case.config.data
+        if config.kind == "deep_linear" and deep_linear_llc(config.widths, config.rank).multiplicity > 1:
+            assert "(m−1)/log nβ" in case.note
+
+
+def test_white_inputs_are_what_the_closed_form_is_for() -> None:
+    for case in cases():
+        if case.config.data.kind == "deep_linear":
+            x = data.load(case.config.data).x
+            np.testing.assert_allclose(x.T @ x / len(x), np.eye(x.shape[1]), atol=1e-10)
+
+
+def test_the_regression_is_at_the_default_temperature() -> None:
+    x = data.load(REGRESSION).x
+    # The eigenvalues sum to the trace of X^T X / n.
+    trace = np.mean(np.sum(x * x, axis=1))
+    np.testing.assert_allclose(np.sum(hessian_eigenvalues(REGRESSION)), trace)
+    nbetas = {c.config.sampler.nbeta for c in cases() if c.config.data == REGRESSION}
+    assert nbetas == {default_nbeta(REGRESSION.n_data)}
+
+
+def test_all_cases_are_one_sweep_with_defaults_for_where_it_runs(store: Store) -> None:
+    everything, quick = cases(), cases(quick=True)
+    assert set(quick) < set(everything)
+    assert {c.config.data.kind for c in quick} >= {"quadratic", "normal_crossing", "deep_linear"}
+    assert all(c.config.runner == RunnerConfig() and c.config.name is None for c in everything)
+    plan = make_plan([case.config for case in everything], store)
+    assert len(plan.estimates) == len(everything)
+    # One program serves all three gammas: that is what keeps the command short.
+    assert len(plan.estimate_batches) <= len(everything) - 2 * 4 * 2
