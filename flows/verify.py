@@ -1,0 +1,47 @@
+"""Compare estimates with learning coefficients that are known in closed form."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefect import flow, tags
+
+from flows.prepare import collect
+from flows.run_plan import run_plan
+from sweepflow.engine.devices import configure
+from sweepflow.llc.plan import make_plan
+from sweepflow.store.store import Store
+from sweepflow.verify import Comparison, cases, compare
+from tasks.progress import SweepProgress
+from tasks.report import publish
+
+NAME = "verify"
+
+
+@flow(name=NAME)
+def verify(quick: bool = False, store: str = "sweepflow-data") -> list[Comparison]:
+    """Run every case whose truth is known, and hold each estimate against it.
+
+    Args:
+        quick: Only a subset that takes under a minute.
+        store: The store's directory.
+
+    Returns:
+        One comparison a case; a case whose batch failed is left out, and the flow run shows why.
+    """
+    configure()
+    chosen = cases(quick)
+    opened = Store(Path(store))
+    opened.check_writable()
+    plan = make_plan([case.config.model_copy(update={"name": NAME}) for case in chosen], opened)
+    with tags("sweepflow", NAME), SweepProgress(plan) as progress:
+        run_plan(plan, opened, progress)
+    sweep = collect(plan, opened, "sweepflow verify" + " --quick" * quick)
+    publish(sweep)
+    records = {record.id: record for record in sweep.estimates}
+    # A plan keeps the order of its configurations.
+    return [
+        compare(case, records[trial_id])
+        for case, trial_id in zip(chosen, plan.estimates, strict=True)
+        if trial_id in records
+    ]
