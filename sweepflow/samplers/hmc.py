@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from sweepflow.samplers.kernels import import_blackjax
+from sweepflow.samplers.kernels import import_blackjax, in_float64
 from sweepflow.samplers.posterior import Chain, LocalPosterior
 from sweepflow.schema.sampler import HmcSampler, NutsSampler
 
@@ -32,8 +32,7 @@ def sample(
 ) -> Chain:
     """Adapt, then draw one chain; each chain adapts by itself."""
     del lane
-    blackjax = import_blackjax()
-    dtype = posterior.center.dtype
+    blackjax, posterior = import_blackjax(), in_float64(posterior)
     algorithm: Any
     if isinstance(config, HmcSampler):
         algorithm, extra = blackjax.hmc, {"num_integration_steps": config.num_integration_steps}
@@ -48,19 +47,24 @@ def sample(
             info.num_integration_steps, jnp.int64
         )
 
-    adaptation = blackjax.window_adaptation(
-        algorithm,
-        posterior.logdensity,
-        initial_step_size=traced["initial_step_size"].astype(dtype),
-        target_acceptance_rate=traced["target_acceptance"].astype(dtype),
-        # Keep two numbers a warm-up step instead of every position.
-        adaptation_info_fn=lambda state, info, _: observe(state, info),
-        **extra,
-    )
-    (state, parameters), (warmup_loss, warmup_steps) = adaptation.run(
-        warmup_key, posterior.center, config.warmup
-    )
-    step_size, inverse_mass_matrix = parameters["step_size"], parameters["inverse_mass_matrix"]
+    if config.warmup:
+        adaptation = blackjax.window_adaptation(
+            algorithm,
+            posterior.logdensity,
+            initial_step_size=traced["initial_step_size"],
+            target_acceptance_rate=traced["target_acceptance"],
+            # Keep two numbers a warm-up step instead of every position.
+            adaptation_info_fn=lambda state, info, _: observe(state, info),
+            **extra,
+        )
+        (state, parameters), (warmup_loss, warmup_steps) = adaptation.run(
+            warmup_key, posterior.center, config.warmup
+        )
+        step_size, inverse_mass_matrix = parameters["step_size"], parameters["inverse_mass_matrix"]
+    else:
+        state = algorithm.init(posterior.center, posterior.logdensity)
+        warmup_loss, warmup_steps = jnp.zeros(0, jnp.float64), jnp.zeros(0, jnp.int64)
+        step_size, inverse_mass_matrix = traced["initial_step_size"], jnp.ones_like(posterior.center)
     kernel = partial(
         algorithm.build_kernel(),
         logdensity_fn=posterior.logdensity,
@@ -70,7 +74,7 @@ def sample(
 
     def step(state: Any, number: Int[Array, ""]) -> tuple[Any, Any]:
         step_key, jitter_key = jax.random.split(jax.random.fold_in(draw_key, number))
-        factor = 1 + jitter * jax.random.uniform(jitter_key, (), dtype, -1, 1)
+        factor = 1 + jitter * jax.random.uniform(jitter_key, (), jnp.float64, -1, 1)
         state, info = kernel(step_key, state, step_size=step_size * factor)
         loss, steps = observe(state, info)
         return state, (loss, steps, info.acceptance_rate, info.is_divergent)
@@ -89,5 +93,5 @@ def sample(
         ).astype(jnp.float64),
         acceptance=jnp.mean(acceptance.astype(jnp.float64)),
         divergences=jnp.sum(divergent.astype(jnp.int32)),
-        step_size=step_size.astype(jnp.float64),
+        step_size=step_size,
     )

@@ -1,10 +1,14 @@
-"""blackjax, imported late and safely."""
+"""What blackjax needs of whoever uses its kernels: to be imported late, and positions in float64."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import ModuleType
 
 import jax
+import jax.numpy as jnp
+
+from sweepflow.samplers.posterior import LocalPosterior
 
 
 def import_blackjax() -> ModuleType:
@@ -18,3 +22,17 @@ def import_blackjax() -> ModuleType:
         import blackjax
     module: ModuleType = blackjax
     return module
+
+
+def in_float64(posterior: LocalPosterior) -> LocalPosterior:
+    """The same posterior with float64 positions; the network keeps its dtype.
+
+    blackjax draws its momenta in float64 wherever 64-bit numbers are enabled, so its states cannot be
+    narrower. In float32 only the network is evaluated, which is what takes the time.
+    """
+    return replace(
+        posterior,
+        center=posterior.center.astype(jnp.float64),
+        nbeta=posterior.nbeta.astype(jnp.float64),
+        gamma=posterior.gamma.astype(jnp.float64),
+    )

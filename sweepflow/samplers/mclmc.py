@@ -7,13 +7,14 @@ counted.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from sweepflow.samplers.kernels import import_blackjax
+from sweepflow.samplers.kernels import import_blackjax, in_float64
 from sweepflow.samplers.posterior import Chain, LocalPosterior
 from sweepflow.schema.sampler import MclmcSampler
 
@@ -33,8 +34,7 @@ def sample(
 ) -> Chain:
     """Tune L, step size and a diagonal preconditioner during warm-up, then draw one chain."""
     del lane
-    blackjax = import_blackjax()
-    dtype = posterior.center.dtype
+    blackjax, posterior = import_blackjax(), in_float64(posterior)
     init_key, tune_key, draw_key = jax.random.split(key, 3)
     kernel = blackjax.mclmc.build_kernel()
     state = blackjax.mclmc.init(posterior.center, posterior.logdensity, init_key)
@@ -50,9 +50,10 @@ def sample(
         frac_tune1=first / max(config.warmup, 1),
         frac_tune2=1.1 * first / max(config.warmup, 1),
         frac_tune3=length_steps / max(config.warmup, 1),
-        desired_energy_var=traced["desired_energy_var"].astype(dtype),
+        desired_energy_var=traced["desired_energy_var"],
     )
-    step_size = jnp.minimum(tuned.step_size, traced["max_step_size"].astype(dtype))
+    # A natural step grows with the square root of the dimension, and so does its bound.
+    step_size = jnp.minimum(tuned.step_size, traced["max_step_size"] * math.sqrt(posterior.center.size))
 
     def step(state: Any, number: Int[Array, ""]) -> tuple[Any, tuple[Array, Array]]:
         state, info = kernel(
@@ -74,5 +75,5 @@ def sample(
         full_gradients=(GRADIENTS_PER_STEP * steps[kept]).astype(jnp.float64),
         acceptance=1 - jnp.mean(rejected.astype(jnp.float64)),
         divergences=jnp.sum(rejected.astype(jnp.int32)),
-        step_size=step_size.astype(jnp.float64),
+        step_size=step_size,
     )

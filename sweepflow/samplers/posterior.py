@@ -48,6 +48,7 @@ class LocalPosterior:
     """The posterior around one w0 on one data set, at one nbeta and gamma.
 
     Attributes:
+        x, y: All rows, in the dtype that the network is evaluated in.
         center: w0, (d,), in the dtype that the sampler works in.
         nbeta: Inverse temperature times n, in that dtype.
         gamma: Precision of the localising Gaussian, in that dtype.
@@ -68,7 +69,7 @@ class LocalPosterior:
 
     def loss(self, w: Position) -> Float[Array, ""]:
         """L_n(w) on all rows, float64."""
-        return mean_loss(self.network, self.shape.task, w, self.x, self.y)
+        return mean_loss(self.network, self.shape.task, w.astype(self.x.dtype), self.x, self.y)
 
     def minibatch_gradient(self, batch_size: int | None) -> Callable[[PRNGKeyArray, Position], Position]:
         """An unbiased estimate of the gradient of L_n from `batch_size` rows drawn with replacement.

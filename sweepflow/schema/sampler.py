@@ -82,10 +82,10 @@ class MclmcSampler(_Sampler):
     """Microcanonical Langevin Monte Carlo with tuned momentum decoherence length L and step size."""
 
     kind: Literal["mclmc"] = "mclmc"
-    desired_energy_var: Traced[PositiveFloat] = 5e-5
+    desired_energy_var: Traced[PositiveFloat] = 5e-6
     """Energy variance per dimension that the step size is tuned to; it bounds the bias."""
-    max_step_size: Traced[PositiveFloat] = 10.0
-    """A tuned step size above this is cut to it."""
+    max_step_size: Traced[PositiveFloat] = 1.0
+    """A tuned step size above this times the square root of the dimension is cut to it."""
     draws: Annotated[int, Field(ge=4)] = 1500
     warmup: NonNegativeInt = 1000
     dtype: Dtype = "float64"
