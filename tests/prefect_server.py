@@ -74,15 +74,17 @@ class Machine:
     Attributes:
         directory: Where commands run.
         environment: What they see.
+        logs: Where what they say is kept; `directory` where it is not given.
     """
 
     directory: Path
     environment: Mapping[str, str]
+    logs: Path | None = None
     started: list[Running] = field(default_factory=list)
 
     def start(self, *command: str | Path, **environment: str) -> Running:
         """Start a command of the virtual environment that the tests run in."""
-        log = self.directory / f"log {len(self.started)}.txt"
+        log = (self.logs or self.directory) / f"log {len(self.started)}.txt"
         with log.open("wb") as out:
             process = subprocess.Popen(
                 [str(BIN / command[0]), *map(str, command[1:])],

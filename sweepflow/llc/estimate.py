@@ -30,7 +30,7 @@ class Estimate:
         low, high: Ends of the 95 % interval.
         chains: lambda-hat of each chain.
         ess: Effective sample size of the mean loss, over all chains.
-        r_hat: Rank-normalised split R-hat of the loss.
+        r_hat: Rank-normalised split R-hat of the loss; a single chain is compared with itself, by halves.
     """
 
     llc: float
@@ -54,18 +54,18 @@ def estimate(losses: Float[np.ndarray, "chains draws"], loss_0: float, nbeta: fl
     if not len(losses):
         return Estimate(nan, nan, nan, nan, (), nan, nan)
     values = nbeta * (losses - loss_0)
-    llc, spread = float(values.mean()), float(values.std(ddof=1))
-    if spread == 0:
+    llc = float(values.mean())
+    if np.ptp(values) == 0:
         ess = r_hat = mcse = nan  # nothing moved: there is no error to speak of, only a fault
     else:
         with warnings.catch_warnings():
             # A chain that does not move divides by zero inside; it is found and named as frozen.
             warnings.simplefilter("ignore", RuntimeWarning)
             ess = float(array_stats.ess(values, chain_axis=0, draw_axis=1, method="mean"))
-            r_hat = float(array_stats.rhat(values, chain_axis=0, draw_axis=1))
-        mcse = spread / np.sqrt(ess)
+            r_hat = float(array_stats.rhat(_at_least_two(values), chain_axis=0, draw_axis=1))
+        mcse = float(values.std(ddof=1) / np.sqrt(ess))
     # With few effective draws the normal quantile is too short.
-    quantile = stats.t.ppf(0.5 + INTERVAL / 2, max(ess - 1, 1)) if np.isfinite(ess) else nan
+    quantile = float(stats.t.ppf(0.5 + INTERVAL / 2, max(ess - 1, 1))) if np.isfinite(ess) else nan
     return Estimate(
         llc=llc,
         mcse=mcse,
@@ -75,3 +75,11 @@ def estimate(losses: Float[np.ndarray, "chains draws"], loss_0: float, nbeta: fl
         ess=ess,
         r_hat=r_hat,
     )
+
+
+def _at_least_two(values: Float[np.ndarray, "chains draws"]) -> Float[np.ndarray, "chains draws"]:
+    """The chains, or the halves of a single one: R-hat is not defined for one, but a drift must show."""
+    if len(values) > 1:
+        return values
+    half = values.shape[1] // 2
+    return values[0, -2 * half :].reshape(2, half)

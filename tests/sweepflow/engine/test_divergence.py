@@ -32,6 +32,7 @@ def test_one_sampler_of_a_batch(small: Callable[..., Any], run_sweep: Callable[.
         assert swept.outcome(trial_id) == without.outcome(trial_id)
 
 
+@pytest.mark.slow
 def test_a_target(small: Callable[..., Any], run_sweep: Callable[..., Any]) -> None:
     asked = [
         small(sampler, target_seed=seed, learning_rate=rate, optimizer="sgd")

@@ -50,6 +50,7 @@ print(json.dumps({"plenty": plenty, "scarce": scarce, "nothing": nothing, "again
 """
 
 
+@pytest.mark.slow
 def test_a_batch_over_its_share_is_halved(small: Callable[..., Any], run_sweep: Callable[..., Any]) -> None:
     """With next to no memory granted every trial runs alone, and is sound."""
     asked = [small(sampler_changes={"seed": seed}) for seed in range(3)]
@@ -69,7 +70,7 @@ def test_a_batch_over_its_share_is_halved(small: Callable[..., Any], run_sweep: 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_AS limits nothing elsewhere")
 def test_memory_that_runs_out(tmp_path: Path, small: Callable[..., Any]) -> None:
-    """The address space is really limited: first to less than four data sets need, then to next to nothing."""
+    """The address space is really limited: below what four data sets need, then below one."""
     asked = [
         small(data=small().data.model_copy(update={"n_data": ROWS, "input_dim": 20, "seed": seed}), steps=1)
         for seed in range(4)

@@ -98,11 +98,14 @@ def test_randomness_comes_from_the_seed(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_a_known_answer_in_either_dtype(
-    sampler: str, dtype: str, small: Callable[..., Any], run_sweep: Callable[..., Any]
+def test_a_known_answer_in_the_other_dtype(
+    sampler: str, small: Callable[..., Any], run_sweep: Callable[..., Any]
 ) -> None:
-    """E[nbeta L] = 1/2 sum nbeta h / (nbeta h + gamma), here of a potential, roughly, after few draws."""
+    """E[nbeta L] = 1/2 sum nbeta h / (nbeta h + gamma), here of a potential, roughly, after few draws.
+
+    In the dtype that is not the sampler's default, for which `sweepflow.verify` and its tests answer.
+    """
+    dtype = "float64" if sampler.startswith("sgld") else "float32"
     # Preconditioned SGLD samples another density than this one unless its preconditioner is constant.
     changes: dict[str, Any] = {"dtype": dtype, "nbeta": 20.0, "gamma": 1.0, "draws": 300, "warmup": 200}
     if sampler.startswith("sgld"):
