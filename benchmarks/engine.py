@@ -144,9 +144,8 @@ def _bare_scan() -> float:
     dataset = data.load(config.target.data)
     network = build_network(config.target.model, dataset.shape)
     x, y = jnp.asarray(dataset.x, jnp.float32), jnp.asarray(dataset.y, jnp.float32)
-    w0 = jnp.asarray(
-        next(iter(store.records("tgt"))) and store.arrays(next(store.records("tgt")).id)["w0"], jnp.float32
-    )
+    (target,) = store.records("tgt")
+    w0 = jnp.asarray(store.arrays(target.id)["w0"], jnp.float32)
     nbeta, gamma, eps = (
         jnp.float32(v) for v in (config.sampler.nbeta, config.sampler.gamma, config.sampler.step_size)
     )

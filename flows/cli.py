@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -53,7 +52,7 @@ def llc(
     _quiet_prefect()
 
     def run() -> Any:
-        from flows.prepare import collect, prepare
+        from flows.prepare import collect, command_line, prepare
 
         plan, store = prepare(typed, config_dir)
         if dry_run:
@@ -61,7 +60,7 @@ def llc(
             raise typer.Exit
         if not plan.batches:
             # Nothing to orchestrate: no server is started to say so.
-            return collect(plan, store, _command(typed))
+            return collect(plan, store, command_line(typed, config_dir))
         from flows.embedded_server import prefect_server
 
         with prefect_server():
@@ -163,14 +162,12 @@ def _store_dir(store: Path | None) -> Path:
     return store or Path(os.environ.get("SWEEPFLOW_STORE", "sweepflow-data"))
 
 
-def _command(overrides: list[str]) -> str:
-    return " ".join(["sweepflow", "llc", *map(shlex.quote, overrides)])
-
-
 def _quiet_prefect() -> None:
-    """Keep Prefect's log lines from the terminal, which shows progress and results, and keep its embedded
-    server off the network. The user's own settings win. Must run before Prefect is imported."""
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
+    """Keep Prefect's log from the terminal, which shows progress, results and errors of its own, and keep its
+    server off the network. The log itself is whole: Prefect's pages show it, and PREFECT_LOGGING_LEVEL=INFO
+    brings it back. The user's own settings win. Must run before Prefect is imported."""
+    if "PREFECT_LOGGING_LEVEL" not in os.environ:
+        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 
 

@@ -30,7 +30,9 @@ FLUSH_SECONDS = 5.0
 
 
 class ServerError(SweepflowError):
-    """The embedded server did not come up."""
+    """There is no Prefect server to talk to."""
+
+    exit_code = 2
 
 
 @contextmanager
@@ -38,12 +40,13 @@ def prefect_server() -> Iterator[None]:
     """Where no Prefect API is configured, run a server until the block ends, and point Prefect to it.
 
     Raises:
-        ServerError: where it does not come up.
+        ServerError: where it does not come up, or the one that is configured does not answer.
     """
     from prefect.context import refresh_global_settings_context
     from prefect.settings import get_current_settings
 
-    if get_current_settings().api.url:
+    if url := get_current_settings().api.url:
+        _check(url)
         try:
             yield
         finally:
@@ -57,6 +60,8 @@ def prefect_server() -> Iterator[None]:
         "PREFECT_SERVER_UI_ENABLED": "false",
         "PREFECT__SERVER_EPHEMERAL": "1",
         "PREFECT__SERVER_FINAL": "1",
+        # Its own messages are few, and all that tells why it did not come up.
+        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING",
     }
     with ExitStack() as stack:
         with _alone(home):
@@ -102,16 +107,36 @@ def _url(server: subprocess.Popen[bytes]) -> str:
     line = server.stdout.readline()  # ends at once where the process does
     url = f"http://127.0.0.1:{line.decode().strip()}/api"
     while server.poll() is None and time.monotonic() < deadline:
-        try:
-            with urllib.request.urlopen(f"{url}/health", timeout=5):
-                return url
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.1)
+        if _silence(url) is None:
+            return url
+        time.sleep(0.1)
     raise ServerError(
         "Prefect's embedded server did not come up",
         got=f"exit code {server.poll()}" if server.poll() is not None else f"silence at {url}",
         do="read its messages above; or start one with: prefect server start, and set PREFECT_API_URL",
     )
+
+
+def _check(url: str) -> None:
+    """Ask the server that is configured, before Prefect does: its own error fills three screens."""
+    if (reason := _silence(url)) is not None:
+        raise ServerError(
+            "the Prefect server that PREFECT_API_URL or the profile names does not answer",
+            got=f"{url}: {reason}",
+            do="start it with: prefect server start; or unset PREFECT_API_URL to use an embedded one",
+        )
+
+
+def _silence(url: str) -> str | None:
+    """Why the API does not answer, or None where it does, even with a refusal."""
+    try:
+        with urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=10):
+            return None
+    except urllib.error.HTTPError as refusal:
+        refusal.close()
+        return None
+    except (OSError, ValueError) as error:  # ValueError: no URL at all
+        return str(getattr(error, "reason", error))
 
 
 def _flush() -> None:

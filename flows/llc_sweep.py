@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import shlex
-
 from prefect import flow, get_run_logger, tags
 from prefect.runtime import flow_run
 
-from flows.prepare import collect, prepare
+from flows.prepare import IncompleteError, check_complete, collect, command_line, prepare
 from flows.run_plan import run_plan
-from sweepflow.errors import SweepflowError
 from sweepflow.sweep import Sweep
 from tasks.progress import SweepProgress
 from tasks.report import publish
 
-
-class IncompleteError(SweepflowError):
-    """Some batches failed, so the sweep is not complete; what finished is in the store."""
+__all__ = ["IncompleteError", "llc"]
 
 
 def _run_name() -> str:
@@ -44,12 +39,7 @@ def llc(overrides: list[str] | None = None, config_dir: str | None = None) -> Sw
     get_run_logger().info("%s: %s trials, %s from the store", plan.name, plan.trials, plan.hits)
     with tags("sweepflow", plan.name), SweepProgress(plan) as progress:
         failures = run_plan(plan, store, progress)
-    sweep = collect(plan, store, " ".join(["sweepflow", "llc", *map(shlex.quote, overrides)]))
+    sweep = collect(plan, store, command_line(overrides, config_dir))
     publish(sweep)
-    if sweep.missing:
-        raise IncompleteError(
-            f"{len(sweep.missing)} of {plan.trials} trials have no result",
-            got="; ".join(failures)[:1500] or ", ".join(sweep.missing[:10]),
-            do="mend the cause and start the same command again: what is done is kept",
-        )
+    check_complete(sweep, failures)
     return sweep

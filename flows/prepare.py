@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import shlex
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from sweepflow.engine.devices import configure
+from sweepflow.errors import SweepflowError
 from sweepflow.llc.plan import Plan
 from sweepflow.store.store import Store
 from sweepflow.sweep import Sweep
+
+
+class IncompleteError(SweepflowError):
+    """Some batches failed, so the sweep is not complete; what finished is in the store."""
+
+
+def command_line(overrides: Iterable[str], config_dir: str | Path | None = None) -> str:
+    """What is typed in a shell to get a sweep."""
+    options = [] if config_dir is None else ["--config-dir", str(config_dir)]
+    return shlex.join(["sweepflow", "llc", *options, *overrides])
 
 
 def prepare(overrides: Iterable[str], config_dir: str | Path | None = None) -> tuple[Plan, Store]:
@@ -43,3 +55,22 @@ def collect(plan: Plan, store: Store, command: str) -> Sweep:
     )
     sweep.write(store)
     return sweep
+
+
+def check_complete(sweep: Sweep, failures: Sequence[str]) -> None:
+    """Refuse to end well where a batch did not.
+
+    Args:
+        sweep: What was found.
+        failures: What failed, in words.
+
+    Raises:
+        IncompleteError: where a trial has no record.
+    """
+    if sweep.missing:
+        trials = len(sweep.targets) + len(sweep.estimates) + len(sweep.missing)
+        raise IncompleteError(
+            f"{len(sweep.missing)} of {trials} trials have no result",
+            got="; ".join(failures)[:1500] or ", ".join(sweep.missing[:10]),
+            do="mend the cause and start the same command again: what is done is kept",
+        )

@@ -54,8 +54,9 @@ def run_plan(plan: Plan, store: Store, progress: SweepProgress) -> list[str]:
             failure = _failure(future)
             ended = str(future.state.name)
             ids = {trial.id for trial in batch.trials}
-            if ended == "Cached" and not ids <= store.known(ids).keys():
-                submit(workload, batch, refresh=True)  # the store has lost what Prefect remembers
+            if ended == "Cached" and not ids <= store.finished(ids).keys():
+                # What Prefect remembers, the store has lost, or it was a failure.
+                submit(workload, batch, refresh=True)
                 continue
             progress.batch_done(batch.name, len(ids), ended)
             if failure is not None:

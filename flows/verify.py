@@ -6,7 +6,7 @@ from pathlib import Path
 
 from prefect import flow, tags
 
-from flows.prepare import collect
+from flows.prepare import check_complete, collect
 from flows.run_plan import run_plan
 from sweepflow.engine.devices import configure
 from sweepflow.llc.plan import make_plan
@@ -27,7 +27,10 @@ def verify(quick: bool = False, store: str = "sweepflow-data") -> list[Compariso
         store: The store's directory.
 
     Returns:
-        One comparison a case; a case whose batch failed is left out, and the flow run shows why.
+        One comparison a case.
+
+    Raises:
+        IncompleteError: where a batch failed; everything else is in the store.
     """
     configure()
     chosen = cases(quick)
@@ -35,13 +38,10 @@ def verify(quick: bool = False, store: str = "sweepflow-data") -> list[Compariso
     opened.check_writable()
     plan = make_plan([case.config.model_copy(update={"name": NAME}) for case in chosen], opened)
     with tags("sweepflow", NAME), SweepProgress(plan) as progress:
-        run_plan(plan, opened, progress)
+        failures = run_plan(plan, opened, progress)
     sweep = collect(plan, opened, "sweepflow verify" + " --quick" * quick)
     publish(sweep)
+    check_complete(sweep, failures)
     records = {record.id: record for record in sweep.estimates}
     # A plan keeps the order of its configurations.
-    return [
-        compare(case, records[trial_id])
-        for case, trial_id in zip(chosen, plan.estimates, strict=True)
-        if trial_id in records
-    ]
+    return [compare(case, records[i]) for case, i in zip(chosen, plan.estimates, strict=True)]

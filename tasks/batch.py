@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from typing import Any
 
 from prefect import task
@@ -72,9 +73,9 @@ def run_batch_task(workload: str, batch: Batch[Any], store: str, memory_fraction
     configure()
     from sweepflow.engine.run import run_batch
 
-    records = Store(store)  # type: ignore[arg-type]
+    records = Store(Path(store))
     # Another sweep may have finished some of them since this one was planned.
-    known = {i: r for i, r in records.known(t.id for t in batch.trials).items() if r.status != "failed"}
+    known = records.finished(trial.id for trial in batch.trials)
     missing = [trial for trial in batch.trials if trial.id not in known]
     if missing:
         done = run_batch(

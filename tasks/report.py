@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 from prefect.artifacts import create_link_artifact, create_table_artifact
 
 from sweepflow.report.headline import headline
@@ -16,11 +14,9 @@ COLUMNS = ("id", "target_id", "status", "llc", "llc_low", "llc_high", "ess_bulk"
 
 def publish(sweep: Sweep) -> None:
     """Show a sweep's results on its flow run's page: a table, and a link to the report."""
-    rows: Sequence[Mapping[str, object]] = [
-        {column: row.get(column) for column in COLUMNS} for row in sweep.rows()[:MAX_ROWS]
-    ]
+    rows = [{column: row.get(column) for column in COLUMNS} for row in sweep.rows()[:MAX_ROWS]]
     title = headline(sweep.estimates, sweep.targets)
-    create_table_artifact([dict(row) for row in rows], key="sweep-results", description=title)
+    create_table_artifact(rows, key="sweep-results", description=title)
     create_link_artifact(
         sweep.report.absolute().as_uri(), link_text=str(sweep.report), key="sweep-report", description=title
     )

@@ -62,6 +62,7 @@ class Program:
         compiled: The executable.
         seconds: Time that tracing and compiling took.
         bytes_needed: Arguments, results and temporaries of one call, in bytes, over all devices.
+        sharded, replicated: How arrays with a row a lane, and arrays that every lane sees, are placed.
     """
 
     layout: Layout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -62,7 +63,8 @@ def run_batch(
     else:
         _keep(records, store, on_record)
         return records
-    # Not in the handler: there the traceback would hold on to the arrays that did not fit.
+    # Not in the handler, and after a collection: tracebacks hold on to the arrays that did not fit.
+    gc.collect()
     if len(trials) == 1 and width == 1:
         records = [_failed(workload, trials[0], shortage)]
         _keep(records, store, on_record)
@@ -149,8 +151,8 @@ def _arguments(
     order = np.minimum(np.arange(lanes), lanes_each * len(trials) - 1)
     trial_of, lane_of = order // lanes_each, (order % lanes_each).astype(np.int32)
     own = {name: value[trial_of] for name, value in inputs.own.items()}
-    columns = {name: np.array([trial.traced[name] for trial in trials]) for name in trials[0].traced}
-    traced = {name: value[trial_of] for name, value in columns.items()}
+    numbers = [trial.traced for trial in trials]
+    traced = {name: np.array([row[name] for row in numbers])[trial_of] for name in numbers[0]}
     keys = np.stack([key_data(trial.id, trial.seed) for trial in trials])[trial_of]
     return inputs.shared, own, traced, keys, lane_of
 

@@ -63,7 +63,6 @@ class Workload(Generic[C]):
     Attributes:
         name: Part of every fingerprint.
         version: Raised whenever results change; part of every fingerprint.
-        prefix: Of the trials' ids.
         program_key: Canonical text of everything that decides the compiled program, from a trial's
             configuration. Equal texts share a program.
         lanes: Lanes a trial runs (chains, say); they are spread over devices together.
@@ -78,7 +77,6 @@ class Workload(Generic[C]):
 
     name: str
     version: int
-    prefix: str
     program_key: Callable[[C], str]
     lanes: Callable[[C], int]
     vector_width: Callable[[str], int]

@@ -3,8 +3,8 @@
     lambda-hat = nbeta (E[L_n(w)] - L_n(w0))
 
 Lau, Furman, Wang, Murfet and Wei 2024 (The local learning coefficient), eq. 19, the expectation under the
-localised posterior. The error is the Monte Carlo standard error sd / sqrt(ESS) with the bulk effective
-sample size of the chains together (Vehtari et al. 2021).
+localised posterior. The error is the Monte Carlo standard error sd / sqrt(ESS) with the effective
+sample size of the mean, over the chains together (Vehtari et al. 2021).
 """
 
 from __future__ import annotations

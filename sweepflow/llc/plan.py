@@ -81,11 +81,7 @@ def make_plan(configs: Sequence[LlcConfig], store: Store) -> Plan:
             )
         trials[trial.id] = trial
     built = {trial.id: trial for trial in targets.values()}
-    known = {
-        trial_id: record
-        for trial_id, record in store.known([*built, *trials]).items()
-        if record.status != "failed"
-    }
+    known = store.finished([*built, *trials])
     runner = configs[0].runner
     missing = [trial for trial in trials.values() if trial.id not in known]
     # A target is built where it is missing, even if all its estimates are known: the tables show it.

@@ -28,7 +28,7 @@ class Chains:
         frozen: Chains that never moved after warm-up.
         acceptance: Mean acceptance over sound chains; NaN where the sampler accepts everything.
         divergences: Divergent or rejected draws, all chains.
-        draws: Draws, all chains.
+        draws: Draws, all chains, those included that thinning drops.
     """
 
     diverged_at: Sequence[int]

@@ -12,6 +12,7 @@ from jaxtyping import Array, PRNGKeyArray
 
 from sweepflow import data
 from sweepflow.engine.workload import Arrays, Inputs, LaneFunction, Trial, Workload
+from sweepflow.errors import StoreError
 from sweepflow.fingerprint import canonical_json, fingerprint
 from sweepflow.llc.estimate import estimate
 from sweepflow.llc.temperature import default_nbeta
@@ -21,7 +22,7 @@ from sweepflow.samplers import chains_per_trial, draw_chain, step_of_point, warm
 from sweepflow.samplers.posterior import LocalPosterior
 from sweepflow.schema.fields import dump, static_part
 from sweepflow.schema.llc import EstimateConfig
-from sweepflow.schema.sampler import SamplerConfig
+from sweepflow.schema.sampler import SamplerConfig, sampler_name
 from sweepflow.store.record import Record
 from sweepflow.store.store import Store
 from sweepflow.targets.workload import NOT_STATIC, choose_dataset, stack_datasets, target_label, target_trial
@@ -55,10 +56,7 @@ def _program_key(config: EstimateConfig) -> str:
 
 
 def _label(config: EstimateConfig) -> str:
-    kind = config.sampler.kind
-    preconditioner = getattr(config.sampler, "preconditioner", "none")
-    name = kind if preconditioner == "none" else f"{kind}-{preconditioner}"
-    return f"{name} on {target_label(config.target)}"
+    return f"{sampler_name(config.sampler)} on {target_label(config.target)}"
 
 
 def _lane(config: EstimateConfig) -> LaneFunction:
@@ -104,7 +102,13 @@ def _inputs(trials: Sequence[Trial[EstimateConfig]], datasets: int, store: Store
 def _record(trial: Trial[EstimateConfig], results: Mapping[str, np.ndarray], store: Store) -> Record:
     sampler = trial.config.sampler
     target = store.get(target_trial(trial.config.target).id)
-    assert target is not None and sampler.nbeta is not None  # the batch has just read its weights
+    if target is None:
+        raise StoreError(
+            "a target went from the store while its estimates were drawn",
+            got=f"{target_trial(trial.config.target).id}, wanted by {trial.id}",
+            do="start the same command again: it builds the target again",
+        )
+    assert sampler.nbeta is not None  # `estimate_trial` gave it a number
     loss_0 = target.figures["loss_train"]
     chains, warmup = sampler.chains, warmup_points(sampler)
     losses, bias_losses = results["loss"][:chains], results["loss"][chains:]
@@ -131,7 +135,7 @@ def _record(trial: Trial[EstimateConfig], results: Mapping[str, np.ndarray], sto
         frozen=frozen,
         acceptance=acceptance,
         divergences=divergences,
-        draws=chains * sampler.draws,
+        draws=chains * sampler.draws * sampler.thinning,
     )
     num_params = int(target.figures["num_params"])
     status, reasons = verdict(
@@ -207,7 +211,6 @@ def _finite(value: object) -> object:
 LLC: Workload[EstimateConfig] = Workload(
     name=NAME,
     version=VERSION,
-    prefix="est",
     program_key=_program_key,
     lanes=lambda config: chains_per_trial(config.sampler),
     # Two chains a vector halve the dispatch cost of small networks; more would leave cores without work.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from sweepflow.data.dataset import DataShape
 from sweepflow.errors import ConfigError
 from sweepflow.models.cnn import cnn
@@ -11,6 +13,7 @@ from sweepflow.models.potential import potential
 from sweepflow.schema.model import CnnModel, DeepLinearModel, MlpModel, ModelConfig, PotentialModel
 
 
+@lru_cache(maxsize=256)  # a sweep asks for one network once a target
 def build_network(config: ModelConfig, shape: DataShape) -> Network:
     """The network that a model configuration means for data of this shape.
 

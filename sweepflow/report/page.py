@@ -19,7 +19,7 @@ from sweepflow.report.charts.traces import traces_chart
 from sweepflow.report.headline import SYMBOL, has_converged, headline, status_counts
 from sweepflow.report.labels import Labels, derive_labels, target_key
 from sweepflow.report.numbers import NOTHING, counted, half_width, number, short, with_error
-from sweepflow.report.table import write_aside
+from sweepflow.store.atomic import write_bytes
 from sweepflow.store.record import Record
 
 MAX_ROWS = 2000
@@ -53,7 +53,7 @@ HEADERS = (
     ("λ̂", "the estimate, dimensionless"),
     ("± 95 %", "half the width of the 95 % interval"),
     ("status", ""),
-    ("ESS", "bulk effective sample size over all chains"),
+    ("ESS", "effective sample size of the mean loss, over all chains"),
     ("R̂", "rank-normalised split R̂"),
     ("bias", "λ̂ at the step size minus λ̂ at a quarter of it"),
     ("accepted", "mean acceptance probability"),
@@ -82,10 +82,12 @@ def write_report(
         estimates: Records of the workload `llc`, in the order in which they were asked for.
         targets: Records of the workload `target`, by id.
         arrays: Loads the arrays of an estimate; called only for those that are drawn.
+
+    Raises:
+        StoreError: where the directory cannot be written.
     """
     html = render(name=name, command=command, estimates=estimates, targets=targets, arrays=arrays)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_aside(path, lambda aside: aside.write_text(html, encoding="utf-8"))
+    write_bytes(path, html.encode())
 
 
 def render(

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from sweepflow.report.labels import flatten, target_key
+from sweepflow.store.atomic import write_bytes
 from sweepflow.store.record import Record
 
 Row = dict[str, Any]
@@ -75,23 +75,17 @@ def write_tables(rows: Sequence[Row], directory: Path) -> tuple[Path, Path]:
 
     Returns:
         The two paths.
+
+    Raises:
+        StoreError: where the directory cannot be written.
     """
     table = _table(rows)
-    directory.mkdir(parents=True, exist_ok=True)
     csv, parquet = directory / "results.csv", directory / "results.parquet"
-    write_aside(csv, lambda path: pyarrow.csv.write_csv(table, path))
-    write_aside(parquet, lambda path: pyarrow.parquet.write_table(table, path))
+    for path, write in ((csv, pyarrow.csv.write_csv), (parquet, pyarrow.parquet.write_table)):
+        content = pa.BufferOutputStream()
+        write(table, content)
+        write_bytes(path, content.getvalue().to_pybytes())
     return csv, parquet
-
-
-def write_aside(path: Path, write: Callable[[Path], object]) -> None:
-    """Calls `write` with a temporary name in the same directory, then renames the file to `path`."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        write(aside)
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def _row(estimate: Record, target: Record | None) -> Row:

@@ -19,7 +19,7 @@ STYLE = {"ok": "green", "flagged": "yellow", "diverged": "red", "failed": "red"}
 def results_table(estimates: Sequence[Record], targets: Mapping[str, Record]) -> Table:
     """Estimates as they were asked for, `MAX_ROWS` at most, with what was found as the caption.
 
-    Columns: target, sampler, λ̂ ± half the 95 % interval, bulk effective sample size, R̂, λ̂ lost to the
+    Columns: target, sampler, λ̂ ± half the 95 % interval, effective sample size, R̂, λ̂ lost to the
     step size, and the status with its first reason.
     """
     labels = derive_labels(estimates, targets)

@@ -66,8 +66,7 @@ def static_part(config: C) -> C:
     """The same configuration with only its static fields, nested ones included.
 
     Reading any other field of the copy raises AttributeError, so a workload that would bake a traced
-    number into its program fails in its first test instead of compiling once a value. Two trials share
-    a program exactly when their static parts are equal (`static_key`).
+    number into its program fails in its first test instead of compiling once a value.
     """
     stripped = cast(C, type(config).model_construct())
     for name, role in roles(type(config)).items():

@@ -28,7 +28,7 @@ class RunnerConfig(Config):
     batch_size: PositiveInt | Literal["auto"] = "auto"
     """Trials a batch; `auto` takes what the compiled program's memory figures allow."""
     memory_fraction: Annotated[float, Field(gt=0, le=1)] = 0.5
-    """Share of the free memory that one batch may take (batch_size=auto)."""
+    """Share of the free memory that one batch may take; a batch that wants more is halved."""
     workers: PositiveInt = 2
     """Batches in hand at once: one runs on the devices while others compile."""
 

@@ -92,3 +92,10 @@ class MclmcSampler(_Sampler):
 
 
 SamplerConfig = Annotated[SgldSampler | HmcSampler | NutsSampler | MclmcSampler, Field(discriminator="kind")]
+
+
+def sampler_name(sampler: SamplerConfig) -> str:
+    """A sampler's kind, with its preconditioner where it has one: `hmc`, `sgld`, `sgld-rmsprop`."""
+    if isinstance(sampler, SgldSampler) and sampler.preconditioner != "none":
+        return f"{sampler.kind}-{sampler.preconditioner}"
+    return sampler.kind

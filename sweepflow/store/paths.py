@@ -17,7 +17,6 @@ class StorePaths:
                                                   its arrays, named by their own hash too
     estimates/...                                 likewise
     sweeps/NAME/                                  manifest.json, results.csv, results.parquet, report.html
-    tasks/                                        Prefect's persisted task results
     """
 
     root: Path
@@ -41,8 +40,3 @@ class StorePaths:
     def sweep(self, name: str) -> Path:
         """The folder of one sweep's manifest, tables and report."""
         return self.root / "sweeps" / name
-
-    @property
-    def task_results(self) -> Path:
-        """Where Prefect keeps what tasks returned."""
-        return self.root / "tasks"

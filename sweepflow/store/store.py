@@ -126,6 +126,10 @@ class Store:
         found = ((trial_id, self.get(trial_id)) for trial_id in trial_ids)
         return {trial_id: record for trial_id, record in found if record is not None}
 
+    def finished(self, trial_ids: Iterable[str]) -> dict[str, Record]:
+        """The records among these that are results, by id: a `failed` trial is to be run again."""
+        return {i: record for i, record in self.known(trial_ids).items() if record.status != "failed"}
+
     def records(self, prefix: str) -> Iterator[Record]:
         """Every record with this id prefix, by id."""
         for trial_id in self._ids(prefix):

@@ -167,7 +167,6 @@ def _record(trial: Trial[TargetConfig], results: Mapping[str, np.ndarray], store
 TARGET: Workload[TargetConfig] = Workload(
     name=NAME,
     version=VERSION,
-    prefix="tgt",
     program_key=_program_key,
     lanes=lambda config: 1,
     # One target a core at a time on a CPU; the products of a whole data set fill it.

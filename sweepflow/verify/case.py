@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sweepflow.schema.llc import LlcConfig
+from sweepflow.schema.sampler import sampler_name
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,5 @@ class Case:
 
     @property
     def sampler(self) -> str:
-        """The sampler's name: its kind, or its preconditioner where it has one."""
-        preconditioner = getattr(self.config.sampler, "preconditioner", "none")
-        kind = self.config.sampler.kind
-        return kind if preconditioner == "none" else f"{kind}-{preconditioner}"
+        """The sampler's name."""
+        return sampler_name(self.config.sampler)

@@ -125,6 +125,29 @@ def test_bad_input_ends_with_one_screen_and_2(
     assert [path for path in sorted(machine.directory.iterdir()) if not path.name.startswith("log")] == before
 
 
+def test_a_server_that_is_not_there_is_said_on_one_screen(machine: Machine) -> None:
+    code, text = machine.run("sweepflow", "llc", *TINY, PREFECT_API_URL=NO_SERVER)
+    assert code == 2
+    assert text.startswith("error: ") and len(text.splitlines()) <= 4
+    assert NO_SERVER in text and "prefect server start" in text
+
+
+def test_a_batch_that_fails_is_said_on_one_screen(office: Machine) -> None:
+    store = Store(office.directory / "sweepflow-data")
+    assert office.run("sweepflow", "llc", *TINY)[0] == 0
+    (target,) = store.records("tgt")
+    (arrays,) = store.paths.record(target.id).parent.glob(f"{target.id}.*.safetensors")
+    arrays.write_bytes(bytes(arrays.stat().st_size))
+
+    code, text = office.run("sweepflow", "llc", *TINY, "sampler.seed=7")
+
+    assert code == 1
+    assert "error: 1 of 2 trials have no result" in text and f"sweepflow rm {target.id}" in text
+    assert "Traceback" not in text and len(text.splitlines()) <= 12
+    assert office.run("sweepflow", "rm", "--yes", target.id)[0] == 0
+    assert office.run("sweepflow", "llc", *TINY, "sampler.seed=7")[0] == 0
+
+
 def test_a_step_that_is_far_too_large_is_a_result(office: Machine) -> None:
     code, text = office.run(
         "sweepflow", "llc", *TINY, "sampler.step_size=1e3", "data.noise_scale=0.1", "target.seed=1,2"

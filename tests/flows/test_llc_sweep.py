@@ -16,8 +16,7 @@ from prefect.client.schemas.sorting import TaskRunSort
 from prefect.states import State
 
 from flows import llc
-from flows.llc_sweep import IncompleteError
-from flows.prepare import prepare
+from flows.prepare import IncompleteError, prepare
 from sweepflow.errors import ConfigError
 from sweepflow.store.store import Store
 from sweepflow.sweep import Sweep

@@ -14,7 +14,6 @@ COST_AXIS = "full-gradient equivalents per chain"
 LOSS_AXIS = "L<sub>n</sub> (nats)"
 
 INK, MUTED, GRID = "#1a1a1a", "#595959", "#e6e6e6"
-ALARM = "#D55E00"
 FONT = "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif"
 
 # Okabe and Ito's colours that hold on white (their yellow does not), and a grey.

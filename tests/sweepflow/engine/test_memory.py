@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-ROWS = 200_000
+ROWS = 250_000
+"""Of 160 bytes: arrays above 32 MiB go back to the system as soon as they are freed, so a limit is felt."""
 EXHAUST = """
-import json, resource, sys
+import gc, json, resource, sys
 from pathlib import Path
 from sweepflow.engine.devices import configure
 configure()
@@ -34,6 +35,7 @@ def build(store, fraction=1.0):
     return {record.id: [record.status, *record.reasons] for record in records}, calls
 
 def allow(more):
+    gc.collect()
     with open("/proc/self/statm") as file:
         used = int(file.read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + more, resource.RLIM_INFINITY))
@@ -76,7 +78,7 @@ def test_memory_that_runs_out(tmp_path: Path, small: Callable[..., Any]) -> None
         for seed in range(4)
     ]
     size = ROWS * 20 * 8
-    code = EXHAUST.replace("ROOM", str(9 * size)).replace("SCRAP", str(size // 32))
+    code = EXHAUST.replace("ROOM", str(9 * size)).replace("SCRAP", str(size // 8))
     texts = json.dumps([config.model_dump_json() for config in asked])
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "a store"), texts],
@@ -93,8 +95,7 @@ def test_memory_that_runs_out(tmp_path: Path, small: Callable[..., Any]) -> None
     assert 2 <= calls <= 4
     nothing, _ = found["nothing"]
     failed = {trial_id for trial_id, (status, *_) in nothing.items() if status == "failed"}
-    assert failed  # a small one may have found room that an earlier one had left
+    assert failed == plenty.keys()
     assert all(nothing[trial_id][1].startswith("out of memory: ") for trial_id in failed)
     again, _ = found["again"]
-    assert again.keys() == failed
-    assert {**nothing, **again} == plenty
+    assert again == plenty

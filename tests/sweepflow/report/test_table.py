@@ -11,7 +11,8 @@ import pyarrow.csv
 import pyarrow.parquet
 import pytest
 
-from sweepflow.report.table import COLUMNS, estimate_rows, write_aside, write_tables
+from sweepflow.errors import StoreError
+from sweepflow.report.table import COLUMNS, estimate_rows, write_tables
 from sweepflow.store.record import Record
 
 Make = Callable[..., Record]
@@ -95,15 +96,8 @@ def test_numbers_beside_text_are_text_and_nan_is_none(
     assert table["llc"].to_pylist()[1] is None
 
 
-def test_a_file_is_there_whole_or_as_it_was(tmp_path: Path) -> None:
-    path = tmp_path / "file.txt"
-    path.write_text("before")
-
-    def torn(aside: Path) -> None:
-        aside.write_text("half")
-        raise OSError("no space left on device")
-
-    with pytest.raises(OSError, match="no space"):
-        write_aside(path, torn)
-    assert path.read_text() == "before"
-    assert [p.name for p in tmp_path.iterdir()] == ["file.txt"]
+def test_a_place_that_cannot_be_written_is_a_readable_error(tmp_path: Path) -> None:
+    (tmp_path / "results.csv").mkdir()
+    with pytest.raises(StoreError, match="cannot be written"):
+        write_tables([], tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["results.csv"]

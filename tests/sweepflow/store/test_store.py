@@ -279,6 +279,14 @@ def test_known_is_what_the_store_has_of_what_is_asked(store: Store) -> None:
     assert store.known([]) == {}
 
 
+def test_a_failed_trial_is_known_but_not_finished(store: Store) -> None:
+    store.put(record())
+    failed = "est_" + "f" * 16
+    store.put(replace(record(failed), status="failed"))
+    assert list(store.known([failed, ID])) == [failed, ID]
+    assert list(store.finished([failed, ID])) == [ID]
+
+
 IDS = ("est_aa00000000000000", "est_aa11111111111111", "est_ab00000000000000", "tgt_aa00000000000000")
 
 
