@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -104,7 +105,9 @@ def _url(server: subprocess.Popen[bytes]) -> str:
     """The server's address, once it answers."""
     assert server.stdout is not None
     deadline = time.monotonic() + START_SECONDS
-    line = server.stdout.readline()  # ends at once where the process does
+    # The port comes as one line; the pipe is closed, and so readable, where the process ends instead.
+    spoke, _, _ = select.select([server.stdout], [], [], START_SECONDS)
+    line = server.stdout.readline() if spoke else b""
     url = f"http://127.0.0.1:{line.decode().strip()}/api"
     while server.poll() is None and time.monotonic() < deadline:
         if _silence(url) is None:

@@ -28,7 +28,7 @@ def prepare(overrides: Iterable[str], config_dir: str | Path | None = None) -> t
 
     Raises:
         ConfigError: for what cannot be run.
-        StoreError: for a store that cannot be written.
+        StoreError: for a store that cannot be written, where there is anything to write.
     """
     configure()
     from sweepflow.compose import compose_llc
@@ -37,7 +37,8 @@ def prepare(overrides: Iterable[str], config_dir: str | Path | None = None) -> t
     configs = compose_llc(list(overrides), config_dir)
     store = Store(Path(configs[0].store))
     plan = make_plan(configs, store)
-    store.check_writable()
+    if plan.batches:
+        store.check_writable()
     return plan, store
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from queue import SimpleQueue
 from typing import Any
 
-from prefect.futures import PrefectConcurrentFuture, PrefectFuture, as_completed
+from prefect.futures import PrefectConcurrentFuture, PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from sweepflow.batching import Batch
@@ -26,6 +27,7 @@ def run_plan(plan: Plan, store: Store, progress: SweepProgress) -> list[str]:
     waiting = list(plan.estimate_batches)
     unbuilt = {trial.id for batch in plan.target_batches for trial in batch.trials}
     running: dict[PrefectFuture[Any], tuple[str, Batch[Any]]] = {}
+    ended: SimpleQueue[PrefectFuture[Any]] = SimpleQueue()
 
     with _pool(plan.runner.workers, running) as runner:
 
@@ -37,7 +39,9 @@ def run_plan(plan: Plan, store: Store, progress: SweepProgress) -> list[str]:
                 "memory_fraction": plan.runner.memory_fraction,
             }
             task = run_batch_task.with_options(refresh_cache=refresh)
-            running[runner.submit(task, parameters=parameters)] = workload, batch
+            future = runner.submit(task, parameters=parameters)
+            running[future] = workload, batch
+            future.add_done_callback(ended.put)
 
         def submit_ready() -> None:
             for batch in list(waiting):
@@ -49,16 +53,16 @@ def run_plan(plan: Plan, store: Store, progress: SweepProgress) -> list[str]:
             submit("target", batch)
         submit_ready()
         while running:
-            future: PrefectFuture[Any] = next(as_completed(list(running)))
+            future = ended.get()
             workload, batch = running.pop(future)
             failure = _failure(future)
-            ended = str(future.state.name)
+            state = str(future.state.name)
             ids = {trial.id for trial in batch.trials}
-            if ended == "Cached" and not ids <= store.finished(ids).keys():
+            if state == "Cached" and not ids <= store.finished(ids).keys():
                 # What Prefect remembers, the store has lost, or it was a failure.
                 submit(workload, batch, refresh=True)
                 continue
-            progress.batch_done(batch.name, len(ids), ended)
+            progress.batch_done(batch.name, len(ids), state)
             if failure is not None:
                 failures.append(f"{batch.name}: {failure}")
             elif workload == "target":

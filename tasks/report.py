@@ -9,7 +9,7 @@ from sweepflow.sweep import Sweep
 
 MAX_ROWS = 200
 """Rows of the table artifact; Prefect keeps it in its database."""
-COLUMNS = ("id", "target_id", "status", "llc", "llc_low", "llc_high", "ess_bulk", "r_hat", "reasons")
+COLUMNS = ("id", "target_id", "status", "llc", "llc_low", "llc_high", "ess_mean", "r_hat", "reasons")
 
 
 def publish(sweep: Sweep) -> None:

@@ -161,7 +161,7 @@ def _record(trial: Trial[EstimateConfig], results: Mapping[str, np.ndarray], sto
         "llc_chains": [next(per_chain) if ok else None for ok in good],
         "llc_bias": bias,
         "llc_bias_se": bias_se,
-        "ess_bulk": pooled.ess,
+        "ess_mean": pooled.ess,
         "r_hat": pooled.r_hat,
         "acceptance": acceptance,
         "divergences": divergences,

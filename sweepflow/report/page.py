@@ -168,7 +168,7 @@ def _row(estimate: Record, targets: Mapping[str, Record], labels: Labels) -> lis
         Cell(error or NOTHING, half if llc is not None else None),
         Cell(estimate.status, estimate.status, "; ".join(estimate.reasons), estimate.status),
     ]
-    for figure, digits in (("ess_bulk", 3), ("r_hat", 3), ("llc_bias", 2), ("acceptance", 2), ("L0", 4)):
+    for figure, digits in (("ess_mean", 3), ("r_hat", 3), ("llc_bias", 2), ("acceptance", 2), ("L0", 4)):
         cells.append(Cell(short(number(figures, figure), digits), number(figures, figure)))
     for figure in ("num_params", "full_gradients"):
         whole = number(figures, figure)

@@ -33,7 +33,7 @@ COLUMNS: dict[str, pa.DataType] = {
     "llc_chains": _TEXT,
     "llc_bias": _REAL,
     "llc_bias_se": _REAL,
-    "ess_bulk": _REAL,
+    "ess_mean": _REAL,
     "r_hat": _REAL,
     "acceptance": _REAL,
     "divergences": _WHOLE,

@@ -37,7 +37,7 @@ def results_table(estimates: Sequence[Record], targets: Mapping[str, Record]) ->
             Text(labels.target[key] + (" †" if key in unsettled else "")),
             Text(labels.sampler[estimate.id]),
             Text(llc_text(figures)),
-            Text(_whole(number(figures, "ess_bulk"))),
+            Text(_whole(number(figures, "ess_mean"))),
             Text(_r_hat(number(figures, "r_hat"))),
             Text(short(number(figures, "llc_bias"), 2)),
             _status(estimate),

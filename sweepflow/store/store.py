@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from safetensors import SafetensorError
@@ -18,7 +18,7 @@ from safetensors.numpy import load, save
 from sweepflow.errors import ConfigError, StoreError
 from sweepflow.store.atomic import write_bytes
 from sweepflow.store.paths import FOLDERS, StorePaths
-from sweepflow.store.record import Record
+from sweepflow.store.record import Record, Status
 
 FORMAT = 1
 TRIAL_ID = re.compile(rf"({'|'.join(FOLDERS)})_[0-9a-f]{{16}}")
@@ -166,10 +166,14 @@ class Store:
             for arrays in record.parent.glob(f"{trial_id}.*.safetensors"):
                 arrays.unlink(missing_ok=True)
         except OSError as error:
-            raise StoreError("a record cannot be removed", got=f"{trial_id}: {error}") from error
+            raise StoreError(
+                "a record cannot be removed", got=f"{trial_id}: {error}", do="mend the permissions"
+            ) from error
 
 
 def _record(head: Mapping[str, Any]) -> Record:
+    if head["status"] not in get_args(Status):
+        raise ValueError(f"status {head['status']!r} is not known")
     return Record(
         id=head["id"],
         workload=head["workload"],

@@ -30,6 +30,6 @@ def complaints(loss_curve: Float[np.ndarray, " checks"], grad_norm: float, nbeta
         if fall > TOLERANCE:
             found.append(f"loss still falling: by {fall:.2g} in units of λ̂ over the last tenth of training")
     limit = np.sqrt(2 * TOLERANCE) / nbeta
-    if grad_norm > limit:
+    if not grad_norm <= limit:  # NaN is no minimum either
         found.append(f"gradient norm {grad_norm:.2g} > {limit:.2g} at w0")
     return tuple(found)

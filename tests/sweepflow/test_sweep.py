@@ -69,7 +69,7 @@ def estimate_record(plan: Plan, trial_id: str, target: str, **changes: Any) -> R
         "llc_chains": llc.tolist(),
         "llc_bias": None,
         "llc_bias_se": None,
-        "ess_bulk": 160.0,
+        "ess_mean": 160.0,
         "r_hat": 1.01,
         "acceptance": 0.8,
         "divergences": 0,

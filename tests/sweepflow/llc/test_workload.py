@@ -60,7 +60,7 @@ def test_figures_are_the_formula(small: Callable[..., Any], run_sweep: Callable[
         assert figures["llc"] == pytest.approx(nbeta * (kept.mean() - figures["L0"]), rel=1e-9)
         assert figures["llc_chains"] == pytest.approx(nbeta * (kept.mean(axis=1) - figures["L0"]), rel=1e-9)
         assert (figures["llc_low"], figures["llc_high"]) == (found.low, found.high)
-        assert (figures["ess_bulk"], figures["r_hat"]) == (found.ess, found.r_hat)
+        assert (figures["ess_mean"], figures["r_hat"]) == (found.ess, found.r_hat)
         assert figures["llc_bias"] == pytest.approx(found.llc - other.llc, rel=1e-9)
         assert figures["llc_bias_se"] == pytest.approx(math.hypot(found.mcse, other.mcse), rel=1e-9)
         assert figures["acceptance"] is None, "SGLD accepts everything"

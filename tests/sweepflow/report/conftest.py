@@ -128,7 +128,7 @@ def make_estimate(
         "llc_chains": per_chain,
         "llc_bias": 0.31 if kind == "sgld" and llc is not None else None,
         "llc_bias_se": 0.22 if kind == "sgld" and llc is not None else None,
-        "ess_bulk": None if llc is None else 412.7,
+        "ess_mean": None if llc is None else 412.7,
         "r_hat": None if llc is None else (1.41 if status == "flagged" else 1.01),
         "acceptance": None if kind == "sgld" else 0.83,
         "divergences": 0,
