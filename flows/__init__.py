@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,6 +14,8 @@ __all__ = ["llc"]
 def __getattr__(name: str) -> Any:
     """Import a flow when it is asked for: Prefect takes seconds that `sweepflow --help` need not."""
     if name == "llc":
+        # As the command does: no server that sweepflow starts tells anybody that it runs.
+        os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
         from flows.llc_sweep import llc
 
         return llc

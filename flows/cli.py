@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -145,11 +146,18 @@ def rm(
     if not yes and not typer.confirm(f"Remove {len(found)} from {opened.root}?"):
         raise typer.Exit(1)
     _guarded(lambda: [opened.remove(record.id) for record in found])
+    typer.echo(f"removed {len(found)}")
 
 
 def main() -> None:
     """Entry point of the `sweepflow` command."""
+    warnings.showwarning = _show_warning
     app()
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    """A warning as one line; where in sweepflow it arose helps nobody on a terminal."""
+    typer.echo(f"warning: {message}", err=True)
 
 
 def _open(store: Path | None) -> Any:

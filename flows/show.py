@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,16 +12,23 @@ from rich.console import Console
 from rich.json import JSON
 from rich.table import Table
 
+from sweepflow.engine.workload import Trial
 from sweepflow.llc.plan import Plan
+from sweepflow.report.labels import derive_labels, target_key
 from sweepflow.report.terminal import results_table, targets_table
+from sweepflow.schema.llc import EstimateConfig
 from sweepflow.store.record import Record
 from sweepflow.store.store import Store
 from sweepflow.sweep import Sweep
+from sweepflow.targets.workload import target_trial
 
 MAX_TRIALS = 20
 """Trials that a plan lists."""
 
-console = Console(soft_wrap=False)
+FILE_WIDTH = 140
+"""Columns where the output is no terminal: wide enough that ids and reasons stay on their lines."""
+
+console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else FILE_WIDTH)
 
 
 def print_sweep(sweep: Sweep) -> None:
@@ -49,31 +58,36 @@ def print_plan(plan: Plan) -> None:
     )
     if plan.batches:
         console.print(table)
-    for trial_id in [*plan.targets, *plan.estimates][:MAX_TRIALS]:
-        state = "known" if trial_id in plan.known else "to run"
-        console.print(f"  {trial_id}  {state}", highlight=False)
+    targets = {i: _unrun(trial) for i, trial in plan.targets.items()}
+    estimates = {i: _unrun(trial) for i, trial in plan.estimates.items()}
+    labels = derive_labels(list(estimates.values()), targets)
+    listed = [(i, labels.target[i]) for i in targets]
+    listed += [(i, f"{labels.sampler[i]} on {labels.target[target_key(e)]}") for i, e in estimates.items()]
+    for trial_id, label in listed[:MAX_TRIALS]:
+        state = "known " if trial_id in plan.known else "to run"
+        console.print(f"  {trial_id}  {state}  {label}", highlight=False, soft_wrap=True)
     if plan.trials > MAX_TRIALS:
         console.print(f"  and {plan.trials - MAX_TRIALS} more", highlight=False)
 
 
+def _unrun(trial: Trial[Any]) -> Record:
+    """A trial as a record without results, for labels."""
+    config = trial.config.model_dump(mode="json")
+    figures = {}
+    if isinstance(trial.config, EstimateConfig):
+        figures["target_id"] = target_trial(trial.config.target).id
+    return Record(trial.id, "", 0, "ok", (), config, figures)
+
+
 def print_targets(store: Store) -> None:
     """Every target the store knows."""
-    records = {record.id: record for record in store.records("tgt")}
-    console.print(targets_table(records))
-    _print_ids(list(records.values()))
+    console.print(targets_table({record.id: record for record in store.records("tgt")}, ids=True))
 
 
 def print_estimates(store: Store) -> None:
     """Every estimate the store knows."""
     targets = {record.id: record for record in store.records("tgt")}
-    estimates = list(store.records("est"))
-    console.print(results_table(estimates, targets))
-    _print_ids(estimates)
-
-
-def _print_ids(records: Sequence[Record]) -> None:
-    for record in records:
-        console.print(f"{record.id}  {record.status}", highlight=False)
+    console.print(results_table(list(store.records("est")), targets, ids=True))
 
 
 def print_record(record: Record) -> None:

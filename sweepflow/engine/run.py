@@ -55,7 +55,25 @@ def run_batch(
     Returns:
         One record a trial, in their order.
     """
+    if not trials:
+        return []
     width = width or workload.vector_width(jax.default_backend())
+    obstacles = {trial.id: workload.obstacle(trial, store) for trial in trials}
+    hopeless = {t.id: _failed(workload, t, why) for t in trials if (why := obstacles[t.id]) is not None}
+    if hopeless:
+        _keep(list(hopeless.values()), store, on_record)
+        done = run_batch(
+            workload,
+            [trial for trial in trials if trial.id not in hopeless],
+            store,
+            size=size,
+            datasets=datasets,
+            memory_fraction=memory_fraction,
+            on_record=on_record,
+            width=width,
+        )
+        found = hopeless | {record.id: record for record in done}
+        return [found[trial.id] for trial in trials]
     try:
         records = _run_once(workload, trials, store, size, datasets, memory_fraction, width)
     except _TooLargeError as error:
@@ -73,7 +91,6 @@ def run_batch(
     return [
         record
         for half in (trials[:middle], trials[middle:])
-        if half
         for record in run_batch(
             workload,
             half,

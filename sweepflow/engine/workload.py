@@ -71,6 +71,8 @@ class Workload(Generic[C]):
         label: A group's name for people, from any configuration of it.
         lane: The function of one lane, made from any configuration of the group; it must depend on
             nothing but what `program_key` covers (`static_part` makes sure).
+        obstacle: Why a trial cannot run at all, in words, or None where it can; one that cannot has
+            failed, and takes no part in its batch.
         inputs: Loads a batch's arrays. Its second argument is how many data sets the program holds.
         record: Turns a trial's results, with a leading axis of lanes, into its record.
     """
@@ -82,5 +84,6 @@ class Workload(Generic[C]):
     vector_width: Callable[[str], int]
     label: Callable[[C], str]
     lane: Callable[[C], LaneFunction]
+    obstacle: Callable[[Trial[C], Store], str | None]
     inputs: Callable[[Sequence[Trial[C]], int, Store], Inputs]
     record: Callable[[Trial[C], Mapping[str, np.ndarray], Store], Record]

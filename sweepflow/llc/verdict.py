@@ -16,6 +16,8 @@ MAX_R_HAT = 1.05
 MIN_ESS = 50.0
 """Below it the error bar itself is a guess."""
 MIN_ACCEPTANCE = 0.1
+MAX_LOCALISATION = 0.3
+"""Above it even a direction of curvature 1, as standardised regression has them, loses a quarter."""
 MAX_DIVERGENT_SHARE = 0.01
 
 
@@ -51,6 +53,7 @@ def verdict(
     bias: float | None,
     bias_error: float | None,
     target_reasons: Sequence[str],
+    localisation: float = 0.0,
 ) -> tuple[Status, tuple[str, ...]]:
     """Status of an estimate and the reasons where it is not `ok`.
 
@@ -61,6 +64,7 @@ def verdict(
         bias: lambda-hat at the step size minus at a quarter of it (SGLD), or None.
         bias_error: Half-width of that difference's 95 % interval.
         target_reasons: Why the target itself is not a minimum.
+        localisation: gamma / nbeta, the curvature below which a direction counts less than half.
     """
     reasons = [f"target: {reason}" for reason in target_reasons]
     lost = [
@@ -78,6 +82,8 @@ def verdict(
         )
     if estimate.llc < 0:
         reasons.append(f"negative λ̂ {estimate.llc:.3g}: w0 is no minimum, or chains found a lower one")
+    if localisation > MAX_LOCALISATION:
+        reasons.append(f"γ is {localisation:.2g} nβ: directions of less curvature are hidden, λ̂ is too low")
     if estimate.r_hat > MAX_R_HAT:
         reasons.append(f"R̂ {estimate.r_hat:.2f} > {MAX_R_HAT}")
     if estimate.ess < MIN_ESS:

@@ -89,6 +89,13 @@ def _lane(config: EstimateConfig) -> LaneFunction:
     return lane
 
 
+def _obstacle(trial: Trial[EstimateConfig], store: Store) -> str | None:
+    target = store.get(target_trial(trial.config.target).id)
+    if target is None or target.status != "failed":
+        return None  # a target that was lost since is an error of the store, raised where it is read
+    return f"target: {', '.join(target.reasons)}"
+
+
 def _inputs(trials: Sequence[Trial[EstimateConfig]], datasets: int, store: Store) -> Inputs:
     shared, rows = stack_datasets([trial.config.target.data for trial in trials], datasets)
     targets = [target_trial(trial.config.target).id for trial in trials]
@@ -145,6 +152,7 @@ def _record(trial: Trial[EstimateConfig], results: Mapping[str, np.ndarray], sto
         bias=bias,
         bias_error=bias_error,
         target_reasons=target.reasons,
+        localisation=sampler.gamma / sampler.nbeta,
     )
     per_chain = iter(pooled.chains)
     figures = {
@@ -217,6 +225,7 @@ LLC: Workload[EstimateConfig] = Workload(
     vector_width=lambda platform: 2 if platform == "cpu" else 32,
     label=_label,
     lane=_lane,
+    obstacle=_obstacle,
     inputs=_inputs,
     record=_record,
 )

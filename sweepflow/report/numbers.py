@@ -60,7 +60,7 @@ def setting(value: Any) -> str:
     if isinstance(value, float):
         return _plain_exponent(f"{value:.6g}" if 1e3 <= abs(value) < 1e6 else _few(value))
     if isinstance(value, (list, tuple)):
-        return "×".join(setting(v) for v in value) if value else "none"
+        return "×".join(setting(v) for v in value) if value else "[]"
     if value is None:
         return "none"
     text = str(value)

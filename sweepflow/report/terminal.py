@@ -16,24 +16,26 @@ MAX_ROWS = 40
 STYLE = {"ok": "green", "flagged": "yellow", "diverged": "red", "failed": "red"}
 
 
-def results_table(estimates: Sequence[Record], targets: Mapping[str, Record]) -> Table:
-    """Estimates as they were asked for, `MAX_ROWS` at most, with what was found as the caption.
+def results_table(estimates: Sequence[Record], targets: Mapping[str, Record], *, ids: bool = False) -> Table:
+    """Estimates as they were asked for, with what was found as the caption; `MAX_ROWS` at most, or all of
+    them where `ids` asks for their ids too.
 
     Columns: target, sampler, λ̂ ± half the 95 % interval, effective sample size, R̂, λ̂ lost to the
     step size, and the status with its first reason.
     """
     labels = derive_labels(estimates, targets)
-    table = _table()
+    table = _table(ids)
     table.add_column("target", overflow="fold", ratio=4)
     table.add_column("sampler", overflow="fold", ratio=4)
     for header in ("λ̂ ± 95 %", "ESS", "R̂", "bias"):
         table.add_column(header, justify="right", no_wrap=True)
     table.add_column("status", overflow="fold", ratio=5)
     unsettled = {key for key, target in targets.items() if not has_converged(target)}
-    shown = estimates[:MAX_ROWS]
+    shown = estimates if ids else estimates[:MAX_ROWS]
     for estimate in shown:
         figures, key = estimate.figures, target_key(estimate)
         table.add_row(
+            *([estimate.id] if ids else []),
             Text(labels.target[key] + (" †" if key in unsettled else "")),
             Text(labels.sampler[estimate.id]),
             Text(llc_text(figures)),
@@ -45,23 +47,27 @@ def results_table(estimates: Sequence[Record], targets: Mapping[str, Record]) ->
     notes = [headline(estimates, targets)]
     if any(target_key(e) in unsettled for e in shown):
         notes.append("† this target did not reach a minimum")
+    if any(len(e.reasons) > 1 for e in shown):
+        notes.append("(+1): one more reason; the report and `sweepflow show ID` have them all")
     if len(estimates) > len(shown):
         notes.append(f"{len(estimates) - len(shown):,} more are in results.csv")
     table.caption = Text("\n".join(notes))
     return table
 
 
-def targets_table(targets: Mapping[str, Record]) -> Table:
+def targets_table(targets: Mapping[str, Record], *, ids: bool = False) -> Table:
     """Targets: parameters, rows, losses, gradient norm at w0, and whether training reached a minimum."""
     labels = derive_labels((), targets)
-    table = _table()
+    table = _table(ids)
     table.add_column("target", overflow="fold", ratio=4)
     for header in ("params", "n", "L₀", "test loss", "‖∇L‖"):
         table.add_column(header, justify="right", no_wrap=True)
     table.add_column("status", overflow="fold", ratio=4)
-    for key, target in list(targets.items())[:MAX_ROWS]:
+    shown = list(targets.items()) if ids else list(targets.items())[:MAX_ROWS]
+    for key, target in shown:
         figures = target.figures
         table.add_row(
+            *([key] if ids else []),
             Text(labels.target[key]),
             Text(_whole(number(figures, "num_params"))),
             Text(_whole(number(figures, "n"))),
@@ -70,14 +76,19 @@ def targets_table(targets: Mapping[str, Record]) -> Table:
         )
     lost = sum(not has_converged(t) for t in targets.values())
     notes = [f"{counted(len(targets), 'target')}, {lost:,} without a minimum" if lost else ""]
-    if len(targets) > MAX_ROWS:
-        notes.append(f"{len(targets) - MAX_ROWS:,} more are not shown")
+    if len(targets) > len(shown):
+        notes.append(f"{len(targets) - len(shown):,} more are not shown")
+    if not targets:
+        notes = ["No targets"]
     table.caption = Text("\n".join(filter(None, notes))) if any(notes) else None
     return table
 
 
-def _table() -> Table:
-    return Table(box=None, pad_edge=False, header_style="bold", caption_justify="left", caption_style="")
+def _table(ids: bool = False) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold", caption_justify="left", caption_style="")
+    if ids:
+        table.add_column("id", no_wrap=True)
+    return table
 
 
 def _status(record: Record, otherwise: str = "") -> Text:

@@ -151,6 +151,12 @@ class Store:
         matches = [i for i in self._ids(prefix) if i.startswith(name)] if prefix in FOLDERS else []
         if len(matches) == 1 and (record := self.get(matches[0])) is not None:
             return record
+        if len(matches) == 1:
+            raise ConfigError(
+                "this record is damaged",
+                got=str(self.paths.record(matches[0])),
+                do="start its sweep again, which computes it anew",
+            )
         raise ConfigError(
             "more than one record starts like this" if len(matches) > 1 else "no such record",
             got=name,

@@ -173,6 +173,7 @@ TARGET: Workload[TargetConfig] = Workload(
     vector_width=lambda platform: 1 if platform == "cpu" else 8,
     label=target_label,
     lane=_lane,
+    obstacle=lambda trial, store: None,
     inputs=_inputs,
     record=_record,
 )

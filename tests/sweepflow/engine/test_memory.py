@@ -6,12 +6,15 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sweepflow.engine.run import run_batch
 from sweepflow.llc.plan import make_plan
+from sweepflow.llc.workload import LLC
 from sweepflow.schema.data import TeacherStudentData
 
 ROWS = 250_000
@@ -101,8 +104,8 @@ def test_what_does_not_fit_alone_has_failed_and_is_run_again(
     huge = [
         small(data=TeacherStudentData(n_data=10**12, n_test=10, input_dim=2, seed=seed)) for seed in (1, 2)
     ]
-    swept = run_sweep([*huge, small()], targets_only=True)
-    assert [len(batch) for batch in swept.finished] == [2, 1]
+    swept = run_sweep([*huge, small()])
+    assert [len(batch) for batch in swept.finished] == [2, 1, 2, 1]
     *failed, sound = swept.targets
     for record in failed:
         assert record.status == "failed"
@@ -113,3 +116,23 @@ def test_what_does_not_fit_alone_has_failed_and_is_run_again(
     again = make_plan([*huge, small()], swept.store)
     assert [trial.id for batch in again.target_batches for trial in batch.trials] == [r.id for r in failed]
     assert not {record.id for record in failed} & again.known.keys()
+
+
+def test_estimates_on_a_target_that_failed(small: Callable[..., Any], run_sweep: Callable[..., Any]) -> None:
+    """They have failed too, for its reason; other estimates of their batch are as without them."""
+    asked = [small(target_seed=seed) for seed in (1, 2)]
+    targets = run_sweep(asked, targets_only=True)
+    lost = targets.targets[0]
+    targets.store.put(replace(lost, status="failed", reasons=("out of memory: 1 TB",), arrays={}))
+    stopped = make_plan(asked, targets.store)
+    (batch,) = stopped.estimate_batches
+    records = run_batch(LLC, batch.trials, targets.store, size=batch.size, datasets=batch.datasets)
+    assert [record.id for record in records] == [trial.id for trial in batch.trials]
+    assert records[0].status == "failed"
+    assert records[0].reasons == ("target: out of memory: 1 TB",)
+    alone = run_sweep(asked[1:])
+    assert records[1].figures == alone.estimates[0].figures
+
+    mended = run_sweep(asked, targets.store)
+    assert [len(batch) for batch in mended.finished] == [1, 1]
+    assert {record.status for record in (*mended.targets, *mended.estimates)} <= {"ok", "flagged"}

@@ -53,7 +53,7 @@ def test_with_error(value: float | None, half: float | None, text: str) -> None:
         (1e4, "10000"),
         (1e7, "1e7"),
         ([32, 32], "32×32"),
-        ([], "none"),
+        ([], "[]"),
         (None, "none"),
         (True, "true"),
         (7, "7"),
