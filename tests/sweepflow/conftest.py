@@ -45,6 +45,8 @@ RUN = """
 import json, sys, warnings
 from pathlib import Path
 warnings.simplefilter("error")
+# Another process may be writing that entry: JAX then compiles for itself.
+warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache")
 from sweepflow.engine.devices import configure
 configure()
 import jax
