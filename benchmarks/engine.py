@@ -33,11 +33,7 @@ ONE_DEVICE = "--xla_cpu_multi_thread_eigen=false --xla_force_host_platform_devic
 def grouped_against_one_by_one(directory: Path) -> list[tuple[str, str]]:
     """A group through the engine against its trials one by one, each a jit(vmap(chains)) compiled once, with
     JAX as it comes."""
-    rates: dict[str, list[float]] = {"one-by-one": [], "grouped": []}
-    for _ in range(3):
-        for side, flags in (("one-by-one", {"XLA_FLAGS": AS_IT_COMES}), ("grouped", {})):
-            rates[side].append(_measure(side, directory, flags))
-    alone, together = (statistics.median(rates[side]) for side in ("one-by-one", "grouped"))
+    alone, together = _medians(directory, {"one-by-one": {"XLA_FLAGS": AS_IT_COMES}, "grouped": {}})
     return [
         ("SGLD chain-steps/s, 24 trials of 4 chains, one by one", f"{alone:,.0f}"),
         ("SGLD chain-steps/s, the same as one group", f"{together:,.0f}"),
@@ -48,16 +44,18 @@ def grouped_against_one_by_one(directory: Path) -> list[tuple[str, str]]:
 def engine_against_bare_scan(directory: Path) -> list[tuple[str, str]]:
     """Two chains through the engine against a bare lax.scan of the same arithmetic, on one device."""
     flags = {"XLA_FLAGS": ONE_DEVICE}
-    rates: dict[str, list[float]] = {"bare": [], "engine": []}
-    for _ in range(3):
-        for side in rates:
-            rates[side].append(_measure(side, directory, flags))
-    bare, engine = (statistics.median(rates[side]) for side in ("bare", "engine"))
+    bare, engine = _medians(directory, {"bare": flags, "engine": flags})
     return [
         ("SGLD chain-steps/s of a bare lax.scan, one device", f"{bare:,.0f}"),
         ("SGLD chain-steps/s through the engine, one device", f"{engine:,.0f}"),
         ("  ratio (wanted: at least 0.95)", f"{engine / bare:.2f}"),
     ]
+
+
+def _medians(directory: Path, sides: dict[str, dict[str, str]]) -> list[float]:
+    """The median rate of each side, run in turn three times, each with its own flags."""
+    turns = [[_measure(side, directory, flags) for side, flags in sides.items()] for _ in range(3)]
+    return [statistics.median(rates) for rates in zip(*turns, strict=True)]
 
 
 def _measure(side: str, directory: Path, flags: dict[str, str]) -> float:
