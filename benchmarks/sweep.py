@@ -17,8 +17,10 @@ compiled = []
 jax.monitoring.register_event_duration_secs_listener(
     lambda event, duration, **_: event.endswith("backend_compile_duration") and compiled.append(duration))
 from flows import llc
-started = time.perf_counter()
-llc(overrides=sys.argv[1:])
+from flows.embedded_server import prefect_server
+with prefect_server():
+    started = time.perf_counter()
+    llc(overrides=sys.argv[1:])
 print(json.dumps({"compilations": len(compiled), "seconds": time.perf_counter() - started}))
 """
 

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from flows.llc_sweep import llc
+    from flows.sweep import sweep
 
-__all__ = ["llc"]
+__all__ = ["llc", "sweep"]
+
+_MODULES = {"llc": "flows.llc_sweep", "sweep": "flows.sweep"}
 
 
 def __getattr__(name: str) -> Any:
     """Import a flow when it is asked for: Prefect takes seconds that `sweepflow --help` need not."""
-    if name == "llc":
+    if name in _MODULES:
         # As the command does: no server that sweepflow starts tells anybody that it runs.
         os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-        from flows.llc_sweep import llc
-
-        return llc
+        return getattr(importlib.import_module(_MODULES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

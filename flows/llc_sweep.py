@@ -8,7 +8,6 @@ from prefect.runtime import flow_run
 from flows.prepare import IncompleteError, check_complete, collect, command_line, prepare
 from flows.run_plan import run_plan
 from sweepflow.sweep import Sweep
-from tasks.progress import SweepProgress
 from tasks.report import publish
 
 __all__ = ["IncompleteError", "llc"]
@@ -37,8 +36,8 @@ def llc(overrides: list[str] | None = None, config_dir: str | None = None) -> Sw
     overrides = overrides or []
     plan, store = prepare(overrides, config_dir)
     get_run_logger().info("%s: %s trials, %s from the store", plan.name, plan.trials, plan.hits)
-    with tags("sweepflow", plan.name), SweepProgress(plan) as progress:
-        failures = run_plan(plan, store, progress)
+    with tags("sweepflow", plan.name):
+        failures = run_plan(plan, store)
     sweep = collect(plan, store, command_line(overrides, config_dir))
     publish(sweep)
     check_complete(sweep, failures)

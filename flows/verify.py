@@ -12,7 +12,6 @@ from sweepflow.engine.devices import configure
 from sweepflow.llc.plan import make_plan
 from sweepflow.store.store import Store
 from sweepflow.verify import Comparison, cases, compare
-from tasks.progress import SweepProgress
 from tasks.report import publish
 
 NAME = "verify"
@@ -37,8 +36,8 @@ def verify(quick: bool = False, store: str = "sweepflow-data") -> list[Compariso
     opened = Store(Path(store))
     opened.check_writable()
     plan = make_plan([case.config.model_copy(update={"name": NAME}) for case in chosen], opened)
-    with tags("sweepflow", NAME), SweepProgress(plan) as progress:
-        failures = run_plan(plan, opened, progress)
+    with tags("sweepflow", NAME):
+        failures = run_plan(plan, opened)
     sweep = collect(plan, opened, "sweepflow verify" + " --quick" * quick)
     publish(sweep)
     check_complete(sweep, failures)

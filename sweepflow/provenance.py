@@ -8,29 +8,35 @@ import platform
 import sys
 from functools import cache
 
+VERSIONED = ("jax", "jaxlib", "numpy", "scipy", "optax", "equinox", "blackjax", "arviz-stats")
+"""Distributions whose code decides results."""
+
+
+def provenance(*, device: bool = True) -> dict[str, object]:
+    """Host, device, versions, and the time now (UTC, ISO 8601).
+
+    Args:
+        device: Whether JAX's device belongs here; asking for it starts JAX's backend, and with it takes
+            memory of an accelerator that another process may need. It is left out, too, where JAX has not
+            been imported.
+    """
+    used = {"device": _device()} if device and "jax" in sys.modules else {}
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    return {"host": platform.node(), **used, **_software(), "written": now}
+
 
 @cache
-def _fixed() -> dict[str, object]:
-    import jax
-
-    device = jax.local_devices()[0]
-    versions = {
-        name: importlib.metadata.version(name)
-        for name in ("jax", "jaxlib", "numpy", "optax", "equinox", "blackjax")
-    }
+def _software() -> dict[str, object]:
+    versions = {name: importlib.metadata.version(name) for name in VERSIONED}
     try:
         versions["sweepflow"] = importlib.metadata.version("sweepflow")
     except importlib.metadata.PackageNotFoundError:  # run from a checkout that is not installed
         versions["sweepflow"] = "unknown"
-    return {
-        "host": platform.node(),
-        "device": f"{device.device_kind} x{jax.local_device_count()}",
-        "python": ".".join(map(str, sys.version_info[:3])),
-        "versions": versions,
-    }
+    return {"python": ".".join(map(str, sys.version_info[:3])), "versions": versions}
 
 
-def provenance() -> dict[str, object]:
-    """Host, device, versions, and the time now (UTC, ISO 8601)."""
-    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    return {**_fixed(), "written": now}
+@cache
+def _device() -> str:
+    import jax
+
+    return f"{jax.local_devices()[0].device_kind} x{jax.local_device_count()}"

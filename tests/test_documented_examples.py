@@ -16,6 +16,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+UNFILLED = re.compile(r"@@|<<<<|>>>>|\{\{|\b(TODO|TBD|FIXME|XXX|lorem ipsum)\b", re.IGNORECASE)
+"""What a writer leaves where something is still to come."""
 BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -26,6 +28,18 @@ def blocks(page: Path) -> list[tuple[str, str]]:
 def test_the_readme_has_examples() -> None:
     kinds = {kind for kind, _ in blocks(ROOT / "README.md")}
     assert kinds == {"sh", "python"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_nothing_is_left_to_be_filled_in(page: Path) -> None:
+    lines = enumerate(page.read_text().splitlines(), start=1)
+    assert [f"{page.name}:{number}: {line}" for number, line in lines if UNFILLED.search(line)] == []
+
+
+@pytest.mark.parametrize("marker", ["@@SPEED@@", "is TBD.", "<!-- todo -->", "{{ figure }}", "<<<<<<< HEAD"])
+def test_the_search_finds_what_is_left(marker: str) -> None:
+    assert UNFILLED.search(f"It takes {marker} seconds")
+    assert not UNFILLED.search("a method, `x@y`, a[b{c}], 1 << 4, Mastodon")
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from sweepflow.compose.expand import compose_llc
+from sweepflow.compose.llc import compose_llc
+from sweepflow.compose.trials import compose_trials
 
-__all__ = ["compose_llc"]
+__all__ = ["compose_llc", "compose_trials"]

@@ -11,6 +11,7 @@ from hydra.core.override_parser.types import Override, OverrideType, QuotedStrin
 from hydra.errors import HydraException
 
 from sweepflow.errors import ConfigError, did_you_mean
+from sweepflow.space import Distribution, distribution_of
 
 Groups = Mapping[str, Sequence[str]]
 """Options of each configuration group."""
@@ -35,10 +36,17 @@ class Axis:
     is_group: bool
     sweeps: bool = False
     deletes: bool = False
+    distribution: Distribution | None = None
+    """What `interval(...)`, `choice(...)` and their tags ask to draw the value from."""
 
 
-def parse_axes(overrides: Sequence[str], groups: Groups) -> list[Axis]:
+def parse_axes(overrides: Sequence[str], groups: Groups, *, distributions: bool = False) -> list[Axis]:
     """Parse overrides.
+
+    Args:
+        overrides: In Hydra's grammar.
+        groups: Groups and their options.
+        distributions: Whether intervals are welcome; an axis of one has no values.
 
     Raises:
         ConfigError: for text that is no override, an empty sweep, a value or a key given twice, an
@@ -48,7 +56,7 @@ def parse_axes(overrides: Sequence[str], groups: Groups) -> list[Axis]:
     axes: dict[str, Axis] = {}
     for text in overrides:
         try:
-            axis = _axis(parser.parse_override(text), text, groups)
+            axis = _axis(parser.parse_override(text), text, groups, distributions)
         except HydraException as error:
             raise ConfigError(
                 "this is not an override in Hydra's grammar",
@@ -66,12 +74,15 @@ def parse_axes(overrides: Sequence[str], groups: Groups) -> list[Axis]:
     return list(axes.values())
 
 
-def _axis(override: Override, text: str, groups: Groups) -> Axis:
+def _axis(override: Override, text: str, groups: Groups, distributions: bool) -> Axis:
     key = override.key_or_group
     is_group = key in groups
+    drawn = distribution_of(override) if distributions and not is_group else None
     if override.type is OverrideType.DEL:
         return Axis(key, (None,), text, is_group, deletes=True)
     if override.is_interval_sweep():
+        if drawn is not None:
+            return Axis(key, (), text, is_group, sweeps=True, distribution=drawn)
         raise ConfigError(
             f"{key}: an interval is a distribution, not a list of values",
             got=text,
@@ -106,7 +117,7 @@ def _axis(override: Override, text: str, groups: Groups) -> Axis:
                     allowed=", ".join(groups[key]),
                     do=did_you_mean(str(value), groups[key]),
                 )
-    return Axis(key, values, text, is_group, sweeps=override.is_sweep_override())
+    return Axis(key, values, text, is_group, sweeps=override.is_sweep_override(), distribution=drawn)
 
 
 def _plain(value: Any) -> Any:

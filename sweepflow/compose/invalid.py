@@ -2,84 +2,246 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, get_args
+import re
+from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 
+from sweepflow.compose.allowed import (
+    TAGS,
+    allowed_values,
+    choices,
+    example,
+    kind_of,
+    nullable,
+    sections,
+    tag_of,
+    typed,
+)
 from sweepflow.compose.axes import Axis
-from sweepflow.errors import ConfigError, did_you_mean
+from sweepflow.errors import ConfigError, nearest
+
+FROM_A_FILE = "from a configuration file"
+MAX_NAMED = 80
+"""Characters of a value that the first line names; the line below has more of it."""
 
 
 def explain(error: ValidationError, root: type[BaseModel], axes: Sequence[Axis]) -> ConfigError:
-    """The first complaint of a validation error as one readable error."""
+    """The first complaint of a validation error as one readable error.
+
+    Args:
+        error: What pydantic says of one configuration.
+        root: The configuration's model.
+        axes: What was typed, to tell it from what files say.
+
+    Returns:
+        An error with all four parts: what is wrong, what was given, what is allowed, what to do.
+    """
     first, *others = error.errors()
-    key, owner = _locate(first["loc"], root)
-    got = _given(key, first["input"], axes)
-    more = f" (and {len(others)} more like it)" if others else ""
-    names = list(owner.model_fields)
+    key, owner, field = _locate(first["loc"], root)
+    more = {_locate(other["loc"], root)[0] for other in others} - {key}
+    count = f" (and {len(more)} more {'key' if len(more) == 1 else 'keys'})" if more else ""
     match first["type"]:
         case "extra_forbidden":
-            name = key.rsplit(".", 1)[-1]
-            prefix = key[: -len(name)]
-            kind = owner.model_fields["kind"].default if "kind" in names else None
-            return ConfigError(
-                f"there is no key {key!r}{f' where {prefix}kind={kind}' if kind else ''}{more}",
-                got=got,
-                allowed=prefix + f", {prefix}".join(names),
-                do=did_you_mean(name, names),
-            )
+            _, _, section = _locate(first["loc"][:-1], root)
+            return _unknown(key, owner, section, first["input"], axes, count)
         case "missing":
-            return ConfigError(f"{key} has to be given{more}", do=f"add {key}=...")
+            return _missing(key, field, count)
         case "union_tag_invalid" | "union_tag_not_found":
-            context: dict[str, Any] = first.get("ctx", {})
-            return ConfigError(
-                f"{key}.kind is not known{more}",
-                got=context.get("tag", got),
-                allowed=context.get("expected_tags"),
-            )
-    message = first["msg"].removeprefix("Value error, ")
+            return _unknown_kind(key, field, first, axes, count)
+        case "value_error":
+            return _at_odds(key, owner, field, first, axes, count)
+    return _refused(key, field, first, axes, count)
+
+
+def _unknown(
+    key: str,
+    owner: type[BaseModel],
+    section: FieldInfo | None,
+    value: object,
+    axes: Sequence[Axis],
+    count: str,
+) -> ConfigError:
+    prefix, _, name = key.rpartition(".")
+    dotted = {field: f"{prefix}.{field}" if prefix else field for field in owner.model_fields}
+    kind, tag = kind_of(owner), f"{prefix}.{tag_of(owner)}".removeprefix(".")
+    where = f" where {tag}={kind}" if kind else ""
+    others = [] if section is None else sections(section.annotation)
+    homes = [str(kind_of(other)) for other in others if name in other.model_fields]
+    match = nearest(name, dotted)
+    if homes:
+        do = f"leave it out, or choose {' or '.join(f'{tag}={home}' for home in homes)}, which has it"
+    elif match:
+        do = f"did you mean {dotted[match]!r}?"
+    else:
+        do = "take one of the keys above, or leave it out"
     return ConfigError(
-        f"{key}: {message[0].lower()}{message[1:]}{more}", got=got, allowed=_allowed(first, owner, key)
+        f"there is no key {key!r}{where}{count}",
+        got=_given(key, value, axes),
+        allowed=", ".join(dotted.values()),
+        do=do,
     )
+
+
+def _missing(key: str, field: FieldInfo | None, count: str) -> ConfigError:
+    allowed = None if field is None else allowed_values(field)
+    shown = None if field is None else example(field)
+    return ConfigError(
+        f"{key} has to be given{count}",
+        got=f"no {key}",
+        allowed=allowed,
+        do=f"add {key}={shown or '...'}",
+    )
+
+
+def _unknown_kind(
+    key: str, field: FieldInfo | None, error: ErrorDetails, axes: Sequence[Axis], count: str
+) -> ConfigError:
+    models = [] if field is None else sections(field.annotation)
+    known = [str(kind_of(model)) for model in models]
+    chooses = f"{key}.{tag_of(models[0]) if models else 'kind'}"
+    allowed = f"one of {', '.join(known)}"
+    if error["type"] == "union_tag_not_found":
+        return ConfigError(
+            f"{chooses} has to be given{count}",
+            got=_given(key, error["input"], axes),
+            allowed=allowed,
+            do=f"add {chooses}=..., or choose a group with {key}=...",
+        )
+    tag = error.get("ctx", {}).get("tag")
+    match = nearest(str(tag), known)
+    return ConfigError(
+        f"{chooses} is not known{count}",
+        got=_given(chooses, tag, axes),
+        allowed=allowed,
+        do=f"did you mean '{chooses}={match}'?" if match else "take one of the kinds above",
+    )
+
+
+def _at_odds(
+    key: str,
+    owner: type[BaseModel],
+    field: FieldInfo | None,
+    error: ErrorDetails,
+    axes: Sequence[Axis],
+    count: str,
+) -> ConfigError:
+    """A complaint of a validator of the schema's own: mostly of keys that do not go together."""
+    message = error["msg"].removeprefix("Value error, ")
+    section = error["input"]
+    if not isinstance(section, Mapping):
+        return ConfigError(
+            f"{key}: {_lowered(message)}{count}",
+            got=_given(key, section, axes),
+            allowed=None if field is None else allowed_values(field),
+            do=f"change {key}",
+        )
+    words = set(re.findall(r"\w+", message))
+    dotted = {name: f"{key}.{name}" if key else name for name in owner.model_fields}
+    named = [name for name in dotted if name in words] or [
+        n for n in dotted if n in section and n not in TAGS
+    ]
+    typed_here = [axis for axis in axes if axis.key == key or axis.key.startswith(f"{key}.")]
+    exact = {axis.key for axis in typed_here}
+    in_files = [
+        f"{dotted[name]}={typed(section[name])}"
+        for name in named
+        if section.get(name) is not None and dotted[name] not in exact
+    ]
+    got = " ".join(axis.text for axis in typed_here)
+    if in_files:
+        got += f"{', and ' if got else ''}{' '.join(in_files)}, {FROM_A_FILE}"
+    keys = [dotted[name] for name in named]
+    together = len(keys) > 1
+    empty = "; null empties it" if any(nullable(owner.model_fields[name]) for name in named) else ""
+    return ConfigError(
+        f"{key}: {_lowered(message)}{count}",
+        got=got or key,
+        allowed=f"values of {', '.join(keys)} that go together"
+        if together
+        else f"a {keys[0]} that fits {key}",
+        do=f"change {' or '.join(keys)}{empty}",
+    )
+
+
+def _refused(
+    key: str, field: FieldInfo | None, error: ErrorDetails, axes: Sequence[Axis], count: str
+) -> ConfigError:
+    """A value that is not of the field's type, or out of its range."""
+    value = error["input"]
+    within = isinstance(error["loc"][-1], int)  # an entry of a list
+    names = [] if field is None else choices(field)
+    match = nearest(value, names) if isinstance(value, str) else None
+    shown = None if field is None else example(field, None if within else value)
+    got = _given(key, value, axes)
+    allowed = _lowered(error["msg"]) if field is None else allowed_values(field)
+    if error["type"] == "finite_number":
+        allowed = allowed.replace("a number", "a finite number")
+    if match:
+        do = f"did you mean '{key}={match}'?"
+    elif shown is None:
+        do = f"give {key} another value"
+    else:
+        do = f"write it like {key}={shown}"
+    if FROM_A_FILE in got:
+        do = f"mend the file, or override it with {key}={match or shown or '...'}"
+    return ConfigError(
+        f"{'an entry of ' * within}{key} cannot be {_named(value)}{count}", got=got, allowed=allowed, do=do
+    )
+
+
+def _named(value: object) -> str:
+    if isinstance(value, str):
+        return repr(value) if value else "empty"
+    text = typed(value)
+    return text if len(text) <= MAX_NAMED else f"{text[:MAX_NAMED]}..."
+
+
+def _lowered(message: str) -> str:
+    return message[:1].lower() + message[1:]
 
 
 def _given(key: str, value: object, axes: Sequence[Axis]) -> str:
     """The refused value as it was typed, or as it was found in a file."""
     exact = next((axis for axis in axes if axis.key == key and not axis.is_group), None)
+    if exact is not None and exact.sweeps:
+        return f"{key}={typed(value)}, one of {exact.text}"
     if exact is not None:
-        return f"{key}={value}, one of {exact.text}" if exact.sweeps else exact.text
-    within = [axis.text for axis in axes if axis.key == key or axis.key.startswith(f"{key}.")]
-    return " ".join(within) or f"{key}={value!r}"
+        return f"{exact.text}, which is {typed(value)}" if "${" in exact.text else exact.text
+    around = [a.text for a in axes if a.key.startswith(f"{key}.") or (_holds(a, key) and not a.is_group)]
+    if around:
+        return " ".join(around)
+    chosen = [a.text for a in axes if a.is_group and (_holds(a, key) or a.key == "experiment")]
+    return f"{key}={typed(value)}, {FROM_A_FILE}" + (f" ({', '.join(chosen)})" if chosen else "")
 
 
-def _locate(location: tuple[int | str, ...], root: type[BaseModel]) -> tuple[str, type[BaseModel]]:
-    """The dotted key of an error, without pydantic's union tags, and the model that the key is in."""
+def _holds(axis: Axis, key: str) -> bool:
+    return key.startswith(f"{axis.key}.")
+
+
+def _locate(
+    location: tuple[int | str, ...], root: type[BaseModel]
+) -> tuple[str, type[BaseModel], FieldInfo | None]:
+    """The dotted key of an error, without pydantic's union tags; the model that it is in; its field there.
+
+    An error of a whole section has the section's own model, and the field that holds it.
+    """
     owner, parts = root, []
+    found: FieldInfo | None = None
     rest = list(location)
     while rest:
-        part = rest.pop(0)
-        parts.append(str(part))
-        field = owner.model_fields.get(str(part))
-        if field is None:
+        part = str(rest.pop(0))
+        parts.append(part)
+        found = owner.model_fields.get(part)
+        if found is None:
             break
-        models = [
-            m
-            for m in (field.annotation, *get_args(field.annotation))
-            if isinstance(m, type) and issubclass(m, BaseModel)
-        ]
+        models = sections(found.annotation)
         if rest and len(models) > 1:
             tag = rest.pop(0)
-            models = [m for m in models if m.model_fields["kind"].default == tag]
-        if not models:
+            models = [model for model in models if kind_of(model) == tag]
+        if len(models) != 1:
             break  # a leaf; what follows are positions within its value
         owner = models[0]
-    return ".".join(parts), owner
-
-
-def _allowed(error: Any, owner: type[BaseModel], key: str) -> str | None:
-    expected = error.get("ctx", {}).get("expected")
-    if expected:
-        return str(expected)
-    field = owner.model_fields.get(key.rsplit(".", 1)[-1])
-    return None if field is None or field.description is None else field.description
+    return ".".join(parts), owner, found

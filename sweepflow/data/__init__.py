@@ -5,13 +5,13 @@ Nothing here imports JAX: an operation of it outside the one compiled program wo
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import lru_cache
 from typing import Any
 
-from sweepflow.data import bundled, deep_linear, file, potential, teacher_student
+from sweepflow.data import bundled, deep_linear, file, mnist, potential, teacher_student
 from sweepflow.data.dataset import Dataset, DataShape
-from sweepflow.schema.data import DataConfig, FileData
+from sweepflow.schema.data import DataConfig, FileData, MnistData
 
 __all__ = ["DataShape", "Dataset", "describe", "load", "pin"]
 
@@ -22,6 +22,7 @@ _DESCRIBE: dict[str, Callable[[Any], DataShape]] = {
     "quadratic": potential.describe,
     "bundled": bundled.describe,
     "file": file.describe,
+    "mnist": mnist.describe,
 }
 
 _LOAD: dict[str, Callable[[Any], Dataset]] = {
@@ -31,6 +32,7 @@ _LOAD: dict[str, Callable[[Any], Dataset]] = {
     "quadratic": potential.load,
     "bundled": bundled.load,
     "file": file.load,
+    "mnist": mnist.load,
 }
 
 
@@ -58,21 +60,31 @@ def pin(config: DataConfig) -> DataConfig:
     Raises:
         DataError: for a file that cannot be read, or that changed since it was pinned.
     """
-    return file.pin(config) if isinstance(config, FileData) else config
+    match config:
+        case FileData():
+            return file.pin(config)
+        case MnistData():
+            return mnist.pin(config)
+    return config
 
 
-def _stamp(config: DataConfig) -> file.Stamp | None:
+def _stamp(config: DataConfig) -> Hashable:
     """Part of the cache key, so that a file that changed is read again."""
-    return file.stamp(config.path) if isinstance(config, FileData) else None
+    match config:
+        case FileData():
+            return file.stamp(config.path)
+        case MnistData():
+            return mnist.stamp(config.path)
+    return None
 
 
 @lru_cache(maxsize=2**15)
-def _describe(config: DataConfig, _file: file.Stamp | None) -> DataShape:
+def _describe(config: DataConfig, _files: Hashable) -> DataShape:
     return _DESCRIBE[config.kind](config)
 
 
 @lru_cache(maxsize=64)
-def _load(config: DataConfig, _file: file.Stamp | None) -> Dataset:
+def _load(config: DataConfig, _files: Hashable) -> Dataset:
     dataset = _LOAD[config.kind](config)
     for array in (dataset.x, dataset.y, dataset.x_test, dataset.y_test, dataset.truth):
         if array is not None:

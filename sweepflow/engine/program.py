@@ -61,14 +61,14 @@ class Program:
         layout: Lanes and devices it was compiled for.
         compiled: The executable.
         seconds: Time that tracing and compiling took.
-        bytes_needed: Arguments, results and temporaries of one call, in bytes, over all devices.
+        bytes_each: Arguments, results and temporaries of one call on one of its devices, in bytes.
         sharded, replicated: How arrays with a row a lane, and arrays that every lane sees, are placed.
     """
 
     layout: Layout
     compiled: Callable[..., Any]
     seconds: float
-    bytes_needed: int
+    bytes_each: int
     sharded: NamedSharding
     replicated: NamedSharding
 
@@ -130,15 +130,13 @@ def compile_program(
     )
     memory = compiled.memory_analysis()
     needed = 0
-    if memory is not None:
-        needed = shape.devices * (
-            memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
-        )
+    if memory is not None:  # of one device: all run the same program on shares of one size
+        needed = memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
     return Program(
         layout=shape,
         compiled=compiled,
         seconds=time.perf_counter() - started,
-        bytes_needed=needed,
+        bytes_each=needed,
         sharded=sharded,
         replicated=replicated,
     )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import gc
+import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -134,7 +135,7 @@ def _run_once(
     try:
         arguments = _arguments(workload, trials, store, datasets, shape.lanes)
         program, hit = _PROGRAMS.get(program_key, compile_now)
-        if program.bytes_needed > share * free_memory() and len(trials) > 1:
+        if len(trials) > 1 and memory_share(program) > share:
             raise _TooLargeError("more than the share of the free memory that a batch may take")
         with _DEVICES:
             started = time.perf_counter()
@@ -191,9 +192,27 @@ def _failed(workload: Workload[C], trial: Trial[C], reason: str) -> Record:
     )
 
 
-def free_memory() -> int:
-    """Free bytes: of the first accelerator where there is one, else of this machine."""
-    statistics = jax.local_devices()[0].memory_stats() or {}
-    if "bytes_limit" in statistics:
-        return int(statistics["bytes_limit"]) - int(statistics.get("bytes_in_use", 0))
-    return int(psutil.virtual_memory().available)
+def memory_share(program: Program) -> float:
+    """The share of the free memory that one call of a program takes, where that is scarcest."""
+    statistics = [device.memory_stats() for device in program.sharded.mesh.devices.flat]
+    return share_taken(program.bytes_each, statistics, int(psutil.virtual_memory().available))
+
+
+def share_taken(
+    bytes_each: int, statistics: Sequence[Mapping[str, int] | None], host_available: int
+) -> float:
+    """The largest share of free memory taken, with accelerators and the host counted apart.
+
+    Args:
+        bytes_each: What a call takes on each device.
+        statistics: One a device, as JAX gives them: an accelerator has a memory of its own and says its
+            `bytes_limit` and `bytes_in_use`; devices that do not are CPUs, which share the host's.
+        host_available: Free bytes of the host.
+
+    Returns:
+        Above 1 where it does not fit; infinite where nothing is free.
+    """
+    own = [s["bytes_limit"] - s.get("bytes_in_use", 0) for s in statistics if s and "bytes_limit" in s]
+    on_host = len(statistics) - len(own)
+    takes = [(bytes_each, free) for free in own] + [(bytes_each * on_host, host_available)] * bool(on_host)
+    return max(needed / free if free > 0 else math.inf for needed, free in takes)

@@ -12,7 +12,8 @@ from sweepflow.engine.workload import Trial
 from sweepflow.errors import ConfigError
 from sweepflow.llc.workload import LLC, estimate_trial
 from sweepflow.schema.data import DataConfig
-from sweepflow.schema.llc import EstimateConfig, LlcConfig, RunnerConfig
+from sweepflow.schema.llc import EstimateConfig, LlcConfig
+from sweepflow.schema.runner import RunnerConfig
 from sweepflow.schema.target import TargetConfig
 from sweepflow.store.record import Record
 from sweepflow.store.store import Store

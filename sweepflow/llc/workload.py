@@ -11,21 +11,22 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 from sweepflow import data
+from sweepflow.engine.datasets import choose_inputs, stack_datasets
 from sweepflow.engine.workload import Arrays, Inputs, LaneFunction, Trial, Workload
 from sweepflow.errors import StoreError
 from sweepflow.fingerprint import canonical_json, fingerprint
 from sweepflow.llc.estimate import estimate
-from sweepflow.llc.temperature import default_nbeta
 from sweepflow.llc.verdict import Chains, sound, verdict
 from sweepflow.models import build_network
 from sweepflow.samplers import chains_per_trial, draw_chain, step_of_point, warmup_points
 from sweepflow.samplers.posterior import LocalPosterior
-from sweepflow.schema.fields import dump, static_part
+from sweepflow.schema.fields import NOT_STATIC, dump, static_part
 from sweepflow.schema.llc import EstimateConfig
 from sweepflow.schema.sampler import SamplerConfig, sampler_name
 from sweepflow.store.record import Record
 from sweepflow.store.store import Store
-from sweepflow.targets.workload import NOT_STATIC, choose_dataset, stack_datasets, target_label, target_trial
+from sweepflow.targets.workload import target_label, target_trial
+from sweepflow.temperature import default_nbeta
 
 NAME = "llc"
 VERSION = 1
@@ -73,7 +74,7 @@ def _lane(config: EstimateConfig) -> LaneFunction:
             for name, value in traced.items()
             if name.startswith("sampler.")
         }
-        chosen = choose_dataset(shared, own)
+        chosen = choose_inputs(shared, own)
         posterior = LocalPosterior(
             network=network,
             shape=shape,
@@ -97,12 +98,12 @@ def _obstacle(trial: Trial[EstimateConfig], store: Store) -> str | None:
 
 
 def _inputs(trials: Sequence[Trial[EstimateConfig]], datasets: int, store: Store) -> Inputs:
-    shared, rows = stack_datasets([trial.config.target.data for trial in trials], datasets)
+    sets = stack_datasets([trial.config.target.data for trial in trials], datasets)
     targets = [target_trial(trial.config.target).id for trial in trials]
     weights = {target: store.arrays(target)["w0"] for target in dict.fromkeys(targets)}
     return Inputs(
-        shared={name: shared[name] for name in ("x", "y")},
-        own={"dataset": rows, "w0": np.stack([weights[target] for target in targets])},
+        shared={name: sets.shared[name] for name in ("x", "y")},
+        own={**sets.own, "w0": np.stack([weights[target] for target in targets])},
     )
 
 

@@ -21,6 +21,21 @@ ACTIVATIONS: dict[Activation, Callable[[Array], Array]] = {
 }
 
 
+class Dropout(eqx.Module):
+    """Sets units to zero with probability `rate` and scales the others by 1 / (1 - rate); only with a key.
+
+    Unlike Equinox's, the rate may be a traced number.
+    """
+
+    rate: Any = 0.0
+
+    def __call__(self, x: Array, *, key: PRNGKeyArray | None = None) -> Array:
+        if key is None:
+            return x
+        kept = jax.random.uniform(key, x.shape, x.dtype) >= self.rate
+        return jnp.where(kept, x / (1 - self.rate), 0)
+
+
 def dense_stack(
     widths: Sequence[int], activation: Callable[[Array], Array] | None, bias: bool, key: PRNGKeyArray
 ) -> eqx.nn.Sequential:
@@ -29,6 +44,6 @@ def dense_stack(
     layers: list[Callable[..., Any]] = []
     for index, (fan_in, fan_out) in enumerate(pairwise(widths)):
         if index and activation is not None:
-            layers.append(eqx.nn.Lambda(activation))
+            layers += [eqx.nn.Lambda(activation), Dropout()]
         layers.append(eqx.nn.Linear(fan_in, fan_out, use_bias=bias, key=keys[index]))
     return eqx.nn.Sequential(layers)

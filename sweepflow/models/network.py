@@ -15,6 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from sweepflow.models.layers import Dropout
+
 
 @dataclass(frozen=True)
 class Network:
@@ -24,11 +26,16 @@ class Network:
         num_params: Length d of the parameter vector.
         init: key -> float64 (d,), the layers' own initialisation.
         apply: (w (d,), x (rows, *input_shape)) -> outputs (rows, output_dim), in w's dtype.
+        apply_dropout: The same with (rate, key) besides: hidden dense units are dropped at random.
     """
 
     num_params: int
     init: Callable[[PRNGKeyArray], Float[Array, " d"]]
     apply: Callable[[Float[Array, " d"], Float[Array, "rows ..."]], Float[Array, "rows out"]]
+    apply_dropout: Callable[
+        [Float[Array, " d"], Float[Array, "rows ..."], Float[Array, ""], PRNGKeyArray],
+        Float[Array, "rows out"],
+    ]
 
 
 def from_equinox(make: Callable[[PRNGKeyArray], eqx.Module]) -> Network:
@@ -50,12 +57,24 @@ def from_equinox(make: Callable[[PRNGKeyArray], eqx.Module]) -> Network:
         params = eqx.filter(make(key), eqx.is_inexact_array)
         return jnp.concatenate([leaf.ravel().astype(jnp.float64) for leaf in jax.tree.leaves(params)])
 
-    def apply(w: Float[Array, " d"], x: Float[Array, "rows ..."]) -> Float[Array, "rows out"]:
+    def rebuild(w: Float[Array, " d"]) -> Callable[..., Array]:
         parts = [
             w[end - size : end].reshape(leaf.shape)
             for leaf, size, end in zip(leaves, sizes, ends, strict=True)
         ]
-        module = eqx.combine(jax.tree.unflatten(treedef, parts), rest)
-        return jax.vmap(module)(x)
+        return eqx.combine(jax.tree.unflatten(treedef, parts), rest)
 
-    return Network(num_params=sum(sizes), init=init, apply=apply)
+    def apply(w: Float[Array, " d"], x: Float[Array, "rows ..."]) -> Float[Array, "rows out"]:
+        return jax.vmap(rebuild(w))(x)
+
+    def apply_dropout(
+        w: Float[Array, " d"], x: Float[Array, "rows ..."], rate: Float[Array, ""], key: PRNGKeyArray
+    ) -> Float[Array, "rows out"]:
+        module = jax.tree.map(
+            lambda node: Dropout(rate) if isinstance(node, Dropout) else node,
+            rebuild(w),
+            is_leaf=lambda node: isinstance(node, Dropout),
+        )
+        return jax.vmap(lambda row, row_key: module(row, key=row_key))(x, jax.random.split(key, len(x)))
+
+    return Network(num_params=sum(sizes), init=init, apply=apply, apply_dropout=apply_dropout)

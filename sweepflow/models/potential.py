@@ -29,4 +29,10 @@ def potential(config: PotentialModel, shape: DataShape) -> Network:
         product = jnp.where(jnp.any(crossing), jnp.prod(factors), 0)
         return (jnp.sum(eigenvalues * w * w) / 2 + product)[None, None]
 
-    return Network(num_params=dimension, init=init, apply=apply)
+    def apply_dropout(
+        w: Float[Array, " d"], x: Float[Array, "2 d"], rate: Float[Array, ""], key: PRNGKeyArray
+    ) -> Float[Array, "1 1"]:
+        del rate, key  # there are no units
+        return apply(w, x)
+
+    return Network(num_params=dimension, init=init, apply=apply, apply_dropout=apply_dropout)

@@ -15,7 +15,7 @@ SYMBOL = {"ok": "✓", "flagged": "▲", "diverged": "✗", "failed": "■"}
 
 
 def headline(estimates: Sequence[Record], targets: Mapping[str, Record]) -> str:
-    """What was found: the range of the sound λ̂, and how many estimates are sound."""
+    """What was found: the range of the sound λ̂, over how many of the estimates, and what the others are."""
     parts = [_finding(estimates)] if estimates else ["No estimates"]
     lost = sum(not has_converged(t) for t in targets.values())
     if lost:
@@ -40,17 +40,17 @@ def _finding(estimates: Sequence[Record]) -> str:
         figures = sound[0].figures
         return f"λ̂ = {with_error(number(figures, 'llc'), half_width(figures))}; the estimate is sound"
     if sound:
-        rest = status_counts(estimates, but="ok")
-        verdict = (
-            f"{len(sound):,} of {counted(len(estimates), 'estimate')} {'is' if len(sound) == 1 else 'are'}"
-            f" sound, {rest}"
-            if rest
-            else f"all {counted(len(estimates), 'estimate')} are sound"
-        )
-        return f"{_range(sound)}; {verdict}"
+        everything, on = counted(len(estimates), "estimate"), _on_targets(sound)
+        if len(sound) == len(estimates):
+            return f"{_range(sound)} over all {everything}, {on}; all are sound"
+        over = "in the only sound one" if len(sound) == 1 else f"over the {len(sound):,} sound"
+        return f"{_range(sound)} {over} of {everything}, {on}; {status_counts(estimates, but='ok')}"
     with_value = [e for e in estimates if number(e.figures, "llc") is not None]
     if with_value:
-        return f"No sound estimate: {status_counts(estimates)} ({_range(with_value)}, not to be relied on)"
+        rest = status_counts(estimates)
+        return (
+            f"No sound estimate: {rest} ({_range(with_value)} {_on_targets(with_value)}, not to be relied on)"
+        )
     if len(estimates) == 1:
         return f"No λ̂: the estimate {estimates[0].status}"
     if len({e.status for e in estimates}) == 1:
@@ -61,5 +61,8 @@ def _finding(estimates: Sequence[Record]) -> str:
 def _range(estimates: Sequence[Record]) -> str:
     values = [value for e in estimates if (value := number(e.figures, "llc")) is not None]
     low, high = short(min(values)), short(max(values))
-    span = f"λ̂ = {low}" if low == high else f"λ̂ from {low} to {high}"
-    return f"{span} over {counted(len({target_key(e) for e in estimates}), 'target')}"
+    return f"λ̂ = {low}" if low == high else f"λ̂ from {low} to {high}"
+
+
+def _on_targets(estimates: Sequence[Record]) -> str:
+    return f"on {counted(len({target_key(e) for e in estimates}), 'target')}"

@@ -1,7 +1,9 @@
 """Short names for targets and samplers: what varies among them, and nothing else.
 
 A field is part of a label only if it tells apart two configurations that the fields before it do not.
-So a preset that sets four fields at once shows by its first, and a swept seed shows as `seed=1`.
+So a preset that sets four fields at once shows by its first, and a swept seed shows as `seed=1`. Where a
+configuration gives one field instead of another (`target_params` instead of `widths`), its label has the one
+it gives, and not that the other is none.
 """
 
 from __future__ import annotations
@@ -103,13 +105,16 @@ def _label(
     prefix: str = "",
     leave_out: frozenset[str] = frozenset(),
 ) -> dict[str, str]:
-    fields = _telling_fields(configs, groups or {}, leave_out)
+    fields, instead = _with_alternatives(_telling_fields(configs, groups or {}, leave_out), configs)
     shown = _field_names(fields[:MAX_FIELDS])
     labels = {}
     for key, config in configs.items():
         parts = [prefix] if prefix else []
         for field, name in shown.items():
-            if field in config:
+            replaced = any(
+                config.get(other) is not None for other in instead.get(field, ()) if other in shown
+            )
+            if field in config and not (config[field] is None and replaced):
                 value = setting(config[field])
                 parts.append(value if field.rsplit(".", 1)[-1] in _BARE else f"{name}={value}")
         labels[key] = " ".join(parts) or key
@@ -139,6 +144,40 @@ def _telling_fields(
             telling.append(field)
             parts = finer
     return telling
+
+
+def _with_alternatives(
+    fields: Sequence[str], configs: Mapping[str, Flat]
+) -> tuple[list[str], dict[str, list[str]]]:
+    """The fields, each followed by those given in its place; and for each, the ones given in its place.
+
+    A field stands in for another of its section where no configuration gives both, and some that leave the
+    one empty give the other.
+    """
+    every = dict.fromkeys(field for config in configs.values() for field in config)
+    given = {f: {key for key, config in configs.items() if config.get(f) is not None} for f in every}
+    joined: list[str] = []
+    instead: dict[str, list[str]] = {}
+    for field in fields:
+        empty = {key for key, config in configs.items() if field in config} - given[field]
+        others = [
+            other
+            for other in every
+            if other.rpartition(".")[0] == field.rpartition(".")[0]
+            and given[other]
+            and not given[other] & given[field]
+            and given[other] & empty
+        ]
+        # One that speaks for all of the empty ones is enough; a field of `fields` is shown anyway.
+        full = next((other for other in others if given[other] >= empty), None)
+        wanted = [other for other in others if other in fields or other == full]
+        for one in (field, *wanted):
+            if one not in joined:
+                joined.append(one)
+        for other in wanted:
+            instead.setdefault(field, []).append(other)
+            instead.setdefault(other, []).append(field)
+    return joined, instead
 
 
 def _rank(field: str) -> int:

@@ -1,24 +1,19 @@
-"""The report: one HTML file with everything in it, readable without a network and years from now."""
+"""The report of estimates: one HTML file with everything in it, readable without a network for years."""
 
 from __future__ import annotations
 
-import importlib.resources
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import jinja2
 
 from sweepflow.report.charts.calibration import calibration_chart
 from sweepflow.report.charts.intervals import intervals_chart
 from sweepflow.report.charts.panel import Chart, Style, styles
 from sweepflow.report.charts.running import MAX_LINES, Arrays, running_chart
 from sweepflow.report.charts.traces import traces_chart
-from sweepflow.report.headline import SYMBOL, has_converged, headline, status_counts
+from sweepflow.report.document import Cell, Column, Document, Table, Warned, html, provenance_facts
+from sweepflow.report.headline import has_converged, headline, status_counts
 from sweepflow.report.labels import Labels, derive_labels, target_key
-from sweepflow.report.numbers import NOTHING, counted, half_width, number, short, with_error
+from sweepflow.report.numbers import NOTHING, half_width, number, short, with_error
 from sweepflow.store.atomic import write_bytes
 from sweepflow.store.record import Record
 
@@ -27,40 +22,20 @@ MAX_ROWS = 2000
 MAX_WARNINGS = 2000
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One cell of the page's table: what is read, and what is sorted by."""
-
-    text: str
-    value: float | str | None = None
-    title: str = ""
-    status: str = ""
-
-
-@dataclass(frozen=True)
-class Warned:
-    """What is wrong with one estimate or target, in words."""
-
-    id: str
-    label: str
-    status: str
-    reasons: tuple[str, ...]
-
-
-HEADERS = (
-    ("target", ""),
-    ("sampler", ""),
-    ("λ̂", "the estimate, dimensionless"),
-    ("± 95 %", "half the width of the 95 % interval"),
-    ("status", ""),
-    ("ESS", "effective sample size of the mean loss, over all chains"),
-    ("R̂", "rank-normalised split R̂"),
-    ("bias", "λ̂ at the step size minus λ̂ at a quarter of it"),
-    ("accepted", "mean acceptance probability"),
-    ("L₀", "full-data loss at w₀, nats"),
-    ("params", "number of parameters"),
-    ("gradients", "full-gradient equivalents of all chains together"),
-    ("run s", "seconds, without compilation"),
+COLUMNS = (
+    Column("target", words=True),
+    Column("sampler", words=True),
+    Column("λ̂", "the estimate, dimensionless"),
+    Column("± 95 %", "half the width of the 95 % interval"),
+    Column("status", words=True),
+    Column("ESS", "effective sample size of the mean loss, over all chains"),
+    Column("R̂", "rank-normalised split R̂"),
+    Column("bias", "λ̂ at the step size minus λ̂ at a quarter of it"),
+    Column("accepted", "mean acceptance probability"),
+    Column("L₀", "full-data loss at w₀, nats"),
+    Column("params", "number of parameters"),
+    Column("gradients", "full-gradient equivalents of all chains together"),
+    Column("run s", "seconds, without compilation"),
 )
 
 
@@ -86,8 +61,8 @@ def write_report(
     Raises:
         StoreError: where the directory cannot be written.
     """
-    html = render(name=name, command=command, estimates=estimates, targets=targets, arrays=arrays)
-    write_bytes(path, html.encode())
+    page = render(name=name, command=command, estimates=estimates, targets=targets, arrays=arrays)
+    write_bytes(path, page.encode())
 
 
 def render(
@@ -100,36 +75,28 @@ def render(
 ) -> str:
     """The report as HTML; arguments as for `write_report`."""
     labels = derive_labels(estimates, targets)
-    charts = _charts(estimates, labels, arrays)
-    # Jinja2 escapes whatever the template prints, except what is marked safe there: our own CSS and JS,
-    # and JSON in which `<` cannot occur.
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("sweepflow.report", "template"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("page.html.j2").render(
-        title=headline(estimates, targets),
+    document = Document(
         name=name,
+        title=headline(estimates, targets),
         command=command,
-        headers=HEADERS,
-        rows=[_row(e, targets, labels) for e in estimates[:MAX_ROWS]],
-        cut=len(estimates) - MAX_ROWS,
-        counts=status_counts(estimates),
-        symbols=SYMBOL,
+        table=Table(
+            heading="Estimates",
+            columns=COLUMNS,
+            rows=[_row(e, targets, labels) for e in estimates[:MAX_ROWS]],
+            hint=status_counts(estimates),
+            cut=len(estimates) - MAX_ROWS,
+            file="results.csv",
+            empty="This sweep holds no estimates, so there is nothing to draw.",
+        ),
+        charts=_charts(estimates, labels, arrays),
         warned=_warned(estimates, targets, labels),
         max_warnings=MAX_WARNINGS,
-        charts=charts,
-        figures=_script_json([panel.figure for chart in charts for panel in chart.panels]),
-        provenance=_provenance(estimates, targets),
-        css=_page_file("page.css"),
-        js=_page_file("page.js"),
-        plotly=(importlib.resources.files("plotly") / "package_data" / "plotly.min.js").read_text("utf-8")
-        if charts
-        else "",
+        no_warnings="every estimate is sound and every target reached a minimum",
+        provenance=provenance_facts(
+            {"target": len(targets), "estimate": len(estimates)}, [*targets.values(), *estimates]
+        ),
     )
+    return html(document, "llc.html.j2")
 
 
 def _charts(estimates: Sequence[Record], labels: Labels, arrays: Arrays) -> list[Chart]:
@@ -188,41 +155,3 @@ def _warned(estimates: Sequence[Record], targets: Mapping[str, Record], labels: 
         for e in estimates
         if e.status != "ok" or e.reasons
     ]
-
-
-def _provenance(estimates: Sequence[Record], targets: Mapping[str, Record]) -> list[tuple[str, str]]:
-    """What the records say of where and with what they were made; several values side by side."""
-    records = [*targets.values(), *estimates]
-    known: dict[str, dict[str, None]] = {}
-    for record in records:
-        for key, value in record.provenance.items():
-            known.setdefault(key, {})[_words(value)] = None
-    facts = [
-        ("targets", counted(len(targets), "target")),
-        ("estimates", counted(len(estimates), "estimate")),
-        ("seconds compiling", short(sum(r.seconds.get("compile", 0.0) for r in records))),
-        ("seconds running", short(sum(r.seconds.get("run", 0.0) for r in records))),
-    ]
-    return facts + [(key, _several(list(values))) for key, values in known.items()]
-
-
-def _several(values: Sequence[str]) -> str:
-    if len(values) <= 3:
-        return " | ".join(values)
-    return f"{min(values)} … {max(values)} ({len(values):,} different)"
-
-
-def _words(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{k} {v}" for k, v in value.items())
-    return str(value)
-
-
-def _page_file(name: str) -> str:
-    return (importlib.resources.files("sweepflow.report") / "template" / name).read_text("utf-8")
-
-
-def _script_json(value: object) -> str:
-    """JSON that may stand inside a script element: nothing in it can end the element."""
-    text = json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")

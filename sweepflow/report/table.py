@@ -1,4 +1,7 @@
-"""One flat row an estimate, and the files that hold them: `results.csv` and `results.parquet`."""
+"""One flat row an estimate, and the files that hold them: `results.csv` and `results.parquet`.
+
+Any other flat rows are written by the same `write_rows`.
+"""
 
 from __future__ import annotations
 
@@ -79,13 +82,36 @@ def write_tables(rows: Sequence[Row], directory: Path) -> tuple[Path, Path]:
     Raises:
         StoreError: where the directory cannot be written.
     """
-    table = _table(rows)
-    csv, parquet = directory / "results.csv", directory / "results.parquet"
+    return write_rows(rows, directory, "results", COLUMNS)
+
+
+def write_rows(
+    rows: Sequence[Row], directory: Path, stem: str, columns: Mapping[str, pa.DataType]
+) -> tuple[Path, Path]:
+    """Writes `STEM.csv` and `STEM.parquet`, each aside and then renamed; as `write_tables` for any rows.
+
+    Args:
+        rows: Flat, of what `cell` gives.
+        directory: Is made where it is not there.
+        stem: Name of both files.
+        columns: Those that the table has first, with their types, even where no row has a value.
+    """
+    table = _table(rows, columns)
+    csv, parquet = directory / f"{stem}.csv", directory / f"{stem}.parquet"
     for path, write in ((csv, pyarrow.csv.write_csv), (parquet, pyarrow.parquet.write_table)):
         content = pa.BufferOutputStream()
         write(table, content)
         write_bytes(path, content.getvalue().to_pybytes())
     return csv, parquet
+
+
+def cell(value: Any) -> Any:
+    """A value as one cell: lists and mappings are JSON, a number that is not finite is None."""
+    if isinstance(value, (list, tuple, Mapping)):
+        return json.dumps(value, ensure_ascii=False, sort_keys=isinstance(value, Mapping))
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
 
 
 def _row(estimate: Record, target: Record | None) -> Row:
@@ -105,28 +131,20 @@ def _row(estimate: Record, target: Record | None) -> Row:
     row |= settings
     row |= {f"seconds_{k}": estimate.seconds.get(k) for k in ("compile", "run")}
     row |= {k: estimate.provenance.get(k) for k in ("host", "device", "versions")}
-    return {key: _cell(value) for key, value in row.items()}
+    return {key: cell(value) for key, value in row.items()}
 
 
-def _cell(value: Any) -> Any:
-    if isinstance(value, (list, tuple, Mapping)):
-        return json.dumps(value, ensure_ascii=False, sort_keys=isinstance(value, Mapping))
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
-
-
-def _table(rows: Sequence[Row]) -> pa.Table:
+def _table(rows: Sequence[Row], columns: Mapping[str, pa.DataType]) -> pa.Table:
     present = dict.fromkeys(key for row in rows for key in row)
     # Figures and settings that only some rows have stand after the columns that all tables have.
-    names = list(COLUMNS) + [name for name in present if name not in COLUMNS]
-    return pa.table({name: _column(name, [row.get(name) for row in rows]) for name in names})
+    names = list(columns) + [name for name in present if name not in columns]
+    return pa.table({name: _column(columns.get(name), [row.get(name) for row in rows]) for name in names})
 
 
-def _column(name: str, values: list[Any]) -> pa.Array:
-    if name in COLUMNS:
+def _column(kind: pa.DataType | None, values: list[Any]) -> pa.Array:
+    if kind is not None:
         try:
-            return pa.array(values, type=COLUMNS[name])
+            return pa.array(values, type=kind)
         except (pa.ArrowInvalid, pa.ArrowTypeError):
             return pa.array(_as_text(values), type=_TEXT)
     kinds = {type(v) for v in values if v is not None}

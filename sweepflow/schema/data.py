@@ -121,7 +121,26 @@ class FileData(Config):
     seed: Content[Seed] = 0
 
 
+class MnistData(Config):
+    """MNIST or Fashion-MNIST, from the user's copy: a directory of IDX files, or an `.npz`."""
+
+    kind: Literal["mnist"] = "mnist"
+    path: Location[str]
+    sha256: Content[str] = ""
+    """SHA-256 of the images and labels; filled in by sweepflow, so that other content is another trial."""
+    n_data: PositiveInt | None = None
+    """The first so many training rows; all of them where it is not given."""
+    n_test: PositiveInt | None = None
+    """The first so many test rows; all of them where it is not given."""
+
+
 DataConfig = Annotated[
-    TeacherStudentData | DeepLinearData | NormalCrossingData | QuadraticData | BundledData | FileData,
+    TeacherStudentData
+    | DeepLinearData
+    | NormalCrossingData
+    | QuadraticData
+    | BundledData
+    | FileData
+    | MnistData,
     Field(discriminator="kind"),
 ]

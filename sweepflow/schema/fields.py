@@ -12,6 +12,7 @@ Every field of a `Config` has exactly one role, declared once in its annotation:
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from functools import cache
 from typing import Annotated, Any, TypeVar, cast
 
@@ -29,6 +30,9 @@ class Role(enum.Enum):
     CONTENT = "content"
     LOCATION = "location"
 
+
+NOT_STATIC = (Role.TRACED, Role.CONTENT, Role.LOCATION)
+"""What a compiled program does not depend on."""
 
 Traced = Annotated[T, Role.TRACED]
 Content = Annotated[T, Role.CONTENT]
@@ -68,14 +72,36 @@ def static_part(config: C) -> C:
     Reading any other field of the copy raises AttributeError, so a workload that would bake a traced
     number into its program fails in its first test instead of compiling once a value.
     """
-    stripped = cast(C, type(config).model_construct())
+    return without(config, *NOT_STATIC)
+
+
+def without(config: C, *leave_out: Role) -> C:
+    """The same configuration less the fields of some roles, nested ones included; they cannot be read."""
+    kept = cast(C, type(config).model_construct())
     for name, role in roles(type(config)).items():
-        if role is Role.STATIC:
-            value = getattr(config, name)
-            stripped.__dict__[name] = static_part(value) if isinstance(value, Config) else value
+        if role in leave_out:
+            kept.__dict__.pop(name, None)
         else:
-            stripped.__dict__.pop(name, None)
-    return stripped
+            value = getattr(config, name)
+            kept.__dict__[name] = without(value, *leave_out) if isinstance(value, Config) else value
+    return kept
+
+
+def with_numbers(config: C, numbers: Mapping[str, Any], prefix: str = "") -> C:
+    """The static part, with the arrays of a running program as its traced fields.
+
+    Args:
+        config: Any configuration of the group.
+        numbers: By dotted key, as `traced_part` gives them.
+    """
+    filled = static_part(config)
+    for name, role in roles(type(config)).items():
+        value = getattr(config, name)
+        if role is Role.TRACED:
+            filled.__dict__[name] = numbers[f"{prefix}{name}"]
+        elif role is Role.STATIC and isinstance(value, Config):
+            filled.__dict__[name] = with_numbers(value, numbers, f"{prefix}{name}.")
+    return filled
 
 
 def dump(config: Config, *leave_out: Role) -> dict[str, Any]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from typing import Annotated, Literal
-
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
 from sweepflow.schema.data import DataConfig
 from sweepflow.schema.fields import Config
 from sweepflow.schema.model import ModelConfig
+from sweepflow.schema.runner import RunnerConfig, SweepName, default_store
 from sweepflow.schema.sampler import SamplerConfig
 from sweepflow.schema.target import TargetConfig, TrainingConfig
 
@@ -21,18 +19,6 @@ class EstimateConfig(Config):
     sampler: SamplerConfig
 
 
-class RunnerConfig(Config):
-    """Where and how batches run; never part of a fingerprint."""
-
-    kind: Literal["local"] = "local"
-    batch_size: PositiveInt | Literal["auto"] = "auto"
-    """Trials a batch; `auto` takes what the compiled program's memory figures allow."""
-    memory_fraction: Annotated[float, Field(gt=0, le=1)] = 0.5
-    """Share of the free memory that one batch may take; a batch that wants more is halved."""
-    workers: PositiveInt = 2
-    """Batches in hand at once: one runs on the devices while others compile."""
-
-
 class LlcConfig(Config):
     """One configuration of the `llc` command, both stages together."""
 
@@ -41,11 +27,9 @@ class LlcConfig(Config):
     target: TrainingConfig
     sampler: SamplerConfig
     runner: RunnerConfig = RunnerConfig()
-    store: str = Field(
-        default_factory=lambda: os.environ.get("SWEEPFLOW_STORE", "sweepflow-data"), min_length=1
-    )
+    store: str = Field(default_factory=default_store, min_length=1)
     """Directory of records and reports."""
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] | None = None
+    name: SweepName | None = None
     """The sweep's name; made from its trials where it is not given."""
 
     def estimate(self) -> EstimateConfig:

@@ -33,3 +33,21 @@ def write_bytes(path: Path, content: bytes) -> None:
             got=f"{path}: {error.strerror or error}",
             do="free space, mend the permissions, or give another directory with store=DIR",
         ) from error
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append one line; lines of two writers do not mix.
+
+    Raises:
+        StoreError: where the file cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab", buffering=0) as file:
+            file.write(line.encode() + b"\n")  # one write in append mode
+    except OSError as error:
+        raise StoreError(
+            "the store cannot be written",
+            got=f"{path}: {error.strerror or error}",
+            do="free space, mend the permissions, or give another directory with store=DIR",
+        ) from error

@@ -15,7 +15,8 @@ class StorePaths:
     targets/ab/tgt_abcdef0123456789.json          record
     targets/ab/tgt_abcdef0123456789.01234567.safetensors
                                                   its arrays, named by their own hash too
-    estimates/...                                 likewise
+    estimates/..., trials/...                     likewise
+    trials/ab/trl_abcdef0123456789.log            output of a trial that was a process
     sweeps/NAME/                                  manifest.json, results.csv, results.parquet, report.html
     """
 
@@ -36,6 +37,10 @@ class StorePaths:
         Their hash is in the name, so that of two writers of one trial the record that wins has its own.
         """
         return self.record(trial_id).with_name(f"{trial_id}.{sha256[:8]}.safetensors")
+
+    def log(self, trial_id: str) -> Path:
+        """What a trial that was a process has printed, beside its record."""
+        return self.record(trial_id).with_suffix(".log")
 
     def sweep(self, name: str) -> Path:
         """The folder of one sweep's manifest, tables and report."""

@@ -165,12 +165,13 @@ class Store:
         )
 
     def remove(self, trial_id: str) -> None:
-        """Forget a record and its arrays."""
+        """Forget a record, its arrays and its log."""
         try:
             record = self.paths.record(trial_id)
             record.unlink(missing_ok=True)  # first: without it the arrays are nobody's
             for arrays in record.parent.glob(f"{trial_id}.*.safetensors"):
                 arrays.unlink(missing_ok=True)
+            self.paths.log(trial_id).unlink(missing_ok=True)
         except OSError as error:
             raise StoreError(
                 "a record cannot be removed", got=f"{trial_id}: {error}", do="mend the permissions"

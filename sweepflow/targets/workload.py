@@ -5,27 +5,25 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-import jax
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 from sweepflow import data
+from sweepflow.engine.datasets import choose_inputs, stack_datasets
 from sweepflow.engine.workload import Arrays, Inputs, LaneFunction, Trial, Workload
 from sweepflow.errors import ConfigError
 from sweepflow.fingerprint import canonical_json, fingerprint
-from sweepflow.llc.temperature import default_nbeta
 from sweepflow.models import build_network
-from sweepflow.schema.data import DataConfig
-from sweepflow.schema.fields import Role, dump, static_part
+from sweepflow.schema.fields import NOT_STATIC, dump, static_part
 from sweepflow.schema.target import TargetConfig
 from sweepflow.store.record import Record
 from sweepflow.store.store import Store
 from sweepflow.targets.convergence import complaints
 from sweepflow.targets.train import train
+from sweepflow.temperature import FEWEST_ROWS, default_nbeta
 
 NAME = "target"
 VERSION = 1
-NOT_STATIC = (Role.TRACED, Role.CONTENT, Role.LOCATION)
 
 
 def target_trial(config: TargetConfig) -> Trial[TargetConfig]:
@@ -57,38 +55,6 @@ def check(config: TargetConfig) -> None:
             )
 
 
-def stack_datasets(configs: Sequence[DataConfig], count: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """The distinct data sets of a batch, stacked, and each trial's row among them.
-
-    Args:
-        configs: One a trial.
-        count: Rows of the stack; padded with the first data set.
-
-    Returns:
-        x, y, x_test, y_test with a leading axis of `count`; int32 (trials,) row numbers.
-    """
-    distinct = list(dict.fromkeys(configs))
-    sets = [data.load(config) for config in distinct]
-    sets += [sets[0]] * (count - len(sets))
-    stacked = {
-        "x": np.stack([s.x for s in sets]),
-        "y": np.stack([s.y for s in sets]),
-        "x_test": np.stack([s.x_test for s in sets]),
-        "y_test": np.stack([s.y_test for s in sets]),
-    }
-    return stacked, np.array([distinct.index(config) for config in configs], np.int32)
-
-
-def choose_dataset(shared: Arrays, own: Arrays) -> dict[str, Array]:
-    """A lane's data set among the shared ones.
-
-    The barrier keeps the compiler from treating a program with one data set in another way than one
-    with several, which would round differently.
-    """
-    names = [name for name in ("x", "y", "x_test", "y_test") if name in shared]
-    return jax.lax.optimization_barrier({name: shared[name][own["dataset"]] for name in names})
-
-
 def _program_key(config: TargetConfig) -> str:
     return canonical_json(
         {
@@ -114,7 +80,7 @@ def _lane(config: TargetConfig) -> LaneFunction:
         shared: Arrays, own: Arrays, traced: Mapping[str, Array], key: PRNGKeyArray, number: Array
     ) -> Arrays:
         del number  # a target is one lane
-        chosen = {**choose_dataset(shared, own), "truth": own["truth"]}
+        chosen = {**choose_inputs(shared, own), "truth": own["truth"]}
         numbers = {name.removeprefix("target."): value for name, value in traced.items()}
         return train(training, shape, network, numbers, chosen, key)._asdict()
 
@@ -123,12 +89,12 @@ def _lane(config: TargetConfig) -> LaneFunction:
 
 def _inputs(trials: Sequence[Trial[TargetConfig]], datasets: int, store: Store) -> Inputs:
     del store  # a target is made from its configuration alone
-    shared, rows = stack_datasets([trial.config.data for trial in trials], datasets)
+    sets = stack_datasets([trial.config.data for trial in trials], datasets)
     config = trials[0].config
     size = build_network(config.model, data.describe(config.data)).num_params
     truths = (data.load(trial.config.data).truth for trial in trials)
     truth = np.stack([t if t is not None and len(t) == size else np.zeros(size) for t in truths])
-    return Inputs(shared=shared, own={"dataset": rows, "truth": truth})
+    return Inputs(shared=sets.shared, own={**sets.own, "truth": truth})
 
 
 def _record(trial: Trial[TargetConfig], results: Mapping[str, np.ndarray], store: Store) -> Record:
@@ -150,7 +116,9 @@ def _record(trial: Trial[TargetConfig], results: Mapping[str, np.ndarray], store
         at = int(value["steps_curve"][bad[0]]) if len(bad) else int(value["steps"])
         reasons: tuple[str, ...] = (f"training diverged at step {at}",)
     else:
-        reasons = complaints(value["loss_curve"], float(value["grad_norm"]), default_nbeta(shape.n))
+        # A target of fewer rows may still be sampled, at an nbeta that is given.
+        nbeta = default_nbeta(max(shape.n, FEWEST_ROWS))
+        reasons = complaints(value["loss_curve"], float(value["grad_norm"]), nbeta)
     figures["converged"] = not reasons
     return Record(
         id=trial.id,

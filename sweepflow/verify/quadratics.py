@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import numpy as np
 
 from sweepflow import data
-from sweepflow.llc.temperature import default_nbeta
 from sweepflow.llc.theory import quadratic_llc
 from sweepflow.schema.data import QuadraticData, TeacherStudentData
 from sweepflow.schema.llc import LlcConfig
@@ -20,6 +19,7 @@ from sweepflow.schema.sampler import (
     SgldSampler,
 )
 from sweepflow.schema.target import TrainingConfig
+from sweepflow.temperature import default_nbeta
 from sweepflow.verify.case import Case, Tolerance
 
 GAMMAS = (1.0, 10.0, 100.0)

@@ -46,7 +46,7 @@ def test_the_wheel_holds_every_file_of_its_packages_and_no_other(wheel: Path) ->
     }
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {name for name in names if ".dist-info/" not in name} == there
-    assert {"conf/llc.yaml", "flows/cli.py", "tasks/batch.py"} <= names
+    assert {"conf/llc.yaml", "flows/cli/app.py", "tasks/batch.py"} <= names
     assert any(name.startswith("sweepflow/report/template/") and name.endswith(".j2") for name in names)
 
 

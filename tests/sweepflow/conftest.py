@@ -19,8 +19,9 @@ from sweepflow.engine.run import run_batch
 from sweepflow.llc.plan import Plan, make_plan
 from sweepflow.llc.workload import LLC
 from sweepflow.schema.data import DataConfig, TeacherStudentData
-from sweepflow.schema.llc import LlcConfig, RunnerConfig
+from sweepflow.schema.llc import LlcConfig
 from sweepflow.schema.model import MlpModel, ModelConfig
+from sweepflow.schema.runner import RunnerConfig
 from sweepflow.schema.sampler import HmcSampler, MclmcSampler, NutsSampler, SamplerConfig, SgldSampler
 from sweepflow.schema.target import TrainingConfig
 from sweepflow.store.record import Record

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import json
 import subprocess
 import sys
@@ -59,6 +60,41 @@ def test_the_search_for_imports_finds_every_spelling() -> None:
         "from . import neighbour\n"
     )
     assert set(imported(source)) == {"prefect", "dask", "wandb", "flows", "tasks"}
+
+
+def parts_imported(source: str) -> set[str]:
+    """The packages and modules right under `sweepflow` that a module imports, wherever in it."""
+    names: list[str] = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module == "sweepflow":
+            names += [f"sweepflow.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.append(node.module)
+    return {name.split(".")[1] for name in names if name.startswith("sweepflow.")}
+
+
+def test_no_two_packages_import_each_other() -> None:
+    """Nor do more of them in a circle: every part of sweepflow can be read without those above it."""
+    house = ROOT / "sweepflow"
+    below: dict[str, set[str]] = {}
+    for file in house.rglob("*.py"):
+        part = file.relative_to(house).parts[0].removesuffix(".py")
+        below.setdefault(part, set()).update(parts_imported(file.read_text()) - {part})
+    assert {"data", "schema"} <= below["llc"]
+    order = list(graphlib.TopologicalSorter(below).static_order())  # raises CycleError, which names them
+    assert order.index("schema") < order.index("engine") < order.index("targets") < order.index("llc")
+
+
+def test_the_search_for_parts_finds_every_spelling() -> None:
+    source = (
+        "import sweepflow.store.paths as paths\n"
+        "from sweepflow import data\n"
+        "def f():\n    from sweepflow.llc.plan import make_plan\n"
+        "import json\nfrom flows import llc\nfrom . import neighbour\n"
+    )
+    assert parts_imported(source) == {"store", "data", "llc"}
 
 
 def test_importing_all_of_sweepflow_loads_no_orchestration() -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -13,7 +17,9 @@ from prefect.states import Failed
 from flows.prepare import prepare
 from sweepflow.batching import Batch
 from sweepflow.errors import ConfigError, DataError, StoreError
-from tasks.batch import batch_key, can_pass, run_batch_task, workloads
+from sweepflow.store.record import Record
+from sweepflow.store.store import Store
+from tasks.batch import batch_key, can_pass, find_workload, run_batch_task
 from tests.prefect_server import TINY
 
 NO_CONTEXT = cast("TaskRunContext", None)
@@ -32,8 +38,8 @@ def key(batch: Batch[Any], workload: str = "target", store: str = "/a", memory_f
 
 
 def test_the_key_names_workload_and_version(batch: Batch[Any]) -> None:
-    assert key(batch).startswith(f"target-v{workloads()['target'].version}-")
-    assert key(batch, workload="llc").startswith(f"llc-v{workloads()['llc'].version}-")
+    assert key(batch).startswith(f"target-v{find_workload('target').version}-")
+    assert key(batch, workload="llc").startswith(f"llc-v{find_workload('llc').version}-")
 
 
 def test_the_key_depends_on_trials_and_store_and_on_nothing_else(batch: Batch[Any]) -> None:
@@ -53,13 +59,31 @@ def caused(error: Exception, cause: Exception) -> Exception:
     return error
 
 
+def failed(number: int) -> OSError:
+    """An error as the operating system gives it: of the number's own class."""
+    return OSError(number, os.strerror(number))
+
+
 @pytest.mark.parametrize(
     ("error", "again"),
     [
-        (OSError(5, "Input/output error"), True),
+        (failed(errno.EIO), True),
+        (failed(errno.ESTALE), True),
+        (failed(errno.EAGAIN), True),
+        (failed(errno.ETIMEDOUT), True),
+        (failed(errno.EMFILE), True),
         (ConnectionResetError("by peer"), True),
         (TimeoutError("no answer"), True),
-        (caused(StoreError("cannot be written"), OSError(28, "No space left on device")), True),
+        (caused(StoreError("cannot be written"), failed(errno.EIO)), True),
+        (caused(StoreError("cannot be written"), failed(errno.ENOSPC)), False),
+        (caused(StoreError("cannot be written"), failed(errno.EROFS)), False),
+        (failed(errno.EDQUOT), False),
+        (failed(errno.EACCES), False),
+        (failed(errno.EPERM), False),
+        (failed(errno.ENOENT), False),
+        (failed(errno.ENOTDIR), False),
+        (failed(errno.EEXIST), False),
+        (OSError("without a number"), False),
         (caused(StoreError("arrays do not match"), ValueError("the content does not match")), False),
         (StoreError("for no reason of the file system"), False),
         (ConfigError("widths and data do not go together"), False),
@@ -72,6 +96,43 @@ def caused(error: Exception, cause: Exception) -> Exception:
 def test_only_what_can_pass_is_tried_again(error: Exception, again: bool) -> None:
     run = cast("Any", None)
     assert can_pass(run_batch_task, run, Failed(data=error)) is again
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        pytest.param(lambda store: store.paths.folder("tgt").write_text("a file"), id="a wrong path"),
+        pytest.param(
+            lambda store: store.paths.folder("tgt").symlink_to("/proc/self/fdinfo"),
+            id="a place where nobody may write",
+            marks=pytest.mark.skipif(sys.platform != "linux", reason="there is no /proc elsewhere"),
+        ),
+    ],
+)
+def test_a_store_that_nobody_mends_is_not_waited_for(
+    spoil: Callable[[Store], object], tmp_path: Path, batch: Batch[Any]
+) -> None:
+    """With the errors that a real store raises."""
+    store = Store(tmp_path / "store")
+    store.root.mkdir(exist_ok=True)
+    spoil(store)
+    (trial, *_) = batch.trials
+    with pytest.raises(StoreError) as caught:
+        store.put(Record(trial.id, "target", 1, "ok", (), {}, {}))
+    assert isinstance(caught.value.__cause__, OSError)
+    assert not can_pass(run_batch_task, cast("Any", None), Failed(data=caught.value))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there is no /proc elsewhere")
+def test_a_store_that_gives_an_io_error_is_tried_again(tmp_path: Path, batch: Batch[Any]) -> None:
+    store = Store(tmp_path / "store")
+    (trial, *_) = batch.trials
+    record = store.paths.record(trial.id)
+    record.parent.mkdir(parents=True, exist_ok=True)
+    record.symlink_to("/proc/self/mem")  # reading its first byte is an I/O error, always
+    with pytest.raises(StoreError) as caught:
+        store.get(trial.id)
+    assert can_pass(run_batch_task, cast("Any", None), Failed(data=caught.value))
 
 
 def test_the_delay_grows() -> None:

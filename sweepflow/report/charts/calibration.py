@@ -18,6 +18,7 @@ from sweepflow.report.charts.panel import (
     Panel,
     Style,
     axis_title,
+    error_bars,
     escaped,
     layout,
     styles,
@@ -161,14 +162,7 @@ def _curve(
                 "name": escaped(kind),
                 "x": x,
                 "y": points(e.figures["llc"] for e in ours),
-                "error_y": {
-                    "type": "data",
-                    "symmetric": False,
-                    "array": _bars(ours, "llc_high"),
-                    "arrayminus": _bars(ours, "llc_low"),
-                    "thickness": 1.5,
-                    "width": 4,
-                },
+                "error_y": error_bars(ours),
                 "line": {"color": style.colour, "width": 1.5, "dash": style.dash},
                 "marker": {
                     "color": style.colour,
@@ -191,14 +185,6 @@ def _curve(
     if missing:
         figure["layout"]["annotations"] = [_corner(f"{missing} without a value")]
     return Panel(f"{title} · λ̂ against {name}", figure, height=300)
-
-
-def _bars(members: Sequence[Record], side: str) -> list[float | None]:
-    bounds = [number(e.figures, side) for e in members]
-    return points(
-        0.0 if bound is None else abs(bound - float(e.figures["llc"]))
-        for e, bound in zip(members, bounds, strict=True)
-    )
 
 
 def _corner(text: str) -> Json:

@@ -14,6 +14,7 @@ from sweepflow.report.charts.panel import (
     Panel,
     Style,
     axis_title,
+    error_bars,
     escaped,
     layout,
     said,
@@ -119,7 +120,7 @@ def _markers(
     axis: tuple[float, float],
 ) -> Json:
     values = [float(e.figures["llc"]) for e in members]
-    outside = [_outside(e, axis) for e in members]
+    outside = {e.id for e in members if _outside(e, axis)}
     margin = 0.02 * (axis[1] - axis[0])
     small = len(places) > 200
     return {
@@ -128,14 +129,9 @@ def _markers(
         "name": escaped(style.label),
         "x": points(places[e.id] for e in members),
         "y": points(min(max(v, axis[0] + margin), axis[1] - margin) for v in values),
-        "error_y": {
-            "type": "data",
-            "symmetric": False,
-            "array": _bars(members, outside, "llc_high"),
-            "arrayminus": _bars(members, outside, "llc_low"),
-            "thickness": 1 if small else 1.5,
-            "width": 0 if small else 4,
-        },
+        "error_y": error_bars(
+            members, thickness=1 if small else 1.5, width=0 if small else 4, without=outside
+        ),
         "marker": {
             "color": style.colour,
             "size": 5 if small else 9,
@@ -145,14 +141,6 @@ def _markers(
         "text": [_hover(e, labels) for e in members],
         "hovertemplate": "%{text}<extra></extra>",
     }
-
-
-def _bars(members: Sequence[Record], outside: Sequence[bool], side: str) -> list[float | None]:
-    bounds = [number(e.figures, side) for e in members]
-    return points(
-        0.0 if out or bound is None else abs(bound - float(e.figures["llc"]))
-        for e, bound, out in zip(members, bounds, outside, strict=True)
-    )
 
 
 def _crosses(

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from sweepflow.report.numbers import number, points
+from sweepflow.store.record import Record
 
 Json = dict[str, Any]
 
@@ -119,6 +122,34 @@ def layout(x: Json, y: Json, **more: Any) -> Json:
 def axis_title(text: str) -> Json:
     """An axis title, close enough to its ticks for a small panel."""
     return {"title": {"text": text, "standoff": 8}}
+
+
+def error_bars(
+    members: Sequence[Record], thickness: float = 1.5, width: int = 4, without: Collection[str] = ()
+) -> Json:
+    """The 95 % intervals of estimates around their λ̂, as a trace's `error_y`.
+
+    Args:
+        members: Estimates with a value, in the order of the trace.
+        thickness, width: Of a bar and of its caps, in pixels.
+        without: Ids of those that get none.
+    """
+
+    def lengths(side: str) -> list[float | None]:
+        bounds = [None if e.id in without else number(e.figures, side) for e in members]
+        return points(
+            0.0 if bound is None else abs(bound - float(e.figures["llc"]))
+            for e, bound in zip(members, bounds, strict=True)
+        )
+
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": lengths("llc_high"),
+        "arrayminus": lengths("llc_low"),
+        "thickness": thickness,
+        "width": width,
+    }
 
 
 def said(text: str) -> Json:

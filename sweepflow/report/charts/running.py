@@ -173,11 +173,11 @@ def _traces(cost: np.ndarray, mean: np.ndarray, spread: np.ndarray, style: Style
 
 
 def _log_axis(costs: Sequence[float]) -> Json:
-    ticks = _log_ticks(min(costs), max(costs))
+    ticks = log_ticks(min(costs), max(costs))
     return {"type": "log", "tickformat": "~s", "tickvals": ticks} | axis_title(f"{COST_AXIS} (log)")
 
 
-def _log_ticks(low: float, high: float) -> list[float]:
+def log_ticks(low: float, high: float) -> list[float]:
     """Decades where they are enough, else their 1, 2, 5, else more of their round numbers."""
     ticks: list[float] = []
     for mantissas in ((1,), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 7)):

@@ -66,6 +66,40 @@ def test_equal_last_parts_keep_their_section_and_target_goes(target_of: Make) ->
     ]
 
 
+def sized(target: Record, number: int, **model: object) -> Record:
+    config = {**target.config, "model": {"kind": "mlp", "widths": None, "target_params": None, "depth": None}}
+    config["model"] |= model
+    return replace(target, id=f"tgt_{number:016x}", config=config)
+
+
+def test_models_by_widths_and_by_size_beside_each_other(target_of: Make) -> None:
+    """As in a store that has both: none is no label where the other key says it."""
+    target = target_of()
+    targets = [
+        sized(target, 1, widths=[32]),
+        sized(target, 2, widths=[32, 32]),
+        sized(target, 3, target_params=1000, depth=2),
+        sized(target, 4, target_params=10000, depth=3),
+    ]
+    assert list(derive_labels((), {t.id: t for t in targets}).target.values()) == [
+        "widths=32",
+        "widths=32×32",
+        "target_params=1000",
+        "target_params=10000",
+    ]
+    two = derive_labels((), {t.id: t for t in (targets[0], targets[2])}).target
+    assert list(two.values()) == ["widths=32", "target_params=1000"]
+
+
+def test_none_is_a_label_where_nothing_is_given_in_its_place(target_of: Make, estimate_of: Make) -> None:
+    target = target_of()
+    estimates = [estimate_of(target, "sgld", batch_size=rows) for rows in (32, None)]
+    assert list(derive_labels(estimates, {target.id: target}).sampler.values()) == [
+        "sgld batch_size=32",
+        "sgld batch_size=none",
+    ]
+
+
 def test_kinds_are_named_bare_and_their_own_fields_left_out(target_of: Make) -> None:
     mlp, cnn = target_of(), target_of(seed=2)
     cnn = replace(
@@ -87,13 +121,13 @@ def test_an_estimate_without_a_target_record_has_a_label(target_of: Make, estima
 
 values = st.dictionaries(
     st.sampled_from(["model.kind", "a", "b", "c", "d", "e", "f"]),
-    st.integers(0, 2),
+    st.none() | st.integers(0, 2),
     min_size=1,
 )
 
 
 @given(st.lists(values, min_size=1, max_size=12))
-def test_labels_of_different_configurations_differ(configs: list[dict[str, int]]) -> None:
+def test_labels_of_different_configurations_differ(configs: list[dict[str, int | None]]) -> None:
     unique = {str(sorted(c.items())): c for c in configs}
     targets = {
         f"tgt_{i:016x}": Record(

@@ -68,7 +68,7 @@ def test_nothing_is_loaded_from_anywhere(typical: Sweep) -> None:
 
 def test_the_page_says_what_was_found(typical: Sweep) -> None:
     text = Document(rendered(typical, command="sweepflow llc model=small,base")).text
-    assert "9 of 12 estimates are sound, 2 flagged, 1 diverged" in text
+    assert "over the 9 sound of 12 estimates, on 4 targets; 2 flagged, 1 diverged" in text
     assert "R̂ 1.41 > 1.05; step-size bias 5.1 exceeds its error bar 1.2" in text
     assert "loss still falling: 3.1 % over the last tenth of training" in text
     assert "all 4 chains diverged, the first at step 120" in text

@@ -30,7 +30,7 @@ def test_a_line_an_estimate_with_what_was_found_below(typical: Sweep) -> None:
     text = "\n".join(lines)
     assert "▲ flagged: R̂ 1.41 > 1.05 (+1)" in text
     assert "target_params=10000 seed=2 †" in text and "† this target did not reach a minimum" in text
-    assert "9 of 12 estimates are sound, 2 flagged, 1 diverged" in text
+    assert "over the 9 sound of 12 estimates, on 4 targets; 2 flagged, 1 diverged" in text
     assert all(cell_len(line) <= 100 for line in lines)
 
 
@@ -44,7 +44,7 @@ def test_many_rows_are_cut_and_counted(huge: Sweep) -> None:
     assert table.row_count == MAX_ROWS
     text = "\n".join(printed(table))
     assert "1,160 more are in results.csv" in text
-    assert "1,032 of 1,200 estimates are sound, 104 flagged, 64 diverged" in text
+    assert "over the 1,032 sound of 1,200 estimates, " in text
 
 
 def test_nothing_and_nothing_sound(diverged: Sweep) -> None:

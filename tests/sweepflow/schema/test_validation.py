@@ -8,8 +8,9 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from sweepflow.schema.data import DataConfig
-from sweepflow.schema.llc import EstimateConfig, LlcConfig, RunnerConfig
+from sweepflow.schema.llc import EstimateConfig, LlcConfig
 from sweepflow.schema.model import ModelConfig
+from sweepflow.schema.runner import RunnerConfig
 from sweepflow.schema.sampler import SamplerConfig
 from sweepflow.schema.target import TrainingConfig
 

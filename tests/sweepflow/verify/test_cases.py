@@ -6,11 +6,11 @@ import numpy as np
 
 from sweepflow import data
 from sweepflow.llc.plan import make_plan
-from sweepflow.llc.temperature import default_nbeta
 from sweepflow.llc.theory import deep_linear_llc
 from sweepflow.models.mlp import num_params
-from sweepflow.schema.llc import RunnerConfig
+from sweepflow.schema.runner import RunnerConfig
 from sweepflow.store.store import Store
+from sweepflow.temperature import default_nbeta
 from sweepflow.verify import cases
 from sweepflow.verify.deep_linear import SHAPES
 from sweepflow.verify.quadratics import GAMMAS, REGRESSION, hessian_eigenvalues

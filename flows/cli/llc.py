@@ -1,0 +1,77 @@
+"""Commands of the first job: llc, plan, verify."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from flows.cli.app import ConfigDir, Overrides, StoreDir, app, guarded, quiet_prefect, store_dir
+
+
+@app.command()
+def llc(
+    overrides: Overrides = None,
+    config_dir: ConfigDir = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run, and stop.")] = False,
+) -> None:
+    """Estimate the local learning coefficient of N targets with M samplers.
+
+    Example: sweepflow llc model=small,base target.seed=1,2 sampler=sgld,hmc,mclmc
+    """
+    from flows.show import print_plan, print_sweep
+
+    typed = overrides or []
+    quiet_prefect()
+
+    def run() -> Any:
+        from flows.prepare import collect, command_line, prepare
+
+        plan, store = prepare(typed, config_dir)
+        if dry_run:
+            print_plan(plan)
+            raise typer.Exit
+        if not plan.batches:
+            # Nothing to orchestrate: no server is started to say so.
+            return collect(plan, store, command_line(typed, config_dir))
+        from flows.embedded_server import prefect_server
+
+        with prefect_server():
+            from flows.llc_sweep import llc as flow
+
+            return flow(overrides=typed, config_dir=None if config_dir is None else str(config_dir))
+
+    sweep = guarded(run)
+    print_sweep(sweep)
+    if not sweep.sound:
+        raise typer.Exit(1)
+
+
+@app.command()
+def plan(overrides: Overrides = None, config_dir: ConfigDir = None) -> None:
+    """Show groups, batches, store hits and misses, and the trials of a sweep, without running it."""
+    llc(overrides, config_dir, dry_run=True)
+
+
+@app.command()
+def verify(
+    quick: Annotated[bool, typer.Option("--quick", help="A subset that takes under a minute.")] = False,
+    store: StoreDir = None,
+) -> None:
+    """Compare estimates with learning coefficients that are known in closed form."""
+    from flows.show import print_comparisons
+
+    quiet_prefect()
+
+    def run() -> Any:
+        from flows.embedded_server import prefect_server
+
+        with prefect_server():
+            from flows.verify import verify as flow
+
+            return flow(quick=quick, store=str(store_dir(store)))
+
+    comparisons = guarded(run)
+    print_comparisons(comparisons)
+    if not all(comparison.within for comparison in comparisons):
+        raise typer.Exit(1)

@@ -1,0 +1,53 @@
+"""Commands that look into the store: targets, estimates, show, rm."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from flows.cli.app import StoreDir, app, guarded, open_store
+
+
+@app.command()
+def targets(store: StoreDir = None) -> None:
+    """List the targets that the store knows."""
+    from flows.show import print_targets
+
+    guarded(lambda: print_targets(open_store(store)))
+
+
+@app.command()
+def estimates(store: StoreDir = None) -> None:
+    """List the estimates that the store knows."""
+    from flows.show import print_estimates
+
+    guarded(lambda: print_estimates(open_store(store)))
+
+
+@app.command()
+def show(
+    record_id: Annotated[str, typer.Argument(metavar="ID", help="An id, or the beginning of one.")],
+    store: StoreDir = None,
+) -> None:
+    """Print one record whole."""
+    from flows.show import print_record
+
+    guarded(lambda: print_record(open_store(store).find(record_id)))
+
+
+@app.command()
+def rm(
+    record_ids: Annotated[list[str], typer.Argument(metavar="ID...", help="Ids, or beginnings of them.")],
+    store: StoreDir = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Forget records; the next sweep that wants them computes them again."""
+    opened = open_store(store)
+    found = guarded(lambda: [opened.find(name) for name in record_ids])
+    for record in found:
+        typer.echo(f"{record.id}  {record.workload}  {record.status}")
+    if not yes and not typer.confirm(f"Remove {len(found)} from {opened.root}?"):
+        raise typer.Exit(1)
+    guarded(lambda: [opened.remove(record.id) for record in found])
+    typer.echo(f"removed {len(found)}")

@@ -1,0 +1,191 @@
+"""Commands of the second job: sweep, samples, train, compare."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from flows.cli.app import ConfigDir, Overrides, StoreDir, app, guarded, open_store, quiet_prefect
+
+Samples = Annotated[
+    int | None, typer.Option("--samples", "-n", help="Configurations to draw; best a power of two.")
+]
+Method = Annotated[
+    str, typer.Option("--method", help="sobol, halton, latin_hypercube, random or grid.", metavar="METHOD")
+]
+DesignSeed = Annotated[int, typer.Option("--design-seed", help="Of the design and of drawn seeds.")]
+Repeats = Annotated[
+    int | None, typer.Option("--repeats", help="Trials of every configuration, each with a drawn seed.")
+]
+Metric = Annotated[str | None, typer.Option("--metric", help="The figure that says which trial is best.")]
+Goal = Annotated[str | None, typer.Option("--goal", help="minimize or maximize the metric.")]
+
+
+@app.command()
+def sweep(
+    overrides: Overrides = None,
+    samples: Samples = None,
+    method: Method = "sobol",
+    design_seed: DesignSeed = 0,
+    repeats: Repeats = None,
+    table: Annotated[
+        Path | None, typer.Option("--from", help="Run the configurations of this CSV, Parquet, JSON or YAML.")
+    ] = None,
+    mode: Annotated[str, typer.Option("--mode", help="batched, sequential or auto.")] = "batched",
+    halving: Annotated[
+        int | None, typer.Option("--halving", metavar="ETA", help="After each rung one in ETA goes on.")
+    ] = None,
+    pad_widths: Annotated[
+        bool, typer.Option("--pad-widths", help="One compiled program for MLPs of different widths.")
+    ] = False,
+    metric: Metric = None,
+    goal: Goal = None,
+    config_dir: ConfigDir = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run, and stop.")] = False,
+) -> None:
+    """Run a workload with many configurations: a grid, or samples from a space.
+
+    Example: sweepflow sweep workload=digits_mlp space=optimizer --samples 256
+    """
+    quiet_prefect()
+
+    def run() -> Any:
+        from flows.prepare_trials import SweepOptions, collect_trials, prepare_trials
+        from flows.show_trials import print_trials_plan
+        from sweepflow.trials.modes import MODES
+        from sweepflow.workloads.workload import GOALS
+
+        options = SweepOptions(
+            _design(samples, method, design_seed, repeats, table),
+            _checked(mode, MODES, "mode"),
+            halving,
+            pad_widths,
+            metric,
+            None if goal is None else _checked(goal, GOALS, "goal"),
+            None if config_dir is None else str(config_dir),
+        )
+        prepared = prepare_trials(overrides or [], options)
+        if dry_run:
+            print_trials_plan(prepared)
+            raise typer.Exit
+        if not prepared.plan.batches and halving is None:
+            # Nothing to orchestrate: no server is started to say so.
+            return collect_trials(prepared)
+        from flows.embedded_server import prefect_server
+
+        with prefect_server():
+            from flows.sweep import sweep as flow
+
+            return flow(
+                overrides=overrides or [],
+                samples=samples,
+                method=options.design.method,
+                design_seed=design_seed,
+                repeats=repeats,
+                table=None if table is None else str(table),
+                mode=options.mode,
+                halving=halving,
+                pad_widths=pad_widths,
+                metric=metric,
+                goal=options.goal,
+                config_dir=options.config_dir,
+            )
+
+    from flows.show_trials import print_trials
+
+    found = guarded(run)
+    print_trials(found)
+    if not found.sound:
+        raise typer.Exit(1)
+
+
+@app.command()
+def samples(
+    overrides: Overrides = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="A .csv, .parquet, .json or .yaml file.")
+    ] = Path("samples.csv"),
+    samples: Samples = None,
+    method: Method = "sobol",
+    design_seed: DesignSeed = 0,
+    repeats: Repeats = None,
+    config_dir: ConfigDir = None,
+) -> None:
+    """Write a design without running it; `sweepflow sweep --from FILE` runs it.
+
+    Example: sweepflow samples workload=digits_mlp space=optimizer --samples 64 -o samples.csv
+    """
+
+    def run() -> Any:
+        from flows.prepare_trials import write_samples
+
+        design = _design(samples, method, design_seed, repeats, None)
+        return write_samples(overrides or [], design, config_dir, output)
+
+    for line in guarded(run):
+        typer.echo(line)
+
+
+@app.command()
+def train(overrides: Overrides = None, config_dir: ConfigDir = None) -> None:
+    """Run one configuration alone, and print what it gives; a sweep would give the same for it.
+
+    Example: sweepflow train workload=digits_mlp optimizer=sgd learning_rate=0.1
+    """
+
+    def run() -> Any:
+        from flows.prepare_trials import run_one
+
+        return run_one(overrides or [], config_dir)
+
+    from flows.show import print_record
+
+    record = guarded(run)
+    print_record(record)
+    if record.status not in ("ok", "flagged"):
+        raise typer.Exit(1)
+
+
+@app.command()
+def compare(
+    first: Annotated[str, typer.Argument(metavar="A", help="A sweep's name.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="Another's.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the HTML page here.")] = None,
+    store: StoreDir = None,
+) -> None:
+    """Lay two sweeps side by side: best, regret against trials spent, time."""
+
+    def run() -> Any:
+        from flows.show_trials import print_comparison
+        from sweepflow.trials.result import load_sweep
+
+        opened = open_store(store)
+        print_comparison(load_sweep(opened, first), load_sweep(opened, second), output)
+
+    guarded(run)
+
+
+def _design(
+    samples: int | None, method: str, design_seed: int, repeats: int | None, table: Path | None
+) -> Any:
+    from sweepflow.space import METHODS
+    from sweepflow.trials.draw import DesignOptions
+
+    return DesignOptions(samples, _checked(method, METHODS, "method"), design_seed, repeats, table)
+
+
+def _checked(word: str, allowed: Sequence[Any], option: str) -> Any:
+    """An option that is one of some words."""
+    from sweepflow.errors import ConfigError, did_you_mean
+
+    if word not in allowed:
+        raise ConfigError(
+            f"there is no such {option}",
+            got=f"--{option} {word}",
+            allowed=", ".join(allowed),
+            do=did_you_mean(word, allowed),
+        )
+    return word

@@ -1,0 +1,231 @@
+"""Before and after a sweep of trials: plan it, and collect what it found. No Prefect here."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from sweepflow.engine.devices import configure
+from sweepflow.errors import ConfigError, did_you_mean
+from sweepflow.store.record import Record
+from sweepflow.store.store import Store
+from sweepflow.trials.draw import DesignOptions
+from sweepflow.trials.modes import Mode
+from sweepflow.trials.plan import TrialsPlan
+from sweepflow.trials.result import TrialsSweep
+from sweepflow.workloads.workload import Goal
+
+
+@dataclass(frozen=True)
+class SweepOptions:
+    """What is asked of a sweep beside its overrides.
+
+    Attributes:
+        design: How configurations are chosen.
+        mode: `batched`, `sequential` or `auto`.
+        halving: Successive halving that keeps one in this many; None runs every trial to its end.
+        pad_widths: Whether MLPs that differ in their widths share one compiled program.
+        metric: The figure to judge by; None takes the workload's own.
+        goal: Its direction; None takes what the workload, or the figure's name, says.
+        config_dir: A directory of configuration groups of the user's own.
+    """
+
+    design: DesignOptions = field(default_factory=DesignOptions)
+    mode: Mode = "batched"
+    halving: int | None = None
+    pad_widths: bool = False
+    metric: str | None = None
+    goal: Goal | None = None
+    config_dir: str | None = None
+
+    def words(self) -> list[str]:
+        """As typed in a shell."""
+        design = self.design
+        given: dict[str, Any] = {
+            "--samples": design.samples,
+            "--method": None if design.method == "sobol" else design.method,
+            "--design-seed": design.seed or None,
+            "--repeats": design.repeats,
+            "--from": design.table,
+            "--mode": None if self.mode == "batched" else self.mode,
+            "--halving": self.halving,
+            "--metric": self.metric,
+            "--goal": self.goal,
+            "--config-dir": self.config_dir,
+        }
+        words = [word for name, value in given.items() if value is not None for word in (name, str(value))]
+        return words + ["--pad-widths"] * self.pad_widths
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A sweep that is ready to run: its plan, the store, and what it is judged by."""
+
+    plan: TrialsPlan
+    store: Store
+    metric: str
+    goal: Goal
+    command: str
+
+
+def prepare_trials(overrides: Iterable[str], options: SweepOptions) -> Prepared:
+    """Everything that can go wrong before work starts: compose, draw, validate, look up, cut into batches.
+
+    Raises:
+        ConfigError: for what cannot be run.
+        StoreError: for a store that cannot be written, where there is anything to write.
+    """
+    configure()
+    from sweepflow.compose import compose_trials
+    from sweepflow.trials.draw import draw_trials
+    from sweepflow.trials.plan import make_plan
+    from sweepflow.workloads.workload import goal_of
+
+    overrides = list(overrides)
+    request = compose_trials(overrides, options.config_dir)
+    workload = request.workload
+    if options.halving is not None and workload.until is None:
+        raise ConfigError(
+            f"the workload {workload.name!r} cannot stop early and go on, so there is nothing to halve",
+            got=f"--halving {options.halving}",
+            do="remove it",
+        )
+    if options.pad_widths and workload.pad is None:
+        raise ConfigError(
+            f"the workload {workload.name!r} has no widths to pad", got="--pad-widths", do="remove it"
+        )
+    drawn = draw_trials(request, options.design)
+    first = next(iter(drawn.trials.values())).config
+    metric = options.metric or workload.metric(first)
+    if workload.figures and metric not in workload.figures:
+        raise ConfigError(
+            "the workload has no such figure",
+            got=f"--metric {metric}",
+            allowed=", ".join(workload.figures),
+            do=did_you_mean(metric, workload.figures),
+        )
+    goal = options.goal or (workload.goal if options.metric is None else None) or goal_of(metric)
+    if options.pad_widths and workload.pad is not None:
+        padded = workload.pad(list(drawn.trials.values()))
+        drawn = replace(drawn, trials={trial.id: trial for trial in padded})
+    store = Store(Path(request.settings.store))
+    plan = make_plan(workload, drawn, request.settings.runner, store, request.settings.name)
+    if plan.batches:
+        store.check_writable()
+    command = shlex.join(["sweepflow", "sweep", *overrides, *options.words()])
+    return Prepared(plan, store, metric, goal, command)
+
+
+def collect_trials(
+    prepared: Prepared,
+    notes: Sequence[str] = (),
+    stopped: Mapping[str, tuple[str, int]] | None = None,
+) -> TrialsSweep:
+    """A sweep's records as the store has them, with its tables and report written.
+
+    Args:
+        prepared: The sweep.
+        notes: What running it had to say.
+        stopped: Trials that halving ended early: the id of the record that each has instead of its own, and
+            the rung. Trials that reached the end have the last rung.
+    """
+    from sweepflow.report.trials.view import TrialsView
+    from sweepflow.trials.result import as_shown, note_in_manifest
+
+    plan, store = prepared.plan, prepared.store
+    stopped = stopped or {}
+    ids = {i: stopped[i][0] if i in stopped else i for i in plan.drawn.trials}
+    rungs = {ids[i]: rung for i, (_, rung) in stopped.items()}
+    groups = {ids[i]: label for i, label in plan.groups.items()}
+    found = store.known(ids.values())
+    view = TrialsView(
+        [as_shown(found[i], rungs.get(i)) for i in ids.values() if i in found],
+        prepared.metric,
+        prepared.goal,
+        plan.drawn.log_keys,
+        groups,
+        plan.workload.seed_key,
+    )
+    sweep = TrialsSweep(
+        name=plan.name,
+        command=prepared.command,
+        directory=store.paths.sweep(plan.name),
+        view=view,
+        missing=[i for i in ids.values() if i not in found],
+        notes=[*plan.drawn.notes, *notes],
+    )
+    sweep.write(store)
+    note_in_manifest(
+        sweep.directory,
+        "ended",
+        name=sweep.name,
+        command=sweep.command,
+        workload=plan.workload.path,
+        metric=prepared.metric,
+        goal=prepared.goal,
+        seed_key=plan.workload.seed_key,
+        log_keys=sorted(plan.drawn.log_keys),
+        trials=list(ids.values()),
+        groups=groups,
+        rungs=rungs,
+        missing=list(sweep.missing),
+        notes=list(sweep.notes),
+    )
+    return sweep
+
+
+def write_samples(
+    overrides: Iterable[str], design: DesignOptions, config_dir: str | Path | None, output: Path
+) -> list[str]:
+    """Write a design to a file without running it.
+
+    Returns:
+        What there is to say of it, in lines.
+
+    Raises:
+        ConfigError: for what could not be run.
+    """
+    configure()
+    from sweepflow.compose import compose_trials
+    from sweepflow.space import write_table
+    from sweepflow.trials.draw import draw_trials
+
+    drawn = draw_trials(compose_trials(list(overrides), config_dir), design)
+    write_table(output, list(drawn.rows.values()))
+    return [*(f"note: {note}" for note in drawn.notes), f"{len(drawn.rows)} configurations in {output}"]
+
+
+def run_one(overrides: Iterable[str], config_dir: str | Path | None) -> Record:
+    """Run one configuration in this process, without Prefect, and keep its record.
+
+    Raises:
+        ConfigError: for what cannot be run, and for overrides that ask for more than one configuration.
+    """
+    configure()
+    from sweepflow.compose import compose_trials
+    from sweepflow.engine.run import run_batch
+    from sweepflow.engine.workload import Workload
+    from sweepflow.trials.draw import draw_trials
+
+    request = compose_trials(list(overrides), config_dir)
+    if request.space is not None or len(request.points) > 1:
+        raise ConfigError(
+            "train runs one configuration",
+            got=" ".join(overrides),
+            allowed="one value for every key",
+            do="use: sweepflow sweep, with the same overrides",
+        )
+    (trial,) = draw_trials(request, DesignOptions()).trials.values()
+    store = Store(Path(request.settings.store))
+    if (known := store.finished([trial.id]).get(trial.id)) is not None:
+        return known
+    store.check_writable()
+    run = request.workload.run
+    if isinstance(run, Workload):
+        (record,) = run_batch(run, [trial], store, size=1, datasets=1)
+    else:
+        (record,) = run([trial], store)
+    return record

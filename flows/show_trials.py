@@ -1,0 +1,70 @@
+"""What the command line prints of sweeps of trials."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.table import Table
+
+from flows.prepare_trials import Prepared
+from flows.show import MAX_TRIALS, console
+from sweepflow.report.numbers import counted, setting
+from sweepflow.report.trials.compare import compare, write_comparison
+from sweepflow.report.trials.terminal import trials_table
+from sweepflow.trials.result import TrialsSweep
+
+
+def print_trials(sweep: TrialsSweep) -> None:
+    """The best configurations, what the sweep had to say, and where everything lies."""
+    console.print(trials_table(sweep.view))
+    for note in sweep.notes:
+        console.print(f"note:    {note}", highlight=False, soft_wrap=True, markup=False)
+    lines = [
+        f"report:  {sweep.report}",
+        f"tables:  {sweep.directory / 'runs.csv'}, configurations.csv, and both as .parquet",
+    ]
+    if sweep.best is not None:
+        lines.append(f"best:    {sweep.directory / 'best.yaml'}")
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
+
+
+def print_trials_plan(prepared: Prepared) -> None:
+    """Groups and batches, store hits and misses, notes on the design, and the first trials."""
+    plan = prepared.plan
+    groups = counted(len(set(plan.groups.values())), "group")
+    console.print(
+        f"{plan.name}: {counted(plan.trials, 'trial')} in {groups}; "
+        f"{plan.hits} are in the store, {plan.trials - plan.hits} to run in "
+        f"{counted(plan.batches, 'batch') if plan.batches == 1 else f'{plan.batches} batches'}",
+        highlight=False,
+        soft_wrap=True,
+        markup=False,
+    )
+    if plan.batches:
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for column in ("group", "batch", "trials"):
+            table.add_column(column)
+        for batch in plan.run_batches[:MAX_TRIALS]:
+            table.add_row(batch.label, f"{batch.number} of {batch.of}", str(len(batch.trials)))
+        console.print(table)
+        if plan.batches > MAX_TRIALS:
+            console.print(f"  and {plan.batches - MAX_TRIALS} more batches", highlight=False)
+    for note in plan.drawn.notes:
+        console.print(f"note: {note}", highlight=False, soft_wrap=True, markup=False)
+    for trial_id, row in list(plan.drawn.rows.items())[:MAX_TRIALS]:
+        state = "known " if trial_id in plan.known else "to run"
+        words = " ".join(f"{key}={setting(value)}" for key, value in row.items())
+        console.print(f"  {trial_id}  {state}  {words}", highlight=False, soft_wrap=True, markup=False)
+    if plan.trials > MAX_TRIALS:
+        console.print(f"  and {plan.trials - MAX_TRIALS:,} more", highlight=False)
+
+
+def print_comparison(first: TrialsSweep, second: TrialsSweep, output: Path | None) -> None:
+    """Two sweeps side by side, and the page where one is wanted."""
+    found = compare((first.name, first.view), (second.name, second.view))
+    console.print(found.table())
+    if output is not None:
+        command = f"sweepflow compare {first.name} {second.name}"
+        write_comparison(output, found, command)
+        console.print(f"report:  {output}", highlight=False, soft_wrap=True, markup=False)

@@ -1,0 +1,92 @@
+"""A hyperparameter sweep: draw configurations, run in batches what the store lacks, report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from prefect import flow, get_run_logger, tags
+from prefect.runtime import flow_run
+
+from flows.prepare import IncompleteError
+from flows.prepare_trials import SweepOptions, collect_trials, prepare_trials
+from flows.run_trials import best_so_far, run_trials
+from sweepflow.space import Method
+from sweepflow.trials.draw import DesignOptions
+from sweepflow.trials.modes import Mode
+from sweepflow.trials.result import TrialsSweep, note_in_manifest
+from tasks.progress import SweepProgress
+from tasks.report import publish_trials
+
+
+def _run_name() -> str:
+    overrides = flow_run.parameters.get("overrides") or []
+    return ("sweep " + " ".join(overrides))[:120]
+
+
+@flow(name="sweep", flow_run_name=_run_name, validate_parameters=True)
+def sweep(
+    overrides: list[str] | None = None,
+    samples: int | None = None,
+    method: Method = "sobol",
+    design_seed: int = 0,
+    repeats: int | None = None,
+    table: str | None = None,
+    mode: Mode = "batched",
+    halving: int | None = None,
+    pad_widths: bool = False,
+    metric: str | None = None,
+    goal: Literal["minimize", "maximize"] | None = None,
+    config_dir: str | None = None,
+) -> TrialsSweep:
+    """Run a workload with many configurations, as few compiled programs.
+
+    Args:
+        overrides: Hydra overrides, as after `sweepflow sweep` in a shell: a workload, a grid, a space.
+        samples: Configurations to draw from the space; 64 where it is not given.
+        method: sobol, halton, latin_hypercube, random or grid.
+        design_seed: Of the design, and of the seeds of repeats.
+        repeats: Trials of every configuration, each with a seed of its own.
+        table: A file of configurations to run instead of drawing any.
+        mode: batched, sequential, or auto, which takes what it predicts to be cheaper.
+        halving: Successive halving: after each rung one in this many trials goes on.
+        pad_widths: Let MLPs that differ in their widths share one compiled program.
+        metric: The figure that says which trial is best.
+        goal: Whether a small or a large metric is good.
+        config_dir: A directory of configuration groups of your own.
+
+    Returns:
+        The sweep's records, and where its tables and report are.
+
+    Raises:
+        ConfigError: before any work, for anything that cannot be run.
+        IncompleteError: at the end, where a batch failed; everything else is in the store.
+    """
+    options = SweepOptions(
+        design=DesignOptions(samples, method, design_seed, repeats, None if table is None else Path(table)),
+        mode=mode,
+        halving=halving,
+        pad_widths=pad_widths,
+        metric=metric,
+        goal=goal,
+        config_dir=config_dir,
+    )
+    prepared = prepare_trials(overrides or [], options)
+    plan = prepared.plan
+    get_run_logger().info("%s: %s trials, %s from the store", plan.name, plan.trials, plan.hits)
+    directory = prepared.store.paths.sweep(plan.name)
+    note_in_manifest(directory, "started", command=prepared.command, trials=plan.trials, known=plan.hits)
+    with (
+        tags("sweepflow", plan.name),
+        SweepProgress(plan.name, (), 0, plan.hits, best_so_far(prepared)) as progress,
+    ):
+        ran = run_trials(prepared, options, progress)
+    found = collect_trials(prepared, ran.notes, ran.stopped)
+    publish_trials(found)
+    if found.missing:
+        raise IncompleteError(
+            f"{len(found.missing)} of {plan.trials} trials have no result",
+            got="; ".join(ran.failures)[:1500] or ", ".join(found.missing[:10]),
+            do="mend the cause and start the same command again: what is done is kept",
+        )
+    return found

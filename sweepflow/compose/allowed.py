@@ -1,0 +1,198 @@
+"""What a field takes, in words: made from its type and its bounds, so that no list of them goes stale."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import annotated_types as bounds
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+PATTERNS = {
+    r"^[A-Za-z0-9][A-Za-z0-9._-]*$": "letters and digits, and inside it dots, hyphens and underscores"
+}
+"""What regular expressions of the schema say to those who do not read them; others are shown as they are."""
+TAGS = ("kind", "distribution")
+"""Fields that choose a section's model among several."""
+LIST_EXAMPLES = {int: "[32,32]", float: "[1.0,0.1]", str: "[a,b]"}
+
+
+def allowed_values(field: FieldInfo) -> str:
+    """`a whole number greater than 0`, `one of relu, tanh`, `a list such as [32,32] of ...`."""
+    return _words(field.annotation, field.metadata)
+
+
+def choices(field: FieldInfo) -> list[str]:
+    """The names that a field takes where it takes names; empty for any other field."""
+    found: list[str] = []
+    for option in _options(field.annotation):
+        if get_origin(option) is Literal:
+            found += [str(value) for value in get_args(option)]
+    return found
+
+
+def nullable(field: FieldInfo) -> bool:
+    """Whether the field may be left empty with `null`."""
+    return type(None) in _options(field.annotation)
+
+
+def example(field: FieldInfo, given: object = None) -> str | None:
+    """A value that the field takes, as it is typed.
+
+    Args:
+        field: The field.
+        given: What it refused; in a list of its own where the field takes that.
+
+    Returns:
+        That list, else the field's default, else None.
+    """
+    kind: Any = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
+    if isinstance(given, (int, float, str)) and not isinstance(given, bool) and given != "":
+        try:
+            TypeAdapter(kind).validate_python([given])
+        except ValidationError:
+            pass
+        else:
+            return f"[{given}]"
+    default = field.get_default(call_default_factory=False)
+    if not isinstance(default, BaseModel) and default not in (None, PydanticUndefined, (), []):
+        return typed(default)
+    for option in _options(field.annotation):
+        if get_origin(option) is tuple:
+            return _list_example(option)
+    return None
+
+
+def typed(value: object) -> str:
+    """A value as it is written in an override."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (list, tuple)):
+        return f"[{','.join(typed(item) for item in value)}]"
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{key}:{typed(item)}" for key, item in value.items()) + "}"
+    return str(value)
+
+
+def sections(annotation: Any) -> list[type[BaseModel]]:
+    """The models that a field may hold: one, or one for each `kind`."""
+    return [o for o in _options(annotation) if isinstance(o, type) and issubclass(o, BaseModel)]
+
+
+def tag_of(section: type[BaseModel]) -> str:
+    """The name of the field that chooses a model among others: `kind` where it has no other."""
+    return next((name for name in TAGS if name in section.model_fields), TAGS[0])
+
+
+def kind_of(section: type[BaseModel]) -> str | None:
+    """The value of that field, or None where the model has no such field."""
+    field = section.model_fields.get(tag_of(section))
+    return None if field is None else str(field.default)
+
+
+def _words(annotation: Any, metadata: Iterable[Any] = ()) -> str:
+    annotation, metadata = _unpacked(annotation, metadata)
+    kinds = [kind for section in sections(annotation) if (kind := kind_of(section))]
+    if kinds:
+        return f"a section of {tag_of(sections(annotation)[0])} {', '.join(kinds)}"
+    if get_origin(annotation) in (Union, types.UnionType):
+        options = sorted(get_args(annotation), key=lambda option: option is type(None))
+        return ", or ".join(_words(option) for option in options)
+    if annotation is type(None):
+        return "null"
+    if get_origin(annotation) is Literal:
+        values = [typed(value) for value in get_args(annotation)]
+        return values[0] if len(values) == 1 else f"one of {', '.join(values)}"
+    if get_origin(annotation) in (tuple, list):
+        item = _words(get_args(annotation)[0])
+        if " number" not in item and item != "text":
+            return f"a list, each entry {item}{_length(metadata)}"
+        several = item.removeprefix("a ").replace("number", "numbers", 1)
+        return f"a list such as {_list_example(annotation)} of {several}{_length(metadata)}"
+    if annotation is bool:
+        return "true or false"
+    if annotation in (int, float):
+        return ("a whole number" if annotation is int else "a number") + _limits(metadata)
+    if annotation is str:
+        return (
+            f"text{_pattern(metadata)}{', not empty' * any(isinstance(m, bounds.MinLen) for m in metadata)}"
+        )
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return f"a section with the keys {', '.join(annotation.model_fields)}"
+    if get_origin(annotation) is dict or annotation is dict:
+        return "a mapping such as {key:value}"
+    if annotation is Any:
+        return "any value"
+    return f"a value of type {getattr(annotation, '__name__', annotation)}"
+
+
+def _unpacked(annotation: Any, metadata: Iterable[Any]) -> tuple[Any, list[Any]]:
+    """A type without `Annotated`, and all that is said of it; pydantic's `Field` is a bundle of bounds."""
+    said = list(metadata)
+    while get_origin(annotation) is Annotated:
+        annotation, *more = get_args(annotation)
+        said += more
+    flat: list[Any] = []
+    for item in said:
+        flat += item.metadata if isinstance(item, FieldInfo) else [item]
+    # Types such as `Interval` and pydantic's own constraints unfold into single bounds.
+    return annotation, [
+        part for item in flat for part in (item if isinstance(item, bounds.GroupedMetadata) else [item])
+    ]
+
+
+def _options(annotation: Any) -> Sequence[Any]:
+    annotation, _ = _unpacked(annotation, ())
+    if get_origin(annotation) in (Union, types.UnionType):
+        return [inner for option in get_args(annotation) for inner in _options(option)]
+    return [annotation]
+
+
+def _limits(metadata: Iterable[Any]) -> str:
+    parts = []
+    for item in metadata:
+        match item:
+            case bounds.Gt(gt=low):
+                parts.append(f"greater than {_plain(low)}")
+            case bounds.Ge(ge=low):
+                parts.append(f"of at least {_plain(low)}")
+            case bounds.Lt(lt=high):
+                parts.append(f"less than {_plain(high)}")
+            case bounds.Le(le=high):
+                parts.append(f"of at most {_plain(high)}")
+    return f" {' and '.join(parts)}" if parts else ""
+
+
+def _length(metadata: Iterable[Any]) -> str:
+    parts = []
+    for item in metadata:
+        match item:
+            case bounds.MinLen(min_length=low):
+                parts.append(f"at least {low}")
+            case bounds.MaxLen(max_length=high):
+                parts.append(f"at most {high}")
+    return f", {' and '.join(parts)} of them" if parts else ""
+
+
+def _pattern(metadata: Iterable[Any]) -> str:
+    found = [pattern for item in metadata if (pattern := getattr(item, "pattern", None))]
+    return (
+        f" of {PATTERNS[found[0]]}"
+        if found and found[0] in PATTERNS
+        else "".join(f" that matches {pattern}" for pattern in found)
+    )
+
+
+def _list_example(annotation: Any) -> str:
+    item, _ = _unpacked(get_args(annotation)[0], ())
+    return LIST_EXAMPLES.get(item, "[1,2]")
+
+
+def _plain(bound: Any) -> str:
+    """2**32 - 1 and the like in full; 1.0 as 1."""
+    return f"{bound:g}" if isinstance(bound, float) else str(bound)

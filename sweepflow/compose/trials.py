@@ -1,0 +1,165 @@
+"""Compose overrides of the `sweep` flow: a workload, the points of a grid, a space to draw the rest from."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from pydantic import Field, ValidationError
+
+from sweepflow.compose.axes import Axis, parse_axes
+from sweepflow.compose.invalid import explain
+from sweepflow.compose.llc import refuse
+from sweepflow.compose.session import Session, choice_text, forced_text, session
+from sweepflow.compose.vary import assign, vary
+from sweepflow.errors import ConfigError, did_you_mean
+from sweepflow.schema.fields import Config
+from sweepflow.schema.runner import RunnerConfig, SweepName, default_store
+from sweepflow.space import Space
+from sweepflow.workloads import SweepWorkload, load_workload
+from sweepflow.workloads.load import is_importable
+
+PRIMARY = "sweep"
+OWN = "function"
+"""Option of the group `workload` that stands for a module of the user's."""
+
+
+class SweepSettings(Config):
+    """What of a composed tree says how the sweep runs, and no trial's configuration."""
+
+    workload: str
+    space: dict[str, Any] | None = None
+    runner: RunnerConfig = RunnerConfig()
+    store: str = Field(default_factory=default_store, min_length=1)
+    name: SweepName | None = None
+
+
+@dataclass(frozen=True)
+class TrialsRequest:
+    """What a command line asks for, before anything is drawn.
+
+    Attributes:
+        workload: What every trial runs.
+        points: The grid's points: a configuration each, as plain nested dicts, not validated.
+        grid: Dotted keys that the points differ in.
+        space: What is drawn for every point; None where nothing is.
+        settings: How the sweep runs.
+        axes: The overrides, for errors in their words.
+    """
+
+    workload: SweepWorkload[Any]
+    points: list[dict[str, Any]]
+    grid: tuple[str, ...]
+    space: Space | None
+    settings: SweepSettings
+    axes: Sequence[Axis]
+
+    def config(self, point: Mapping[str, Any], drawn: Mapping[str, Any]) -> Any:
+        """One validated configuration: a point with drawn values set in it.
+
+        Raises:
+            ConfigError: in the words of the override that caused it.
+        """
+        content = dict(point)
+        for key, value in drawn.items():
+            assign(content, key.split("."), value)
+        try:
+            return self.workload.config_type.model_validate(content)
+        except ValidationError as error:
+            raise explain(error, self.workload.config_type, self.axes) from error
+
+
+def compose_trials(overrides: Sequence[str], config_dir: str | Path | None = None) -> TrialsRequest:
+    """What a command line of the `sweep` flow asks for.
+
+    Args:
+        overrides: In Hydra's grammar. `interval(...)` and `choice(...)` draw; other sweeps are a grid.
+        config_dir: A directory of the user's own groups, searched besides the shipped one.
+
+    Raises:
+        ConfigError: before any work, naming what was wrong, what is allowed and the nearest name.
+    """
+    with session(PRIMARY, config_dir) as hydra:
+        own, overrides = _own_workload(overrides, hydra)
+        axes = hydra.with_experiment(
+            parse_axes(overrides, hydra.groups, distributions=True), distributions=True
+        )
+        choices = [axis for axis in axes if axis.is_group]
+        fixed = [axis for axis in axes if not axis.is_group and not axis.sweeps]
+        swept = [axis for axis in axes if not axis.is_group and axis.sweeps and axis.distribution is None]
+        drawn = {axis.key: axis.distribution for axis in axes if axis.distribution is not None}
+        for axis in choices:
+            if axis.key in ("workload", "space", "runner") and len(axis.values) > 1:
+                raise ConfigError(
+                    f"one {axis.key} a sweep", got=axis.text, do=f"start one sweep for each {axis.key}"
+                )
+        points: list[dict[str, Any]] = []
+        settings: SweepSettings | None = None
+        for chosen in itertools.product(*[axis.values for axis in choices]):
+            groups = [choice_text(axis, value) for axis, value in zip(choices, chosen, strict=True)]
+            base = hydra.compose([*groups, *map(forced_text, fixed)])
+            if own is not None:
+                OmegaConf.update(base, "workload", own, force_add=True)
+            for content in vary(base, swept, drawn):
+                found = {key: content.pop(key) for key in SweepSettings.model_fields if key in content}
+                settings = settings or _settings(found, axes)
+                points.append(content)
+    assert settings is not None  # a product of non-empty axes has at least one point
+    workload = load_workload(settings.workload)
+    _refuse_reserved(workload)
+    refuse(axes, [*workload.config_type.model_fields, *SweepSettings.model_fields])
+    space = Space.of(settings.space) if settings.space else None
+    if space is not None:  # what is typed wins over the space
+        space = space.without({axis.key for axis in (*fixed, *swept)})
+    if drawn:
+        space = space.replaced(drawn) if space else Space.of({"parameters": drawn})
+    swept_groups = [axis.key for axis in choices if len(axis.values) > 1]
+    return TrialsRequest(
+        workload=workload,
+        points=points,
+        grid=(*swept_groups, *(axis.key for axis in swept)),
+        space=space,
+        settings=settings,
+        axes=axes,
+    )
+
+
+def _own_workload(overrides: Sequence[str], hydra: Session) -> tuple[str | None, list[str]]:
+    """A workload that is a module of the user's, and the overrides with the option that stands for it."""
+    options = [option for option in hydra.groups["workload"] if option != OWN]
+    own, replaced = None, []
+    for text in overrides:
+        key, _, value = text.partition("=")
+        if key == "workload" and value not in options and "," not in value and "(" not in value:
+            if not is_importable(value):
+                raise ConfigError(
+                    f"there is no workload {value!r}",
+                    got=text,
+                    allowed=", ".join(options) + ", or a module path, or a .py file",
+                    do=did_you_mean(value, options),
+                )
+            own, text = value, f"workload={OWN}"
+        replaced.append(text)
+    return own, replaced
+
+
+def _settings(found: Mapping[str, Any], axes: Sequence[Axis]) -> SweepSettings:
+    try:
+        return SweepSettings.model_validate({k: v for k, v in found.items() if v is not None})
+    except ValidationError as error:
+        raise explain(error, SweepSettings, axes) from error
+
+
+def _refuse_reserved(workload: SweepWorkload[Any]) -> None:
+    taken = sorted(set(workload.config_type.model_fields) & set(SweepSettings.model_fields))
+    if taken:
+        raise ConfigError(
+            f"the workload's configuration has a field that the sweep needs: {', '.join(taken)}",
+            got=workload.path,
+            allowed=f"any names but {', '.join(SweepSettings.model_fields)}",
+            do="rename the field",
+        )

@@ -1,0 +1,79 @@
+"""Colours of values, and the marks that every chart of trials shares."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from plotly.colors import sample_colorscale
+
+from sweepflow.report.charts.panel import COLOURS, INK, Json, Style
+from sweepflow.report.numbers import short
+from sweepflow.report.trials.charts.scale import Scale
+from sweepflow.report.trials.dimension import Dimension
+from sweepflow.report.trials.view import TrialsView
+
+POINT = Style("a trial", COLOURS[0], "circle", "solid")
+BEST = Style("the best trial", COLOURS[1], "star", "solid")
+LOST = Style("diverged or failed", INK, "x-thin", "dot")
+MEDIAN = Style("median", INK, "circle", "dash")
+LEGEND = (POINT, BEST, LOST)
+
+
+def colour_scale(scale: Scale) -> list[list[float | str]]:
+    """Plotly's colour scale along the metric: Cividis, dark where the metric is good."""
+    names = _samples([i / 8 for i in range(9)])
+    names = names if scale.sign > 0 else names[::-1]
+    return [[i / 8, name] for i, name in enumerate(names)]
+
+
+def binned_colours(count: int) -> list[str]:
+    """So many colours from the best to the worst."""
+    return _samples([i / max(count - 1, 1) for i in range(count)])
+
+
+def colour_bar(scale: Scale) -> Json:
+    """Plotly's colour axis for places on the scale."""
+    ticks = scale.ticks
+    return {
+        "colorscale": colour_scale(scale),
+        "cmin": scale.low,
+        "cmax": scale.high,
+        "colorbar": {
+            "title": {"text": scale.metric, "side": "right"},
+            "thickness": 12,
+            "tickvals": [place for place, _ in ticks],
+            "ticktext": [text for _, text in ticks],
+        },
+    }
+
+
+def told(view: TrialsView, place: int, axis: Dimension | None = None) -> str:
+    """A trial where it is pointed at: its id, its setting on the axis, and its value or how it ended."""
+    record = view.records[place]
+    value = float(view.values[place])
+    end = f"{view.metric} = {short(value, 4)}" if np.isfinite(value) else record.status
+    flag = " (flagged)" if record.status == "flagged" else ""
+    setting = f"{axis.name} = {axis.texts[place]}<br>" if axis is not None else ""
+    return f"{setting}{end}{flag}<br>{record.id}"
+
+
+def spread_over(places: np.ndarray, at_most: int, first: int) -> np.ndarray:
+    """At most so many of trials sorted best first: so many of the first, the rest evenly."""
+    if len(places) <= at_most:
+        return places
+    rest = np.linspace(first, len(places) - 1, at_most - first).round().astype(int)
+    return places[np.concatenate([np.arange(first), rest])]
+
+
+def evenly(places: np.ndarray, at_most: int) -> np.ndarray:
+    """At most so many of them, evenly spread."""
+    if len(places) <= at_most:
+        return places
+    return places[np.linspace(0, len(places) - 1, at_most).round().astype(int)]
+
+
+def _samples(shares: Sequence[float]) -> list[str]:
+    # Up to 0.92: the last yellow does not hold on white.
+    names = sample_colorscale("Cividis", [0.92 * share for share in shares], colortype="tuple")
+    return ["#" + "".join(f"{round(255 * c):02x}" for c in name) for name in names]

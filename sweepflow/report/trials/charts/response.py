@@ -1,0 +1,188 @@
+"""The metric against each key: one panel a key, one marker a trial."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from sweepflow.report.charts.panel import INK, Chart, Json, Panel, axis_title, escaped, faded, layout
+from sweepflow.report.numbers import counted, points
+from sweepflow.report.trials.charts.palette import BEST, LOST, MEDIAN, POINT, evenly, spread_over, told
+from sweepflow.report.trials.charts.scale import Scale, metric_scale
+from sweepflow.report.trials.configurations import Configuration, configuration_numbers, has_repeats
+from sweepflow.report.trials.dimension import Dimension
+from sweepflow.report.trials.view import TrialsView
+
+MAX_PANELS = 12
+MAX_MARKERS = 9000
+"""Over all panels: a browser draws so many without delay."""
+MIN_FOR_MEDIAN, MEDIAN_BINS = 40, 8
+MAX_TICKS, MAX_NUMBERS = 12, 6
+
+
+def response_chart(
+    view: TrialsView, axes: Sequence[Dimension], ours: Sequence[Configuration]
+) -> Chart | None:
+    """Panels in the order of the axes; None where nothing varies.
+
+    Args:
+        view: The sweep.
+        axes: The keys' axes, the most important first.
+        ours: Its configurations; their repeats are joined.
+    """
+    if not axes:
+        return None
+    shown = axes[:MAX_PANELS]
+    scale = metric_scale(view)
+    each = max(MAX_MARKERS // len(shown), 200)
+    drawn, lost = spread_over(view.by_merit, each, each // 4), evenly(view.lost, each // 3)
+    panels = tuple(_panel(view, axis, scale, ours, drawn, lost) for axis in shown)
+    reading = f"{scale.better} A marker is a trial, open where it was flagged, a star the best one."
+    if len(view.lost):
+        edge = "upper" if scale.sign > 0 else "lower"
+        reading += f" × at the {edge} edge is a trial that diverged or failed."
+    if has_repeats(ours):
+        reading += " Repeats of a configuration are joined by a line."
+    with_median = any(len(p.figure["data"]) and p.figure["data"][-1].get("name") == "median" for p in panels)
+    if with_median:
+        reading += " The dashed line is the median of trials near a setting."
+    legend = [POINT, BEST] + ([LOST] if len(view.lost) else [])
+    return Chart(
+        heading=f"{view.metric} against each key",
+        reading=reading,
+        panels=panels,
+        legend=tuple(legend),
+        note=_note(view, axes, scale, len(drawn), len(lost)),
+        columns=3 if len(panels) > 4 else 2,
+        marks="markers",
+    )
+
+
+def _panel(
+    view: TrialsView,
+    axis: Dimension,
+    scale: Scale,
+    ours: Sequence[Configuration],
+    drawn: np.ndarray,
+    lost: np.ndarray,
+) -> Panel:
+    at = axis.scattered(configuration_numbers(view))
+    data: list[Json] = []
+    joined = _joined(view, at, scale, ours, set(drawn.tolist()))
+    if joined["x"]:
+        data.append(joined)
+    if len(drawn):
+        data += [_markers(view, axis, at, scale, drawn[1:]), _star(view, axis, at, scale, drawn[:1])]
+    if len(lost):
+        data.append(_crosses(view, axis, at, scale, lost))
+    median = _median(view, axis, scale)
+    if median:
+        data.append(median)
+    return Panel(axis.key, {"data": data, "layout": layout(x_axis(axis), scale.axis)}, height=290)
+
+
+def x_axis(axis: Dimension) -> Json:
+    """A key's axis for Plotly, its ticks thinned where they would run into one another."""
+    slots = [tick for tick in axis.ticks if axis.continuous and tick[0] < axis.start]
+    rest = axis.ticks[len(slots) :]
+    ticks = slots + rest[:: -(-len(rest) // (MAX_NUMBERS if axis.continuous else MAX_TICKS)) or 1]
+    long = sum(len(text) + 2 for _, text in ticks) > 42
+    return {
+        "tickvals": points([place for place, _ in ticks], 7),
+        "ticktext": [escaped(text) for _, text in ticks],
+        "range": points([axis.low, axis.high], 7),
+        "tickangle": -40 if long else 0,
+        **axis_title(escaped(axis.title)),
+    }
+
+
+def _markers(view: TrialsView, axis: Dimension, at: np.ndarray, scale: Scale, places: np.ndarray) -> Json:
+    many = len(places) > 300
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": "trials",
+        "x": points(at[places]),
+        "y": scale.drawn(view.values[places]),
+        "marker": {
+            "color": faded(POINT.colour, 0.45 if many else 0.7),
+            "size": 5 if many else 7,
+            "symbol": [
+                POINT.symbol + ("-open" if view.records[i].status == "flagged" else "")
+                for i in places.tolist()
+            ],
+        },
+        "text": _texts(view, axis, places),
+        "hovertemplate": "%{text}<extra></extra>",
+    }
+
+
+def _star(view: TrialsView, axis: Dimension, at: np.ndarray, scale: Scale, places: np.ndarray) -> Json:
+    marker = {"color": BEST.colour, "size": 14, "symbol": "star", "line": {"color": INK, "width": 1}}
+    return _markers(view, axis, at, scale, places) | {"name": "best", "marker": marker}
+
+
+def _crosses(view: TrialsView, axis: Dimension, at: np.ndarray, scale: Scale, places: np.ndarray) -> Json:
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": "lost",
+        "x": points(at[places]),
+        "y": [scale.edge] * len(places),
+        "marker": {"color": INK, "size": 7, "symbol": "x-thin", "line": {"width": 1.3, "color": INK}},
+        "text": _texts(view, axis, places),
+        "hovertemplate": "%{text}<extra></extra>",
+    }
+
+
+def _joined(
+    view: TrialsView, at: np.ndarray, scale: Scale, ours: Sequence[Configuration], drawn: set[int]
+) -> Json:
+    x: list[float | None] = []
+    y: list[float | None] = []
+    for one in ours:
+        places = [p for p in one.places if p in drawn]
+        if len(places) > 1:
+            x += [*points(at[places]), None]
+            y += [*scale.drawn(view.values[places]), None]
+    line = {"color": faded(POINT.colour, 0.35), "width": 1}
+    return {"type": "scatter", "mode": "lines", "x": x, "y": y, "line": line, "hoverinfo": "skip"}
+
+
+def _median(view: TrialsView, axis: Dimension, scale: Scale) -> Json | None:
+    """The median of the metric in bins of equally many trials along a number line."""
+    places = view.by_merit[axis.numbers[view.by_merit]]
+    if len(places) < MIN_FOR_MEDIAN or len(np.unique(axis.at[places])) < MIN_FOR_MEDIAN // 2:
+        return None
+    ordered = places[np.argsort(axis.at[places], kind="stable")]
+    bins = np.array_split(ordered, min(MEDIAN_BINS, len(ordered) // 12))
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "name": "median",
+        "x": points(np.median(axis.at[b]) for b in bins),
+        "y": scale.drawn(np.array([np.median(view.values[b]) for b in bins])),
+        "line": {"color": MEDIAN.colour, "width": 1.8, "dash": MEDIAN.dash},
+        "hoverinfo": "skip",
+    }
+
+
+def _texts(view: TrialsView, axis: Dimension, places: np.ndarray) -> list[str]:
+    return ["<br>".join(map(escaped, told(view, i, axis).split("<br>"))) for i in places.tolist()]
+
+
+def _note(view: TrialsView, axes: Sequence[Dimension], scale: Scale, drawn: int, lost: int) -> str:
+    notes = []
+    if len(axes) > MAX_PANELS:
+        notes.append(f"The {MAX_PANELS} most important of {len(axes)} keys.")
+    if drawn < len(view.by_merit):
+        notes.append(
+            f"{drawn:,} of {len(view.by_merit):,} trials with a value: the best, and the rest evenly by rank."
+        )
+    if lost < len(view.lost):
+        notes.append(f"{lost:,} of {len(view.lost):,} trials without a value.")
+    outside = scale.outside(view.values)
+    if outside:
+        notes.append(f"{counted(outside, 'trial')} beyond the drawn range: drawn at its edge.")
+    return " ".join(notes)

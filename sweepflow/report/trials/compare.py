@@ -1,0 +1,208 @@
+"""Two hyperparameter sweeps side by side: what each found, for how much."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from sweepflow.errors import ConfigError
+from sweepflow.report.document import Cell, Column, Document, Table, html, provenance_facts
+from sweepflow.report.numbers import NOTHING, setting, short
+from sweepflow.report.table import Row
+from sweepflow.report.trials.charts.progress import progress_chart
+from sweepflow.report.trials.configurations import best, configurations, has_repeats
+from sweepflow.report.trials.dimension import NOT_SET
+from sweepflow.report.trials.spent import spent
+from sweepflow.report.trials.view import ABSENT, TrialsView, frozen
+from sweepflow.store.atomic import write_bytes
+
+SHARES = (0.1, 0.25, 0.5, 1.0)
+
+Named = tuple[str, TrialsView]
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Two sweeps judged by the same metric.
+
+    Attributes:
+        names: Of the two sweeps, told apart.
+        views: The two sweeps.
+        rows: One each for what is compared: `what` in words, and each sweep's value, under its name.
+        title: Which one found the better, in one line.
+    """
+
+    names: tuple[str, str]
+    views: tuple[TrialsView, TrialsView]
+    rows: list[Row]
+    title: str
+
+    def table(self) -> RichTable:
+        """For a terminal."""
+        table = RichTable(
+            box=None, pad_edge=False, header_style="bold", caption_justify="left", caption_style=""
+        )
+        table.add_column("", overflow="fold")
+        for name in self.names:
+            table.add_column(name, justify="right", overflow="fold")
+        for row in self.rows:
+            table.add_row(Text(row["what"]), *(Text(_text(row[name])) for name in self.names))
+        table.caption = Text(self.title)
+        return table
+
+
+def compare(a: Named, b: Named) -> Comparison:
+    """Lays two sweeps side by side.
+
+    Regret is how much worse a sweep's best single trial so far was than the best single trial of the two
+    sweeps, in units of the metric, after a share of its own trials in the order in which they were written.
+
+    Args:
+        a: A sweep's name and its trials.
+        b: Another's.
+
+    Raises:
+        ConfigError: where the two are not judged by the same metric, in the same direction.
+    """
+    if (a[1].metric, a[1].goal) != (b[1].metric, b[1].goal):
+        raise ConfigError(
+            "These two sweeps are not judged by the same figure, so neither is better than the other.",
+            got=f"{a[0]}: {a[1].goal} {a[1].metric}; {b[0]}: {b[1].goal} {b[1].metric}",
+            allowed="two sweeps with the same metric and goal",
+            do="compare sweeps of the same metric, or judge both by a figure that both have",
+        )
+    names = (a[0], b[0] if b[0] != a[0] else f"{b[0]} (2)")
+    views = (a[1], b[1])
+    rows = [
+        {"what": what, **dict(zip(names, map(of, views), strict=True))}
+        for what, of in _measures(views).items()
+    ]
+    return Comparison(names, views, rows + _differing(names, views), _title(names, views))
+
+
+def write_comparison(path: Path, comparison: Comparison, command: str) -> None:
+    """Writes a page with the table, and best so far against trials and seconds, aside and renamed.
+
+    Raises:
+        StoreError: where the directory cannot be written.
+    """
+    names, views = comparison.names, comparison.views
+    chart = progress_chart(list(zip(names, views, strict=True)))
+    document = Document(
+        name=" and ".join(names),
+        title=comparison.title,
+        command=command,
+        table=Table(
+            heading="Comparison",
+            columns=[Column("what", words=True), *(Column(name) for name in names)],
+            rows=[
+                [Cell(row["what"], row["what"]), *(Cell(_text(row[name]), row[name]) for name in names)]
+                for row in comparison.rows
+            ],
+            hint="Regret is how much worse a sweep's best single trial so far was than the best of both",
+            cut=0,
+            file="runs.csv",
+            empty="",
+        ),
+        charts=[chart] if chart else [],
+        warned=[],
+        max_warnings=0,
+        no_warnings="each sweep's own report has its warnings",
+        provenance=provenance_facts(
+            {"trial": sum(len(view.records) for view in views)}, [*views[0].records, *views[1].records]
+        ),
+    )
+    write_bytes(path, html(document, "compare.html.j2").encode())
+
+
+def _measures(views: tuple[TrialsView, TrialsView]) -> dict[str, Callable[[TrialsView], float | str | None]]:
+    metric, sign = views[0].metric, views[0].sign
+    reached = [float(view.scores[view.by_merit[0]]) for view in views if len(view.by_merit)]
+    reference = min(reached, default=math.nan)
+    repeats = any(has_repeats(configurations(view)) for view in views)
+
+    def mean_of_best(view: TrialsView) -> float | None:
+        found = best(view)
+        return None if found is None else found.mean
+
+    def single(view: TrialsView) -> float | None:
+        return float(view.values[view.by_merit[0]]) if len(view.by_merit) else None
+
+    def best_id(view: TrialsView) -> str | None:
+        found = best(view)
+        return None if found is None else view.records[found.place].id
+
+    def regret(share: float) -> Callable[[TrialsView], float | None]:
+        return lambda view: _finite(sign * spent(view).after(share) - reference)
+
+    def seconds(part: str) -> Callable[[TrialsView], float]:
+        return lambda view: float(sum(record.seconds.get(part, 0.0) for record in view.records))
+
+    measures: dict[str, Callable[[TrialsView], float | str | None]] = {f"best {metric}": mean_of_best}
+    if repeats:
+        measures = {f"best {metric}, mean over repeats": mean_of_best, f"best {metric}, single trial": single}
+    measures["best trial"] = best_id
+    for share in SHARES:
+        measures[f"regret after {share:.0%} of trials"] = regret(share)
+    return measures | {
+        "trials": lambda view: len(view.records),
+        "configurations": lambda view: len(configurations(view)),
+        "diverged": lambda view: view.counts.get("diverged", 0),
+        "failed": lambda view: view.counts.get("failed", 0),
+        "seconds compiling": seconds("compile"),
+        "seconds running": seconds("run"),
+    }
+
+
+def _differing(names: tuple[str, str], views: tuple[TrialsView, TrialsView]) -> list[Row]:
+    """The keys in which the two best configurations differ; none where one sweep has no best."""
+    found = [best(view) for view in views]
+    settings = [view.settings[one.place] for view, one in zip(views, found, strict=True) if one is not None]
+    if len(settings) < 2:
+        return []
+    keys = dict.fromkeys(key for ours in settings for key in ours)
+    seeds = {view.seed_key for view in views}
+    return [
+        {
+            "what": f"best: {key}",
+            **{
+                name: setting(ours[key]) if key in ours else NOT_SET
+                for name, ours in zip(names, settings, strict=True)
+            },
+        }
+        for key in keys
+        if key not in seeds and len({frozen(ours.get(key, ABSENT)) for ours in settings}) > 1
+    ]
+
+
+def _title(names: tuple[str, str], views: tuple[TrialsView, TrialsView]) -> str:
+    metric = views[0].metric
+    found = [best(view) for view in views]
+    without = [name for name, one in zip(names, found, strict=True) if one is None]
+    if len(without) == 2:
+        return f"Neither sweep has a {metric}"
+    if without:
+        return f"Only {next(n for n in names if n not in without)} has a {metric}"
+    texts = [one.value_text for one in found if one is not None]
+    merits = [one.merit for one in found if one is not None]
+    if merits[0] == merits[1]:
+        return f"Both found the same best {metric}, {texts[0]}"
+    better = 0 if merits[0] < merits[1] else 1
+    return f"{names[better]} found the better {metric}: {texts[better]} against {texts[1 - better]}"
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _text(value: float | str | None) -> str:
+    if value is None:
+        return NOTHING
+    if isinstance(value, int):
+        return f"{value:,}"
+    return short(value, 4) if isinstance(value, float) else value

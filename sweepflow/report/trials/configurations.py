@@ -1,0 +1,167 @@
+"""Configurations: trials that differ only in their seed, with what their repeats say together."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Int
+from omegaconf import OmegaConf
+
+from sweepflow.errors import ConfigError
+from sweepflow.report.numbers import short, with_error
+from sweepflow.report.trials.view import TrialsView
+from sweepflow.store.record import Json, Record, Status
+
+_WORST_FIRST: tuple[Status, ...] = ("failed", "diverged", "flagged", "ok")
+
+
+@dataclass(frozen=True, eq=False)
+class Configuration:
+    """The repeats of one configuration.
+
+    Attributes:
+        view: The sweep it is of.
+        places: Places of its trials among the view's records, in the order asked for.
+    """
+
+    view: TrialsView
+    places: tuple[int, ...]
+
+    @property
+    def records(self) -> list[Record]:
+        """Its trials."""
+        return [self.view.records[place] for place in self.places]
+
+    @cached_property
+    def values(self) -> list[float]:
+        """The metric of those repeats that have one."""
+        return [v for place in self.places if math.isfinite(v := float(self.view.values[place]))]
+
+    @property
+    def n(self) -> int:
+        """How many repeats there are, with and without a value."""
+        return len(self.places)
+
+    @property
+    def n_failed(self) -> int:
+        """How many repeats have no value."""
+        return self.n - len(self.values)
+
+    @property
+    def mean(self) -> float | None:
+        """Mean of the metric over the repeats that have one."""
+        return statistics.fmean(self.values) if self.values else None
+
+    @property
+    def sd(self) -> float | None:
+        """Standard deviation between repeats (n - 1); None with fewer than two values."""
+        return statistics.stdev(self.values) if len(self.values) > 1 else None
+
+    @property
+    def best(self) -> float | None:
+        """The best value of a repeat, by the view's goal."""
+        return min(self.values, key=lambda v: self.view.sign * v, default=None)
+
+    @property
+    def worst(self) -> float | None:
+        """The worst value of a repeat, by the view's goal."""
+        return max(self.values, key=lambda v: self.view.sign * v, default=None)
+
+    @property
+    def place(self) -> int:
+        """The place of its best repeat; of its first where none has a value."""
+        scores = self.view.scores
+        return min(self.places, key=lambda p: scores[p] if math.isfinite(scores[p]) else math.inf)
+
+    @property
+    def status(self) -> Status:
+        """The worst status of a repeat."""
+        ours = {record.status for record in self.records}
+        return next(status for status in _WORST_FIRST if status in ours)
+
+    @property
+    def value_text(self) -> str:
+        """The mean, with the repeats' standard deviation where there are repeats."""
+        return with_error(self.mean, self.sd) if self.sd is not None else short(self.mean, 4)
+
+    @property
+    def merit(self) -> tuple[bool, bool, float]:
+        """Sorts the better first: whole ones before those that lost a repeat, then by mean metric."""
+        mean = self.mean
+        return mean is None, self.n_failed > 0, math.inf if mean is None else self.view.sign * mean
+
+
+def configurations(view: TrialsView) -> list[Configuration]:
+    """Every configuration once, in the order in which it was first asked for."""
+    return [Configuration(view, places) for places in view.repeats]
+
+
+def ranked(view: TrialsView) -> list[Configuration]:
+    """Every configuration, the best first."""
+    return sorted(configurations(view), key=lambda c: c.merit)
+
+
+def configuration_numbers(view: TrialsView) -> Int[np.ndarray, " trials"]:
+    """The number of each trial's configuration, by place, in the order first asked for."""
+    numbers = np.zeros(len(view.records), dtype=np.int64)
+    for number, places in enumerate(view.repeats):
+        numbers[list(places)] = number
+    return numbers
+
+
+def has_repeats(ours: Sequence[Configuration]) -> bool:
+    """Whether any configuration was run more than once."""
+    return any(c.n > 1 for c in ours)
+
+
+def best(view: TrialsView) -> Configuration | None:
+    """The configuration with the best mean metric over its repeats; None where no trial has a value.
+
+    One that lost a repeat (diverged or failed) is worse than any that is whole.
+    """
+    first = min(configurations(view), key=lambda c: c.merit, default=None)
+    return None if first is None or first.mean is None else first
+
+
+def best_yaml(view: TrialsView, command: str = "") -> str:
+    """The best configuration as a file for Hydra: an experiment, or a file of overrides.
+
+    The seed is that of its best repeat, so that running the file gives the trial that its comment names.
+
+    Args:
+        view: The sweep.
+        command: What was typed to get the sweep; a comment says it.
+
+    Raises:
+        ConfigError: where no trial has a value.
+    """
+    found = best(view)
+    if found is None:
+        raise ConfigError(
+            f"This sweep has no best configuration: no trial has a value of {view.metric}.",
+            got=", ".join(f"{count:,} {status}" for status, count in view.counts.items()) or "no trials",
+            do="see the trials' reasons in runs.csv",
+        )
+    value = f"{view.metric}: {found.value_text} ({view.goal})"
+    if found.n > 1:
+        value += f", mean ± sd over {len(found.values)} of {found.n} repeats"
+    notes = [value, f"trial: {view.records[found.place].id}"]
+    if command:
+        notes.append(f"sweep: {' '.join(command.split())}")
+    comments = "".join(f"# {note}\n" for note in notes)
+    config = OmegaConf.create(_literal(dict(view.records[found.place].config)))
+    return f"# @package _global_\n{comments}{OmegaConf.to_yaml(config)}"
+
+
+def _literal(value: Json) -> Json:
+    """The same JSON with `${` written so that Hydra reads it as text."""
+    if isinstance(value, str):
+        return value.replace("${", "\\${")
+    if isinstance(value, dict):
+        return {key: _literal(inner) for key, inner in value.items()}
+    return [_literal(inner) for inner in value] if isinstance(value, (list, tuple)) else value

@@ -1,0 +1,207 @@
+"""One varying key as an axis: where each trial stands on it, and what its ticks say.
+
+Every axis is drawn in coordinates of its own, so that logarithms, categories and settings that no number
+line holds (`none`, an absent key, a zero on a log scale) stand on one axis: numbers where they belong,
+what is no number in places before the lowest.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from sweepflow.report.charts.running import log_ticks
+from sweepflow.report.numbers import setting
+from sweepflow.report.trials.view import ABSENT, TrialsView
+
+MAX_NAMED, MIN_GAP = 8, 0.06
+"""Distinct round numbers up to which each has a tick of its own, if they are this share of the axis apart."""
+GRID_RATIO, GEOMETRIC_RATIO = 50.0, 4.0
+"""A few numbers are read on a log scale, even if nothing says so, where they span more than the first
+ratio, or more than the second in steps that are more even as ratios (32, 64, 128)."""
+NOT_SET = "not set"
+
+Ticks = list[tuple[float, str]]
+
+
+@dataclass(frozen=True, eq=False)
+class Dimension:
+    """A varying key as an axis.
+
+    Attributes:
+        key: Dotted.
+        name: Short, as in the table.
+        continuous: Whether it is a number line; else it is a list of choices.
+        log: Whether its numbers stand by their logarithm (base 10).
+        at: Where each trial stands; finite for all of them.
+        texts: Each trial's setting, as it is read.
+        ticks: Places and what they say, from low to high.
+        low: The axis begins here.
+        high: The axis ends here.
+        start: Where the number line begins; places before it hold what is no number.
+    """
+
+    key: str
+    name: str
+    continuous: bool
+    log: bool
+    at: Float[np.ndarray, " trials"]
+    texts: Sequence[str]
+    ticks: Ticks
+    low: float
+    high: float
+    start: float = 0.0
+
+    @property
+    def title(self) -> str:
+        """Its name, and that it is a log scale where it is one."""
+        return f"{self.name} (log)" if self.log else self.name
+
+    @property
+    def crowded(self) -> bool:
+        """Whether many trials stand at one place, so that a little scatter makes them visible."""
+        return len(np.unique(self.at)) * 4 < len(self.at)
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """Which trials stand on the number line."""
+        return self.at >= self.start if self.continuous else np.zeros(len(self.at), dtype=bool)
+
+    def scattered(self, numbers: Int[np.ndarray, " trials"]) -> Float[np.ndarray, " trials"]:
+        """`at`, with a little even scatter where many trials stand at one place.
+
+        Args:
+            numbers: Trials of equal number are moved equally.
+        """
+        if not self.crowded:
+            return self.at
+        gaps = np.diff(np.unique(self.at))
+        width = 0.36 * float(gaps.min()) if gaps.size else 0.1 * (self.high - self.low)
+        # Multiples of the golden ratio spread evenly, however many there are.
+        return self.at + width * ((numbers * 0.6180339887) % 1 - 0.5)
+
+    def unit(self, at: np.ndarray) -> np.ndarray:
+        """Places as shares of the way from the axis's beginning to its end."""
+        return (at - self.low) / (self.high - self.low)
+
+
+def dimensions(view: TrialsView) -> list[Dimension]:
+    """Every varying key as an axis, in the configurations' order."""
+    return [_dimension(view, key) for key in view.varying]
+
+
+def line_ticks(low: float, high: float, log: bool, at_most: int = 7) -> Ticks:
+    """Round numbers between two places of a number line; places are logarithms where `log`."""
+    if log:
+        decades = [10.0**i for i in range(math.ceil(low - 1e-9), math.floor(high + 1e-9) + 1)]
+        values = decades if len(decades) > 2 else log_ticks(10.0**low, 10.0**high * (1 + 1e-9))
+        stride = -(-len(values) // at_most) if values else 1
+        return [(math.log10(v), setting(float(f"{v:.6g}"))) for v in values[::stride]]
+    step = _round_step((high - low) / max(at_most - 2, 1))
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [(i * step, setting(float(f"{i * step:.6g}"))) for i in range(first, last + 1)]
+
+
+def _dimension(view: TrialsView, key: str) -> Dimension:
+    values = [settings.get(key, ABSENT) for settings in view.settings]
+    shown = [NOT_SET if v is ABSENT else setting(v) for v in values]
+    given = [v for v in values if v is not None and v is not ABSENT]
+    if given and all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in given):
+        return _line(view, key, values, shown)
+    return _choices(view, key, values, shown)
+
+
+def _line(view: TrialsView, key: str, values: Sequence[Any], shown: Sequence[str]) -> Dimension:
+    raw = np.array([v if isinstance(v, (int, float)) else np.nan for v in values], dtype=np.float64)
+    distinct = np.unique(raw[np.isfinite(raw)])
+    positive = distinct[distinct > 0]
+    log = bool(positive.size) and (key in view.log_keys or _is_geometric(distinct))
+    if log:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            at = np.where(raw > 0, np.log10(np.where(raw > 0, raw, 1.0)), np.nan)
+    else:
+        at = raw.copy()
+    line = at[np.isfinite(at)]
+    low, high = float(line.min()), float(line.max())
+    span = high - low or max(abs(high), 1.0) * 0.5
+    # What is not on the number line: one place each before its lowest number.
+    off = list(dict.fromkeys(text for text, place in zip(shown, at, strict=True) if math.isnan(place)))
+    slots = {text: low - 0.16 * span * (len(off) - i) for i, text in enumerate(off)}
+    at = np.array([slots[t] if math.isnan(p) else p for t, p in zip(shown, at, strict=True)])
+    places = np.unique(line)
+    gap = float(np.diff(places).min()) if len(places) > 1 else span
+    if len(places) == 1 or (_is_grid(distinct) and gap > MIN_GAP * span):
+        names = {float(p): t for p, t in zip(at, shown, strict=True)}
+        ticks: Ticks = [(float(p), names[float(p)]) for p in places]
+    else:
+        ticks = line_ticks(low, high, log)
+    # Room for the scatter of what stands at one place.
+    pad = max(0.04 * span, 0.24 * gap) if len(places) <= MAX_NAMED else 0.04 * span
+    return Dimension(
+        key=key,
+        name=view.names[key],
+        continuous=True,
+        log=log,
+        at=at,
+        texts=shown,
+        ticks=[(p, t) for t, p in slots.items()] + ticks,
+        low=min(slots.values(), default=low) - pad,
+        high=high + pad if high > low else high + 0.5 * span,
+        start=low,
+    )
+
+
+def _is_grid(distinct: np.ndarray) -> bool:
+    """Whether these are few numbers, as round as a person writes them."""
+    return len(distinct) <= MAX_NAMED and all(float(f"{v:.3g}") == v for v in distinct.tolist())
+
+
+def _is_geometric(distinct: np.ndarray) -> bool:
+    positive = distinct[distinct > 0]
+    if not _is_grid(distinct) or len(positive) < 2 or distinct[0] < 0:
+        return False
+    ratio = float(positive[-1] / positive[0])
+    steps, ratios = np.diff(positive), np.diff(np.log(positive))
+    even = float(ratios.std() / ratios.mean()) < float(steps.std() / steps.mean()) - 1e-9
+    return ratio > GRID_RATIO or (ratio > GEOMETRIC_RATIO and even)
+
+
+def _choices(view: TrialsView, key: str, values: Sequence[Any], shown: Sequence[str]) -> Dimension:
+    order: dict[str, Any] = {}
+    for text, value in zip(shown, values, strict=True):
+        order.setdefault(text, value)
+    names = sorted(order, key=lambda text: _rank(order[text]))
+    places = {text: float(i) for i, text in enumerate(names)}
+    return Dimension(
+        key=key,
+        name=view.names[key],
+        continuous=False,
+        log=False,
+        at=np.array([places[text] for text in shown]),
+        texts=shown,
+        ticks=[(place, text) for text, place in places.items()],
+        low=-0.5,
+        high=len(names) - 0.5,
+    )
+
+
+def _rank(value: Any) -> tuple[int, float, float]:
+    """Absent and none first, then numbers and lists by size; words keep the order asked for."""
+    if value is None or value is ABSENT:
+        return 0, 0.0, 0.0
+    if isinstance(value, (int, float)):
+        return 1, float(value), 0.0
+    if isinstance(value, (list, tuple)):
+        numbers = [v for v in value if isinstance(v, (int, float))]
+        return 2, float(len(value)), float(sum(numbers))
+    return 3, 0.0, 0.0
+
+
+def _round_step(step: float) -> float:
+    power = 10.0 ** math.floor(math.log10(step))
+    return next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= step * (1 - 1e-9))

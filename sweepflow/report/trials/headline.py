@@ -1,0 +1,66 @@
+"""One sentence that says what a hyperparameter sweep found."""
+
+from __future__ import annotations
+
+from sweepflow.report.numbers import counted, setting, short
+from sweepflow.report.trials.configurations import Configuration, best, configurations
+from sweepflow.report.trials.view import TrialsView
+
+
+def headline(view: TrialsView) -> str:
+    """`best validation_loss 0.0812 (trl_…) of 256 trials; 3 diverged, 1 failed`."""
+    if not view.records:
+        return "no trials"
+    found = best(view)
+    if found is None:
+        ends = ", ".join(f"{count:,} {status}" for status, count in view.counts.items())
+        return f"no {view.metric} from {counted(len(view.records), 'trial')}: {ends}"
+    value = f"best {view.metric} {found.value_text}"
+    if found.n > 1:
+        value += f" over {len(found.values):,} repeats"
+    unsound = ", ".join(f"{count:,} {status}" for status, count in view.counts.items() if status != "ok")
+    all_of_them = f"{value} ({view.records[found.place].id}) of {counted(len(view.records), 'trial')}"
+    return f"{all_of_them}; {unsound}" if unsound else all_of_them
+
+
+def best_so_far(view: TrialsView) -> str:
+    """One line for while a sweep runs: how many are done, the best yet, and its settings."""
+    done = f"{counted(len(view.records), 'trial')} done"
+    found = best(view)
+    lost = f", {len(view.lost):,} lost" if len(view.lost) else ""
+    if found is None:
+        return f"{done}{lost}, no {view.metric} yet"
+    settings = settings_text(view, found)
+    return f"{done}{lost}, best {view.metric} {found.value_text}" + (f" at {settings}" if settings else "")
+
+
+def settings_text(view: TrialsView, one: Configuration) -> str:
+    """What varies, as settings of one configuration: `learning_rate=0.01 optimizer=adam`."""
+    ours = view.settings[one.place]
+    return " ".join(f"{view.names[k]}={setting(ours[k])}" for k in view.varying if ours.get(k) is not None)
+
+
+def caveats(view: TrialsView) -> list[str]:
+    """What a reader must know of how the values compare, in sentences."""
+    said = []
+    found = best(view)
+    if found is not None and found.status != "ok":
+        reasons = "; ".join(dict.fromkeys(reason for r in found.records for reason in r.reasons))
+        said.append(f"The best configuration has a {found.status} trial{f': {reasons}' if reasons else ''}.")
+    epochs = [r.figures.get("epochs_run") for r in view.records if r.status in ("ok", "flagged")]
+    known = [int(e) for e in epochs if isinstance(e, (int, float))]
+    if known and min(known) < max(known):
+        stopped = sum(e < max(known) for e in known)
+        said.append(
+            f"{counted(stopped, 'trial')} ran fewer than {max(known):,} epochs (stopped or set to less);"
+            f" their {view.metric} is of when they stopped."
+        )
+    ours = configurations(view)
+    if any(c.n > 1 and c.n_failed for c in ours):
+        said.append("A configuration that lost a repeat ranks below every whole one.")
+    return said
+
+
+def mean_text(one: Configuration) -> str:
+    """A configuration's value without its error bar."""
+    return one.value_text.partition(" ± ")[0] if one.sd is not None else short(one.mean, 4)

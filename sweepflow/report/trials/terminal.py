@@ -1,0 +1,56 @@
+"""The table that a terminal shows of a hyperparameter sweep: its best configurations."""
+
+from __future__ import annotations
+
+from rich.table import Table
+from rich.text import Text
+
+from sweepflow.report.headline import SYMBOL
+from sweepflow.report.numbers import NOTHING, counted, setting
+from sweepflow.report.terminal import STYLE
+from sweepflow.report.trials.configurations import has_repeats, ranked
+from sweepflow.report.trials.dimension import NOT_SET
+from sweepflow.report.trials.headline import caveats, headline
+from sweepflow.report.trials.view import TrialsView
+
+MAX_ROWS = 10
+MAX_KEYS = 6
+"""Keys that have a column of their own; more do not fit a terminal."""
+
+
+def trials_table(view: TrialsView, *, rows: int = MAX_ROWS) -> Table:
+    """The best configurations, the best first, with what was found as the caption.
+
+    Columns: the trial (its best repeat), the metric (mean ± standard deviation and n where there are
+    repeats), the keys that vary, and the status.
+    """
+    ours = ranked(view)
+    repeats = has_repeats(ours)
+    keys = view.varying[:MAX_KEYS]
+    table = Table(box=None, pad_edge=False, header_style="bold", caption_justify="left", caption_style="")
+    table.add_column("trial", no_wrap=True)
+    table.add_column(f"{view.metric}{' ± sd' if repeats else ''}", justify="right", overflow="fold")
+    if repeats:
+        table.add_column("n", justify="right", no_wrap=True)
+    for key in keys:
+        table.add_column(view.names[key], justify="right", overflow="fold")
+    table.add_column("status", no_wrap=True)
+    for one in ours[:rows]:
+        settings = view.settings[one.place]
+        shown = [setting(settings[key]) if key in settings else NOT_SET for key in keys]
+        n = [f"{len(one.values)}/{one.n}" if one.n_failed else str(one.n)] if repeats else []
+        table.add_row(
+            Text(view.records[one.place].id),
+            Text(one.value_text if one.mean is not None else NOTHING),
+            *map(Text, n),
+            *map(Text, shown),
+            Text(f"{SYMBOL[one.status]} {one.status}", style=STYLE[one.status]),
+        )
+    notes = [headline(view), *caveats(view)]
+    if len(view.varying) > MAX_KEYS:
+        notes.append(f"{counted(len(view.varying) - MAX_KEYS, 'more key')} vary: see runs.csv")
+    if len(ours) > rows:
+        more = counted(len(ours) - rows, "more configuration")
+        notes.append(f"{more} in configurations.csv" if repeats else f"{len(ours) - rows:,} more in runs.csv")
+    table.caption = Text("\n".join(notes))
+    return table

@@ -1,0 +1,86 @@
+"""When something applies: an expression, or keys with the values they must have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import AfterValidator
+
+from sweepflow.errors import ConfigError, did_you_mean
+from sweepflow.space.expressions import bind, check_syntax
+
+
+def _checked(condition: str | dict[str, Any]) -> str | dict[str, Any]:
+    if isinstance(condition, str):
+        check_syntax(condition)
+    elif not condition:
+        raise ConfigError(
+            "a condition is empty",
+            got="{}",
+            allowed='{optimizer: sgd}, or "optimizer == sgd"',
+            do="fill it in",
+        )
+    return condition
+
+
+Condition = Annotated[str | dict[str, Any], AfterValidator(_checked)]
+"""`"momentum > 0"`, or `{optimizer: [sgd, rmsprop]}`: each key has the value, or one of the listed ones.
+
+A value that is itself a list is written as a list of lists: `{model.widths: [[64, 64]]}`.
+"""
+
+
+@dataclass(frozen=True)
+class Predicate:
+    """A condition bound to known keys.
+
+    Attributes:
+        text: The condition in words.
+        keys: The dotted keys that it looks at.
+        holds: Whether it is true of values by dotted key; None where a key it needs has no value.
+    """
+
+    text: str
+    keys: frozenset[str]
+    holds: Callable[[Mapping[str, Any]], bool | None]
+
+
+def predicate(condition: str | dict[str, Any], known: Collection[str]) -> Predicate:
+    """Bind a condition.
+
+    Raises:
+        ConfigError: for a key that is not known, or an expression that is none.
+    """
+    if isinstance(condition, str):
+        expression = bind(condition, known)
+        return Predicate(condition, expression.keys, expression.holds)
+    for key in condition:
+        if key not in known:
+            raise ConfigError(
+                f"there is no key {key!r}",
+                got=text_of(condition),
+                allowed=", ".join(sorted(known)) or "no key at all",
+                do=did_you_mean(key, known),
+            )
+
+    def holds(values: Mapping[str, Any]) -> bool | None:
+        if any(key not in values for key in condition):
+            return None
+        return all(
+            values[key] in wanted if isinstance(wanted, list) else values[key] == wanted
+            for key, wanted in condition.items()
+        )
+
+    return Predicate(text_of(condition), frozenset(condition), holds)
+
+
+def text_of(condition: str | Mapping[str, Any]) -> str:
+    """A condition in words."""
+    if isinstance(condition, str):
+        return condition
+    return " and ".join(
+        f"{key} in {wanted}" if isinstance(wanted, list) else f"{key} == {wanted}"
+        for key, wanted in condition.items()
+    )

@@ -1,0 +1,152 @@
+"""Rules between keys of one sample: give a key another value, or leave the sample out.
+
+    {when: "optimizer == adam", set: {momentum: 0}}
+    {skip: "batch_size * learning_rate > 10"}
+    {require: "min_learning_rate <= learning_rate"}
+
+They are applied in their order, each to what the ones before it left. One that looks at a key without a
+value (conditional, and with no default) does not apply.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from sweepflow.errors import ConfigError, did_you_mean
+from sweepflow.schema.fields import Config
+from sweepflow.space.conditions import Condition, Predicate, predicate, text_of
+
+FORMS = "{when: CONDITION, set: {KEY: VALUE}}, {skip: CONDITION} or {require: CONDITION}"
+
+
+class SetConstraint(Config):
+    """Where `when` holds, keys take the given values."""
+
+    when: Condition
+    set: dict[str, Any]
+
+    @property
+    def text(self) -> str:
+        """In words, as reports name it."""
+        assigned = ", ".join(f"{key}={value}" for key, value in self.set.items())
+        return f"{text_of(self.when)} → {assigned}"
+
+
+class SkipConstraint(Config):
+    """Where `skip` holds, the sample is left out."""
+
+    skip: Condition
+
+    @property
+    def text(self) -> str:
+        """In words, as reports name it."""
+        return f"skip {text_of(self.skip)}"
+
+
+class RequireConstraint(Config):
+    """Where `require` does not hold, the sample is left out."""
+
+    require: Condition
+
+    @property
+    def text(self) -> str:
+        """In words, as reports name it."""
+        return f"require {text_of(self.require)}"
+
+
+Constraint = SetConstraint | SkipConstraint | RequireConstraint
+KINDS: dict[str, type[Constraint]] = {
+    "set": SetConstraint,
+    "skip": SkipConstraint,
+    "require": RequireConstraint,
+}
+
+
+def parse_constraint(raw: object) -> Constraint:
+    """A constraint from plain data.
+
+    Raises:
+        ConfigError: for anything that has none of the three forms.
+    """
+    if isinstance(raw, Constraint):
+        return raw
+    if not isinstance(raw, Mapping):
+        raise ConfigError(
+            "a constraint is a mapping", got=repr(raw), allowed=FORMS, do="write it in a form above"
+        )
+    kinds = [name for name in KINDS if name in raw]
+    if len(kinds) != 1:
+        given = next((str(name) for name in raw if name not in (*KINDS, "when")), None)
+        raise ConfigError(
+            "a constraint does exactly one thing",
+            got=dict(raw),
+            allowed=FORMS,
+            do="split it in two" if kinds else did_you_mean(given or "set", KINDS),
+        )
+    try:
+        constraint = KINDS[kinds[0]].model_validate(dict(raw))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"][:1])
+        raise ConfigError(
+            f"a constraint cannot be read: {where}: {first['msg'].lower()}",
+            got=dict(raw),
+            allowed=FORMS,
+            do="write it in a form above",
+        ) from None
+    if isinstance(constraint, SetConstraint) and not constraint.set:
+        raise ConfigError(
+            "a constraint sets nothing", got=dict(raw), allowed=FORMS, do="name what it sets, or remove it"
+        )
+    return constraint
+
+
+@dataclass(frozen=True)
+class BoundConstraint:
+    """A constraint whose keys are known.
+
+    Attributes:
+        text: In words; reports count by it.
+        predicate: Its condition.
+        sets: The values it gives; empty where it leaves samples out.
+        skips_where: The outcome of the condition that leaves a sample out; None where none does.
+    """
+
+    text: str
+    predicate: Predicate
+    sets: Mapping[str, Any]
+    skips_where: bool | None
+
+    def skips(self, values: Mapping[str, Any]) -> bool:
+        """Whether a sample with these values is left out."""
+        return self.skips_where is not None and self.predicate.holds(values) is self.skips_where
+
+    def assigned(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """What it gives a sample with these values and the sample does not have yet."""
+        if not self.sets or self.predicate.holds(values) is not True:
+            return {}
+        return {key: value for key, value in self.sets.items() if not _has(values, key, value)}
+
+
+def bind_constraint(constraint: Constraint, known: Collection[str]) -> BoundConstraint:
+    """Bind a constraint to the keys that a sample or its configuration has.
+
+    Raises:
+        ConfigError: for a key that is not known.
+    """
+    match constraint:
+        case SetConstraint():
+            return BoundConstraint(constraint.text, predicate(constraint.when, known), constraint.set, None)
+        case SkipConstraint():
+            return BoundConstraint(constraint.text, predicate(constraint.skip, known), {}, True)
+        case RequireConstraint():
+            return BoundConstraint(constraint.text, predicate(constraint.require, known), {}, False)
+
+
+def _has(values: Mapping[str, Any], key: str, value: Any) -> bool:
+    """Whether the key has the value already; True is not 1 here."""
+    return key in values and values[key] == value and isinstance(values[key], bool) == isinstance(value, bool)

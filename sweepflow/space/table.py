@@ -1,0 +1,302 @@
+"""Designs as files: a row a sample, a column a dotted key.
+
+CSV, Parquet, JSON or YAML by suffix. What is written is read back exactly, types included. A key that a row
+leaves out is an empty cell in a table, and not there in JSON and YAML.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml  # type: ignore[import-untyped]
+
+from sweepflow.errors import ConfigError, DataError
+from sweepflow.store.atomic import write_bytes
+
+Rows = Sequence[Mapping[str, Any]]
+
+NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+WORDS = {"true": True, "false": False, "True": True, "False": False, "null": None}
+"""Cells that are no text: JSON's spelling, and what Python and pandas write for truth values."""
+
+AS_JSON = {b"sweepflow": b"json"}
+"""Marks a Parquet column whose cells are JSON: one of lists, or of values of several types."""
+
+
+def write_table(path: Path | str, rows: Rows) -> None:
+    """Write a design.
+
+    Args:
+        path: Ends in .csv, .parquet, .json, .yaml or .yml.
+        rows: Values by dotted key.
+
+    Raises:
+        ConfigError: for another suffix, no rows, or values that a file cannot hold.
+        StoreError: where the file cannot be written.
+    """
+    path = Path(path)
+    write, _ = _format(path)
+    if not any(rows):
+        raise ConfigError(
+            "a table without values cannot be read again",
+            got=f"{len(rows)} rows without a key for {path}",
+            allowed="at least one row with a key",
+            do="draw some",
+        )
+    try:
+        content = write(rows)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            "a value cannot be written to a table",
+            got=str(error),
+            allowed="finite numbers, strings, true, false, null, lists and mappings of them",
+            do="replace it",
+        ) from None
+    write_bytes(path, content)
+
+
+def read_table(path: Path | str) -> list[dict[str, Any]]:
+    """Read a table of configurations, whoever made it.
+
+    Args:
+        path: Ends in .csv, .parquet, .json, .yaml or .yml.
+
+    Returns:
+        Values by dotted key, a row without the keys whose cells are empty. Whether a key is one that the
+        workload has is the caller's to check.
+
+    Raises:
+        ConfigError: for another suffix.
+        DataError: for a file that is not there or cannot be read as its suffix says, no rows, a column
+            without a name or given twice, and rows of another length than the header.
+    """
+    path = Path(path)
+    _, read = _format(path)
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise DataError(
+            "there is no such table", got=path, do=f"write one: sweepflow samples ... -o {path.name}"
+        ) from None
+    except OSError as error:
+        raise DataError(
+            "the table cannot be read", got=f"{path}: {error.strerror}", do="mend its permissions or the path"
+        ) from None
+    rows = read(content, str(path))
+    if not rows:
+        raise DataError(
+            f"{str(path)!r} has no rows",
+            got="0 rows",
+            allowed="one row for each configuration",
+            do="add some",
+        )
+    return rows
+
+
+def _write_csv(rows: Rows) -> bytes:
+    columns = _columns(rows)
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([_cell(row[key]) if key in row else "" for key in columns] for row in rows)
+    return text.getvalue().encode()
+
+
+def _read_csv(content: bytes, path: str) -> list[dict[str, Any]]:
+    try:
+        reader = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
+        lines = [(reader.line_num, cells) for cells in reader if cells]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(
+            f"{path!r} cannot be read as CSV",
+            got=str(error),
+            allowed="UTF-8 text",
+            do="save it as CSV in UTF-8",
+        ) from None
+    if not lines:
+        raise DataError(f"{path!r} is empty", allowed="a header of dotted keys, then rows", do="add them")
+    header = [name.strip() for name in lines[0][1]]
+    _check_header(header, path)
+    rows = []
+    for line, cells in lines[1:]:
+        if len(cells) != len(header):
+            raise DataError(
+                f"a row of {path!r} has another number of cells than the header",
+                got=f"{len(cells)} cells in line {line}",
+                allowed=f"{len(header)} cells: {', '.join(header)}",
+                do="repair the line; quote cells that hold a comma",
+            )
+        rows.append({key: _value(cell) for key, cell in zip(header, cells, strict=True) if cell.strip()})
+    return rows
+
+
+def _check_header(header: Sequence[str], path: str) -> None:
+    if "" in header:
+        raise DataError(
+            f"a column of {path!r} has no name",
+            got=", ".join(map(repr, header)),
+            allowed="dotted keys, such as learning_rate or model.widths",
+            do="name it, or leave it out (pandas writes it for its index: to_csv(..., index=False))",
+        )
+    repeated = sorted({name for name in header if header.count(name) > 1})
+    if repeated:
+        raise DataError(
+            f"{path!r} has a column twice", got=", ".join(repeated), allowed="each key once", do="remove one"
+        )
+
+
+def _cell(value: Any) -> str:
+    """The text of a value: a bare word where it is read back as the same string, JSON elsewhere."""
+    if isinstance(value, str) and value.strip() and _value(value) == value:
+        return value
+    return json.dumps(value, allow_nan=False, ensure_ascii=False)
+
+
+def _value(cell: str) -> Any:
+    """The value of a cell: JSON, a number in any usual spelling, or else the text as it stands."""
+    text = cell.strip()
+    if text in WORDS:
+        return WORDS[text]
+    if NUMBER.fullmatch(text):
+        number = float(text)
+        if not math.isfinite(number):
+            return cell
+        return int(text) if text.lstrip("+-").isdigit() else number
+    if text[:1] in ("[", "{", '"'):
+        try:
+            return json.loads(text)
+        except ValueError:
+            return cell
+    return cell
+
+
+def _write_json(rows: Rows) -> bytes:
+    lines = ",\n".join(_json(row) for row in rows)
+    return f"[\n{lines}\n]\n".encode()
+
+
+def _read_json(content: bytes, path: str) -> list[dict[str, Any]]:
+    try:
+        return _mappings(json.loads(content), path)
+    except ValueError as error:
+        raise DataError(
+            f"{path!r} cannot be read as JSON",
+            got=str(error),
+            allowed="[{KEY: VALUE, ...}, ...]",
+            do="mend it",
+        ) from None
+
+
+class _Yaml(yaml.SafeLoader):  # type: ignore[misc]
+    """YAML in which 1e-4 is a number, as in version 1.2 and in Hydra's files; PyYAML takes it for text."""
+
+
+_Yaml.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)[eE][+-]?\d+$"), list("+-.0123456789")
+)
+
+
+def _write_yaml(rows: Rows) -> bytes:
+    # JSON is YAML, and quotes every string: no word turns into a number or a truth value on its way back.
+    return "".join(f"- {_json(row)}\n" for row in rows).encode()
+
+
+def _read_yaml(content: bytes, path: str) -> list[dict[str, Any]]:
+    try:
+        return _mappings(yaml.load(content, _Yaml), path)
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
+        raise DataError(
+            f"{path!r} cannot be read as YAML", got=str(error), allowed="a list of mappings", do="mend it"
+        ) from None
+
+
+def _write_parquet(rows: Rows) -> bytes:
+    columns = _columns(rows)
+    arrays, fields = [], []
+    for key in columns:
+        values = [row.get(key, _ABSENT) for row in rows]
+        kinds = {type(value) for value in values if value is not _ABSENT}
+        texts = [None if value is _ABSENT else _json(value) for value in values]
+        plain = len(kinds) == 1 and kinds <= {bool, float, str}
+        if kinds == {int}:
+            plain = all(value is _ABSENT or abs(value) < 2**63 for value in values)
+        cells = [None if value is _ABSENT else value for value in values] if plain else texts
+        array = pa.array(cells) if plain else pa.array(cells, pa.string())
+        arrays.append(array)
+        fields.append(pa.field(key, array.type, metadata=None if plain else AS_JSON))
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table(arrays, schema=pa.schema(fields)), sink)
+    return sink.getvalue().to_pybytes()
+
+
+def _read_parquet(content: bytes, path: str) -> list[dict[str, Any]]:
+    try:
+        table = pq.read_table(pa.BufferReader(content))
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(
+            f"{path!r} cannot be read as Parquet", got=str(error).splitlines()[0], do="write it anew"
+        ) from None
+    _check_header(table.column_names, path)
+    rows: list[dict[str, Any]] = [{} for _ in range(table.num_rows)]
+    for field, column in zip(table.schema, table.columns, strict=True):
+        as_json = (field.metadata or {}).items() >= AS_JSON.items()
+        for row, value in zip(rows, column.to_pylist(), strict=True):
+            missing = value is None or (isinstance(value, float) and math.isnan(value))  # pandas writes NaN
+            if not missing:
+                row[field.name] = json.loads(value) if as_json else value
+    return rows
+
+
+_ABSENT = object()
+
+
+def _columns(rows: Rows) -> list[str]:
+    """Every key, in the order in which they first appear."""
+    return list(dict.fromkeys(key for row in rows for key in row))
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, allow_nan=False, ensure_ascii=False)
+
+
+def _mappings(value: Any, path: str) -> list[dict[str, Any]]:
+    if value is None:
+        return []
+    if not isinstance(value, list) or not all(isinstance(row, dict) for row in value):
+        raise DataError(
+            f"{path!r} is no list of configurations",
+            got=repr(value),
+            allowed="a list of mappings of dotted keys to values",
+            do="put each configuration in a mapping of its own",
+        )
+    return [{str(key): cell for key, cell in row.items()} for row in value]
+
+
+Format = tuple[Callable[[Rows], bytes], Callable[[bytes, str], list[dict[str, Any]]]]
+FORMATS: dict[str, Format] = {
+    ".csv": (_write_csv, _read_csv),
+    ".parquet": (_write_parquet, _read_parquet),
+    ".json": (_write_json, _read_json),
+    ".yaml": (_write_yaml, _read_yaml),
+    ".yml": (_write_yaml, _read_yaml),
+}
+
+
+def _format(path: Path) -> Format:
+    if path.suffix.lower() not in FORMATS:
+        raise ConfigError(
+            "a table's suffix says its format",
+            got=path,
+            allowed=", ".join(FORMATS),
+            do=f"name it {path.with_suffix('.csv').name}" if path.name else "name a file",
+        )
+    return FORMATS[path.suffix.lower()]

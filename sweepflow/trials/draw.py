@@ -1,0 +1,232 @@
+"""From a request to configurations: draw, constrain, repeat, complete."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sweepflow.compose.trials import TrialsRequest
+from sweepflow.engine.workload import Trial
+from sweepflow.errors import ConfigError, did_you_mean
+from sweepflow.schema.fields import dump
+from sweepflow.space import Design, EmptyDesignError, Method, read_table
+
+DEFAULT_SAMPLES = 64
+
+
+@dataclass(frozen=True)
+class DesignOptions:
+    """How configurations are chosen.
+
+    Attributes:
+        samples: How many to draw from the space for every point of the grid; `DEFAULT_SAMPLES` where it is
+            not given and there is a space.
+        method: The design.
+        seed: Of the design, and of the seeds of repeats.
+        repeats: Trials of every configuration, each with a seed of its own; None where seeds are as given.
+        table: A file of configurations to run instead.
+    """
+
+    samples: int | None = None
+    method: Method = "sobol"
+    seed: int = 0
+    repeats: int | None = None
+    table: Path | None = None
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The trials of a sweep.
+
+    Attributes:
+        trials: Distinct, by id, in the order of the design.
+        rows: What was chosen for each, by dotted key: the grid's values and the drawn ones.
+        notes: What a person should know: what was changed, skipped, mended.
+        log_keys: Dotted keys drawn on a log scale.
+    """
+
+    trials: dict[str, Trial[Any]]
+    rows: dict[str, dict[str, Any]]
+    notes: list[str]
+    log_keys: frozenset[str]
+
+
+@dataclass
+class _Tally:
+    designs: list[Design] = field(default_factory=list)
+    mended: Counter[str] = field(default_factory=Counter)
+    repeated: int = 0
+
+
+def draw_trials(request: TrialsRequest, options: DesignOptions) -> Drawn:
+    """Every trial that a request asks for, validated, completed and distinct.
+
+    Raises:
+        ConfigError: before any work, for anything that cannot be run.
+    """
+    _check_options(request, options)
+    seeds = _seeds(request, options)
+    tally = _Tally()
+    trials: dict[str, Trial[Any]] = {}
+    rows: dict[str, dict[str, Any]] = {}
+    workload = request.workload
+    for point in request.points:
+        chosen = {key: _at(point, key) for key in request.grid}
+        for drawn in _rows(request, options, point, tally):
+            for seed in seeds:
+                config, mended = workload.prepare(request.config(point, {**drawn, **seed}))
+                workload.check(config)
+                trial = workload.trial(config)
+                tally.mended.update(mended)
+                tally.repeated += trial.id in trials
+                trials.setdefault(trial.id, trial)
+                rows.setdefault(trial.id, {**chosen, **drawn, **seed})
+    if not trials:
+        raise ConfigError(
+            "the constraints leave none of the configurations",
+            got="; ".join(f"{text}: {count}" for text, count in _fired(tally).items()),
+            do="loosen the constraint that skips most",
+        )
+    log_keys = {key for key, one in (request.space.parameters if request.space else {}).items() if one.is_log}
+    return Drawn(trials, rows, _notes(request, options, tally, seeds), frozenset(log_keys))
+
+
+def _check_options(request: TrialsRequest, options: DesignOptions) -> None:
+    if options.samples is not None and options.samples < 1:
+        raise ConfigError(
+            "a sweep has at least one sample",
+            got=f"--samples {options.samples}",
+            allowed="a whole number from 1; for sobol best a power of two",
+        )
+    nothing = request.space is None or not request.space.parameters
+    if options.samples is not None and nothing and options.table is None:
+        raise ConfigError(
+            "there is nothing to draw samples from",
+            got=f"--samples {options.samples}",
+            allowed="space=NAME, or a key with interval(...), tag(log, interval(...)) or choice(...)",
+            do="add space=optimizer, or leave --samples away: the grid is run whole",
+        )
+    if options.table is not None and request.space is not None:
+        raise ConfigError(
+            "configurations come from a table or from a space, not from both",
+            got=f"--from {options.table} with {', '.join(request.space.keys)}",
+            do="remove one of them",
+        )
+    if options.repeats is not None and options.repeats < 1:
+        raise ConfigError("a configuration is run at least once", got=f"--repeats {options.repeats}")
+
+
+def _seeds(request: TrialsRequest, options: DesignOptions) -> list[dict[str, int]]:
+    """What repeats set: a seed each, drawn from the design's seed."""
+    if options.repeats is None:
+        return [{}]
+    key = request.workload.seed_key
+    if key is None:
+        raise ConfigError(
+            "this workload has no seed, so its repeats would all be the same",
+            got=f"--repeats {options.repeats}",
+            do="give its Config a field seed: Content[int] = 0",
+        )
+    given = key in request.grid or (request.space is not None and key in request.space.keys)
+    if given:
+        raise ConfigError(
+            "seeds are either given or drawn",
+            got=f"--repeats {options.repeats} and {key}=...",
+            do="remove one of them",
+        )
+    drawn = np.random.SeedSequence(options.seed).generate_state(options.repeats)
+    return [{key: int(seed)} for seed in drawn]
+
+
+def _rows(
+    request: TrialsRequest, options: DesignOptions, point: Mapping[str, Any], tally: _Tally
+) -> Sequence[dict[str, Any]]:
+    """What is set at one point of the grid."""
+    if options.table is not None:
+        rows = read_table(options.table)
+        _check_columns(request, rows, options.table)
+        return rows
+    if request.space is None:
+        return [{}]
+    try:
+        design = request.space.draw(
+            options.samples or DEFAULT_SAMPLES, options.method, options.seed, _fixed(request, point)
+        )
+    except EmptyDesignError as empty:
+        if len(request.points) == 1:
+            raise
+        tally.designs.append(empty.design)
+        return []
+    tally.designs.append(design)
+    return design.rows
+
+
+def _check_columns(request: TrialsRequest, rows: Sequence[Mapping[str, Any]], table: Path) -> None:
+    known = request.workload.config_type.model_fields
+    for key in dict.fromkeys(key for row in rows for key in row):
+        if key.split(".")[0] not in known:
+            raise ConfigError(
+                f"the table has a column that is no key of the workload: {key!r}",
+                got=str(table),
+                allowed=", ".join(known),
+                do=did_you_mean(key, known) + ", or remove the column",
+            )
+
+
+def _fixed(request: TrialsRequest, point: Mapping[str, Any]) -> dict[str, Any]:
+    """Values and defaults of what is not drawn, as conditions and constraints see them."""
+    defaults = {
+        name: one.get_default(call_default_factory=True)
+        for name, one in request.workload.config_type.model_fields.items()
+        if not one.is_required()
+    }
+    return {**_flat(defaults), **_flat(point)}
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for key, value in values.items():
+        value = dump(value) if hasattr(value, "model_fields") else value
+        if isinstance(value, Mapping):
+            out |= _flat(value, f"{prefix}{key}.")
+        else:
+            out[f"{prefix}{key}"] = list(value) if isinstance(value, tuple) else value
+    return out
+
+
+def _at(point: Mapping[str, Any], key: str) -> Any:
+    value: Any = point
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
+
+
+def _fired(tally: _Tally) -> Counter[str]:
+    total: Counter[str] = Counter()
+    for design in tally.designs:
+        total.update(design.by_constraint)
+    return total
+
+
+def _notes(
+    request: TrialsRequest, options: DesignOptions, tally: _Tally, seeds: Sequence[Mapping[str, int]]
+) -> list[str]:
+    notes = list(dict.fromkeys(note for design in tally.designs for note in design.notes))
+    for text, count in _fired(tally).items():
+        notes.append(f"constraint {text}: {count} {'sample' if count == 1 else 'samples'}")
+    skipped = sum(design.skipped for design in tally.designs)
+    if skipped:
+        notes.append(f"{skipped} samples were skipped by constraints")
+    same = tally.repeated + sum(design.duplicates * len(seeds) for design in tally.designs)
+    if same:
+        notes.append(f"{same} configurations were the same as earlier ones and are run once")
+    notes += [f"{count} configurations: {text}" for text, count in tally.mended.items()]
+    if options.repeats is not None:
+        shown = ", ".join(str(next(iter(seed.values()))) for seed in seeds[:10])
+        notes.append(f"{request.workload.seed_key} drawn for {len(seeds)} repeats: {shown}")
+    return notes

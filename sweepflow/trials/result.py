@@ -1,0 +1,137 @@
+"""What a sweep of trials found: its records, and the files made of them."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sweepflow.errors import ConfigError, did_you_mean
+from sweepflow.report.trials.configurations import best, best_yaml
+from sweepflow.report.trials.page import write_trials_report
+from sweepflow.report.trials.tables import trial_rows, write_trial_tables
+from sweepflow.report.trials.view import TrialsView
+from sweepflow.store.atomic import append_line, write_bytes
+from sweepflow.store.record import Record
+from sweepflow.store.store import Store
+
+MANIFEST = "manifest.jsonl"
+
+
+@dataclass(frozen=True, eq=False)
+class TrialsSweep:
+    """Everything that one sweep found.
+
+    Attributes:
+        name: The sweep's name.
+        command: What was typed to get it.
+        directory: Where its manifest, tables, best configuration and report are.
+        view: Its records, and what they are judged by.
+        missing: Ids of trials without a record: their batches failed.
+        notes: How the trials were chosen and run, in words.
+    """
+
+    name: str
+    command: str
+    directory: Path
+    view: TrialsView
+    missing: Sequence[str] = ()
+    notes: Sequence[str] = ()
+
+    @property
+    def trials(self) -> Sequence[Record]:
+        """The records, in the order asked for."""
+        return self.view.records
+
+    @property
+    def report(self) -> Path:
+        """The HTML report."""
+        return self.directory / "report.html"
+
+    @property
+    def sound(self) -> bool:
+        """Whether every trial has a result, and one of them a value; a trial may diverge."""
+        statuses = [record.status for record in self.trials]
+        return not self.missing and "failed" not in statuses and bool({"ok", "flagged"} & set(statuses))
+
+    @property
+    def best(self) -> Mapping[str, Any] | None:
+        """The best configuration; None where no trial has a value."""
+        found = best(self.view)
+        return None if found is None else self.view.records[found.place].config
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One flat row a trial: all settings and figures."""
+        return trial_rows(self.view)
+
+    def write(self, store: Store) -> None:
+        """Write runs.csv, configurations.csv (and both as Parquet), best.yaml and report.html."""
+        write_trial_tables(self.view, self.directory)
+        best_file = self.directory / "best.yaml"
+        if best(self.view) is not None:
+            write_bytes(best_file, best_yaml(self.view, self.command).encode())
+        else:
+            best_file.unlink(missing_ok=True)
+        write_trials_report(
+            self.report, self.name, self.command, self.view, lambda record: store.arrays(record.id)
+        )
+
+
+def note_in_manifest(directory: Path, event: str, **what: Any) -> None:
+    """Append one line to a sweep's manifest, which is never rewritten: what happened, and when (UTC)."""
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    append_line(directory / MANIFEST, json.dumps({"event": event, "time": now, **what}))
+
+
+def load_sweep(store: Store, name: str) -> TrialsSweep:
+    """A sweep as its manifest and the store have it.
+
+    Raises:
+        ConfigError: where there is no such sweep.
+    """
+    directory = store.paths.sweep(name)
+    try:
+        lines = (directory / MANIFEST).read_text("utf-8").splitlines()
+    except OSError:
+        folder = store.paths.sweep(name).parent
+        known = sorted(path.parent.name for path in folder.glob(f"*/{MANIFEST}"))
+        raise ConfigError(
+            "there is no such sweep in the store",
+            got=f"{name} in {store.root}",
+            allowed=", ".join(known[-20:]) or "none yet: start one with sweepflow sweep",
+            do=did_you_mean(name, known),
+        ) from None
+    ended: Any = None
+    for line in lines:
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue  # torn by a kill
+        ended = event if event.get("event") == "ended" else ended
+    if ended is None:
+        raise ConfigError(
+            "this sweep has not ended", got=name, do="start the same command again: it goes on where it was"
+        )
+    found = store.known(ended["trials"])
+    rungs = ended.get("rungs", {})
+    records = [as_shown(found[i], rungs.get(i)) for i in ended["trials"] if i in found]
+    view = TrialsView(
+        records,
+        ended["metric"],
+        ended["goal"],
+        frozenset(ended["log_keys"]),
+        ended["groups"],
+        ended["seed_key"],
+    )
+    return TrialsSweep(ended["name"], ended["command"], directory, view, ended["missing"], ended["notes"])
+
+
+def as_shown(record: Record, rung: int | None) -> Record:
+    """A record as tables show it: with the rung at which halving stopped it, and not by when it stopped."""
+    if rung is None:
+        return record
+    config = {**record.config, "stop_after": None, "resume_after": 0}
+    return replace(record, config=config, figures={**record.figures, "rung": rung})

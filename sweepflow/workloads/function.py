@@ -1,0 +1,211 @@
+"""A workload from a user's module: one pydantic model with its traced fields marked, one pure function."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, PRNGKeyArray
+
+from sweepflow.engine.datasets import choose_inputs, stack_inputs
+from sweepflow.engine.workload import Arrays, Inputs, LaneFunction, Trial, Workload
+from sweepflow.errors import ConfigError
+from sweepflow.fingerprint import canonical_json
+from sweepflow.schema.fields import NOT_STATIC, Config, Role, dump, traced_part, with_numbers, without
+from sweepflow.store.record import Record
+from sweepflow.store.store import Store
+from sweepflow.workloads.workload import SweepWorkload
+
+VECTOR_WIDTH = {"cpu": 16, "gpu": 256}
+"""Lanes vectorised together where the module does not say: right for small functions."""
+
+
+def function_workload(module: ModuleType, path: str) -> SweepWorkload[Any]:
+    """The workload of a module with `Config` and `run`.
+
+    The module has
+
+    - `Config`: a subclass of `sweepflow.Config`, whose fields are static unless marked `Traced` or `Content`;
+    - `run(config, inputs, key)`: a pure JAX function. The static fields of `config` are what they were
+      given, its traced fields are scalars of `DTYPE` (int32 for whole numbers). `key` is the trial's own.
+      Returns a dict of arrays: scalars are figures, a one-dimensional array is a curve;
+
+    and may have
+
+    - `inputs(config)`: a dict of NumPy arrays; equal shapes wherever the static fields are equal. The
+      configurations of a sweep share what is equal; cache what is slow to load;
+    - `METRIC`, the figure that says which trial is best (`loss`), and `GOAL`, `minimize` or `maximize`;
+    - `VERSION`, to be raised whenever results change. Without it, every change of the file is one;
+    - `DTYPE` (`float32`) of the traced numbers, and `VECTOR_WIDTH`, lanes vectorised together.
+
+    Args:
+        module: The imported module.
+        path: What it was loaded by.
+    """
+    name = path if not path.endswith(".py") else Path(path).stem
+    version = getattr(module, "VERSION", None)
+    width = getattr(module, "VECTOR_WIDTH", None)
+    load = _inputs_of(module)
+
+    def record(trial: Trial[Any], results: Mapping[str, np.ndarray], store: Store) -> Record:
+        del store
+        return result_record(trial, {key: value[0] for key, value in results.items()}, name, version or 0)
+
+    engine: Workload[Any] = Workload(
+        name=path,
+        version=version or 0,
+        program_key=lambda config: _program_key(config, load),
+        lanes=lambda config: 1,
+        vector_width=lambda platform: width or VECTOR_WIDTH.get(platform, VECTOR_WIDTH["gpu"]),
+        label=lambda config: _label(config, name),
+        lane=lambda config: _lane(config, module.run, jnp.dtype(getattr(module, "DTYPE", "float32"))),
+        obstacle=lambda trial, store: None,
+        inputs=lambda trials, datasets, store: _stack([load(t.config) for t in trials], datasets),
+        record=record,
+    )
+    return SweepWorkload(
+        path=path,
+        name=name,
+        version=version or 0,
+        config_type=module.Config,
+        metric=lambda config: getattr(module, "METRIC", "loss"),
+        goal=getattr(module, "GOAL", None),
+        run=engine,
+        seed_key="seed" if "seed" in module.Config.model_fields else None,
+        dataset=lambda config: load(config).digest,
+        source="" if version is not None else _source_digest(module),
+    )
+
+
+def result_record(trial: Trial[Any], results: Mapping[str, np.ndarray], name: str, version: int) -> Record:
+    """The record of what a function returned: figures of its scalars, curves of its vectors.
+
+    A scalar that is not finite is None, and the trial `diverged`.
+    """
+    figures: dict[str, Any] = {}
+    arrays: dict[str, np.ndarray] = {}
+    for key, value in results.items():
+        if np.ndim(value) == 0:
+            figures[key] = value.item() if np.isfinite(value) else None
+        else:
+            arrays[f"curve.{key}" if np.ndim(value) == 1 else key] = value
+    lost = [key for key, value in figures.items() if value is None]
+    reasons = tuple(f"{key} is not finite{_since(arrays.get(f'curve.{key}'))}" for key in lost)
+    return Record(
+        id=trial.id,
+        workload=name,
+        version=version,
+        status="diverged" if lost else "ok",
+        reasons=reasons,
+        config=trial.config.model_dump(mode="json"),
+        figures=figures,
+        arrays=arrays,
+    )
+
+
+def _since(curve: np.ndarray | None) -> str:
+    bad: Sequence[int] = [] if curve is None else list(np.flatnonzero(~np.isfinite(curve)))
+    return f", from point {int(bad[0])} of its curve" if len(bad) else ""
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    arrays: dict[str, np.ndarray]
+    digest: str
+
+
+def _inputs_of(module: ModuleType) -> Callable[[Config], _Loaded]:
+    """The module's `inputs`, called once for all configurations that differ in traced numbers only."""
+    given = getattr(module, "inputs", None)
+    known: dict[str, _Loaded] = {}
+
+    def load(config: Config) -> _Loaded:
+        text = canonical_json(dump(config, Role.TRACED)) if given else ""
+        if text not in known:
+            arrays = _arrays(given(without(config, Role.TRACED)), module) if given else {}
+            known[text] = _Loaded(arrays, _digest(arrays))
+        return known[text]
+
+    return load
+
+
+def _arrays(found: Any, module: ModuleType) -> dict[str, np.ndarray]:
+    if not isinstance(found, Mapping):
+        raise ConfigError(
+            f"inputs() of {module.__name__} returns no arrays by name",
+            got=type(found).__name__,
+            allowed="a dict of NumPy arrays",
+        )
+    return {str(key): np.asarray(value) for key, value in found.items()}
+
+
+def _digest(arrays: Mapping[str, np.ndarray]) -> str:
+    text = hashlib.sha256()
+    for key in sorted(arrays):
+        value = arrays[key]
+        text.update(f"{key} {value.shape} {value.dtype}".encode())
+        text.update(np.ascontiguousarray(value).tobytes())
+    return text.hexdigest()
+
+
+def _stack(each: Sequence[_Loaded], count: int) -> Inputs:
+    return stack_inputs([loaded.arrays for loaded in each], [loaded.digest for loaded in each], count)
+
+
+def _program_key(config: Config, load: Callable[[Config], _Loaded]) -> str:
+    shapes = {key: [list(value.shape), str(value.dtype)] for key, value in load(config).arrays.items()}
+    return canonical_json({"config": dump(config, *NOT_STATIC), "inputs": shapes})
+
+
+def _label(config: Config, name: str) -> str:
+    static = dump(config, *NOT_STATIC)
+    words = " ".join(f"{key}={value}" for key, value in static.items() if not isinstance(value, dict))
+    return f"{name.rsplit('.', 1)[-1]} {words}".strip()
+
+
+def _lane(config: Config, run: Callable[..., Any], dtype: Any) -> LaneFunction:
+    kinds = _whole_numbers(config)
+
+    def lane(
+        shared: Arrays, own: Arrays, traced: Mapping[str, Array], key: PRNGKeyArray, number: Array
+    ) -> Arrays:
+        del number  # a trial is one lane
+        inputs = choose_inputs(shared, own)
+        numbers = {
+            name: value.astype(jnp.int32 if name in kinds else dtype) for name, value in traced.items()
+        }
+        with jax.numpy_dtype_promotion("standard"):  # a user's function promotes as JAX does by default
+            results = run(with_numbers(config, numbers), inputs, key)
+        if not isinstance(results, Mapping) or not results:
+            raise ConfigError(
+                f"run() of {type(config).__module__} returns no arrays by name",
+                got=type(results).__name__,
+                allowed='a dict such as {"loss": loss}',
+            )
+        return {name: jnp.asarray(value) for name, value in results.items()}
+
+    return lane
+
+
+def _whole_numbers(config: Config, prefix: str = "") -> frozenset[str]:
+    """Dotted keys of traced fields that hold whole numbers."""
+    found = set()
+    for key in traced_part(config):
+        value: Any = config
+        for part in key.split("."):
+            value = getattr(value, part)
+        if isinstance(value, int) and not isinstance(value, bool):
+            found.add(key)
+    return frozenset(found)
+
+
+def _source_digest(module: ModuleType) -> str:
+    file = getattr(module, "__file__", None)
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16] if file else ""

@@ -1,0 +1,67 @@
+"""Optimizers whose numbers are traced: their fields, and the direction that they give.
+
+optax's `inject_hyperparams` rounds and takes callables for schedules; so only the direction is optax's, built
+inside the compiled program from traced scalars, and the workload multiplies it by its rate.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+from pydantic import NonNegativeFloat, PositiveFloat
+
+from sweepflow.schema.fields import Config, Traced
+from sweepflow.schema.target import Decay
+
+Number = Float[Array, ""] | float
+"""A traced field: a scalar of the running program, a float outside it."""
+
+
+class OptimizerConfig(Config):
+    """An optimizer of optax, and its numbers."""
+
+    optimizer: Literal["sgd", "adam", "adamw", "rmsprop", "lion"] = "adam"
+    nesterov: bool = False
+    """sgd only."""
+    learning_rate: Traced[PositiveFloat] = 1e-3
+    momentum: Traced[Decay] = 0.9
+    """sgd only."""
+    b1: Traced[Decay] = 0.9
+    """Decay of the first moment (adam, adamw, lion)."""
+    b2: Traced[Decay] = 0.999
+    """Decay of the second moment (adam, adamw, rmsprop), of the momentum (lion)."""
+    eps: Traced[PositiveFloat] = 1e-8
+    """Added to the root of the second moment (adam, adamw, rmsprop)."""
+    weight_decay: Traced[NonNegativeFloat] = 0.0
+    """Decoupled for adamw and lion; for the others a term of the gradient (L2)."""
+    clip_norm: Traced[NonNegativeFloat] = 0.0
+    """Largest norm of the gradient; 0 does not clip."""
+
+
+def direction(config: OptimizerConfig) -> optax.GradientTransformation:
+    """The uphill direction that an optimizer gives; to be scaled by minus the rate.
+
+    Args:
+        config: Its traced fields are scalars of the running program.
+    """
+    decay = optax.add_decayed_weights(config.weight_decay)
+    match config.optimizer:
+        case "sgd":
+            return optax.chain(decay, optax.trace(config.momentum, nesterov=config.nesterov))
+        case "adam":
+            return optax.chain(decay, optax.scale_by_adam(config.b1, config.b2, config.eps))
+        case "adamw":
+            return optax.chain(optax.scale_by_adam(config.b1, config.b2, config.eps), decay)
+        case "rmsprop":
+            return optax.chain(decay, optax.scale_by_rms(config.b2, config.eps))
+        case "lion":
+            return optax.chain(optax.scale_by_lion(config.b1, config.b2), decay)
+
+
+def clipped(gradient: Float[Array, " d"], clip_norm: Number) -> Float[Array, " d"]:
+    """The gradient, scaled down to norm `clip_norm` where it is longer; 0 does not clip."""
+    norm = jnp.linalg.norm(gradient)
+    return jnp.where((clip_norm > 0) & (norm > clip_norm), gradient * (clip_norm / norm), gradient)

@@ -1,0 +1,7 @@
+"""Training a network on real data, by epochs: `workload=digits_mlp` and its like."""
+
+from __future__ import annotations
+
+from sweepflow.workloads.train.workload import TRAIN as WORKLOAD
+
+__all__ = ["WORKLOAD"]

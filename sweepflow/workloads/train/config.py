@@ -1,0 +1,54 @@
+"""The configuration of one training run."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
+
+from sweepflow.schema.data import BundledData, DataConfig, Fraction, Seed
+from sweepflow.schema.fields import Content, Location, Traced
+from sweepflow.schema.model import MlpModel, ModelConfig
+from sweepflow.schema.target import Dtype
+from sweepflow.workloads.optimizer import OptimizerConfig
+
+UnitInterval = Annotated[float, Field(ge=0, lt=1)]
+
+
+class TrainConfig(OptimizerConfig):
+    """Training of one network on the training rows, looked at on the validation rows after every epoch.
+
+    A rate of 0 switches dropout, label smoothing, augmentation noise, weight decay or clipping off.
+    """
+
+    model: ModelConfig = MlpModel(widths=(64,))
+    data: DataConfig = BundledData()
+    validation_fraction: Fraction = 0.2
+    """Share of the training rows that is kept for validation."""
+    schedule: Literal["constant", "cosine", "warmup_cosine", "plateau"] = "constant"
+    epochs: PositiveInt = 10
+    batch_size: PositiveInt = 128
+    """Rows a step; all rows where there are fewer. What an epoch's last step lacks is left out of it."""
+    min_learning_rate: Traced[NonNegativeFloat] = 0.0
+    """Where cosine schedules end, and below which plateau does not go."""
+    warmup_fraction: Traced[UnitInterval] = 0.1
+    """Share of all steps over which the rate rises linearly (warmup_cosine)."""
+    plateau_factor: Traced[Annotated[float, Field(gt=0, lt=1)]] = 0.5
+    """The rate is multiplied by this when the validation loss stalls (plateau)."""
+    plateau_patience: Traced[PositiveInt] = 3
+    """Epochs without a new best validation loss that count as a stall (plateau)."""
+    dropout: Traced[UnitInterval] = 0.0
+    """Probability that a hidden unit is dropped, after every hidden dense layer."""
+    label_smoothing: Traced[UnitInterval] = 0.0
+    """Classification only."""
+    augmentation_noise: Traced[NonNegativeFloat] = 0.0
+    """Standard deviation of Gaussian noise added to the inputs of every training step."""
+    dtype: Dtype = "float32"
+    seed: Content[Seed] = 0
+    """Of the initialisation, the order of rows, dropout and noise; the data have a seed of their own."""
+    stop_after: Content[PositiveInt | None] = None
+    """Stop after this many epochs of a schedule made for `epochs`, and keep the state to go on from."""
+    resume_after: Location[NonNegativeInt] = 0
+    """Go on from the kept state of the trial that stopped after this many epochs."""
+    pad_widths_to: Location[tuple[PositiveInt, ...] | None] = None
+    """Hidden widths of the compiled program, at least the model's own: units beyond those stay zero."""

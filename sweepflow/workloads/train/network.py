@@ -1,0 +1,83 @@
+"""Networks to train, with initial weights that do not depend on how wide the compiled program is.
+
+MLPs of different widths may share one program: the program's layers are as wide as the widest, and the
+weights of the units that a trial does not have are zero. They stay zero: such a unit puts out act(0) = 0,
+so the gradient of what leaves it is zero, and so is that of what enters it, because nothing leaves it.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from sweepflow.data.dataset import DataShape
+from sweepflow.models import build_network
+from sweepflow.models.mlp import hidden_widths, num_params
+from sweepflow.models.network import Network
+from sweepflow.schema.model import MlpModel
+from sweepflow.workloads.train.config import TrainConfig
+
+
+def own_widths(config: TrainConfig, shape: DataShape) -> tuple[int, ...]:
+    """The hidden widths of an MLP's own; empty for other architectures."""
+    if not isinstance(config.model, MlpModel):
+        return ()
+    return hidden_widths(config.model, math.prod(shape.input_shape), shape.output_dim)
+
+
+def program_model(config: TrainConfig, shape: DataShape) -> TrainConfig:
+    """The configuration whose model is the one that the program is compiled for."""
+    if not isinstance(config.model, MlpModel):
+        return config
+    widths = config.pad_widths_to or own_widths(config, shape)
+    model = config.model.model_copy(update={"widths": widths, "target_params": None, "depth": None})
+    return config.model_copy(update={"model": model})
+
+
+def count_params(config: TrainConfig, shape: DataShape) -> int:
+    """Parameters of the trial's own network, without padding."""
+    if not isinstance(config.model, MlpModel):
+        return build_network(config.model, shape).num_params
+    widths = (math.prod(shape.input_shape), *own_widths(config, shape), shape.output_dim)
+    return num_params(widths, config.model.bias)
+
+
+def initial_weights(
+    config: TrainConfig, shape: DataShape, network: Network, own: Int[Array, " hidden"], key: PRNGKeyArray
+) -> Float[Array, " d"]:
+    """Initial weights of the network that `config` (as from `program_model`) is compiled for.
+
+    Weights and biases of a layer are uniform in +-1/sqrt(fan_in), as the layers' own initialisation
+    (Equinox's, PyTorch's). Every weight of an MLP is drawn by its layer, row and column alone.
+
+    Args:
+        own: int32, the trial's own hidden widths; all of the rest is zero.
+    """
+    if not isinstance(config.model, MlpModel):
+        return network.init(key).astype(config.dtype)
+    assert config.model.widths is not None  # `program_model` gave it
+    first, last = math.prod(shape.input_shape), shape.output_dim
+    ends = [jnp.asarray(n, jnp.int32) for n in (first, last)]
+    true = [ends[0], *(own[i] for i in range(len(config.model.widths))), ends[1]]
+    layers = zip(pairwise((first, *config.model.widths, last)), pairwise(true), strict=True)
+    parts = []
+    for number, ((fan_in, fan_out), (true_in, true_out)) in enumerate(layers):
+        weight_key, bias_key = jax.random.split(jax.random.fold_in(key, number))
+        bound = 1 / jnp.sqrt(true_in.astype(config.dtype))
+        columns, rows = jnp.arange(fan_in) < true_in, jnp.arange(fan_out) < true_out
+        # One key a row: the bits of a longer row begin with those of a shorter one.
+        weights = jax.vmap(
+            lambda row, k=weight_key, n=fan_in: _uniform(jax.random.fold_in(k, row), n, config)
+        )(jnp.arange(fan_out, dtype=jnp.uint32))
+        parts.append((jnp.where(rows[:, None] & columns, weights, 0) * bound).ravel())
+        if config.model.bias:
+            parts.append(jnp.where(rows, _uniform(bias_key, fan_out, config), 0) * bound)
+    return jnp.concatenate(parts)
+
+
+def _uniform(key: PRNGKeyArray, length: int, config: TrainConfig) -> Float[Array, " n"]:
+    return jax.random.uniform(key, (length,), config.dtype, -1, 1)

@@ -1,0 +1,308 @@
+"""The workload `train`: one network trained and looked at, and how a sweep batches such trials."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, PRNGKeyArray
+
+from sweepflow import data
+from sweepflow.engine.datasets import choose_inputs, stack_inputs
+from sweepflow.engine.workload import Arrays, Inputs, LaneFunction, Trial, Workload
+from sweepflow.errors import ConfigError, StoreError
+from sweepflow.fingerprint import canonical_json
+from sweepflow.models import build_network
+from sweepflow.schema.fields import NOT_STATIC, dump, with_numbers
+from sweepflow.schema.model import MlpModel, PotentialModel
+from sweepflow.store.record import Record
+from sweepflow.store.store import Store
+from sweepflow.workloads.train.config import TrainConfig
+from sweepflow.workloads.train.epochs import Noise, State, fresh_state, look, run_epochs
+from sweepflow.workloads.train.network import count_params, initial_weights, own_widths, program_model
+from sweepflow.workloads.train.splits import shape_of, sizes, splits
+from sweepflow.workloads.workload import SweepWorkload
+
+NAME = "train"
+VERSION = 1
+MEGABYTE = 1e6
+FIGURES = (
+    "validation_loss",
+    "validation_accuracy",
+    "train_loss",
+    "train_accuracy",
+    "test_loss",
+    "test_accuracy",
+    "best_validation_loss",
+    "best_validation_accuracy",
+)
+
+
+def _noise(config: TrainConfig) -> Noise:
+    """A rate of 0 leaves the drawing out of the program: it would cost as much as the rest of a step."""
+    return Noise(dropout=config.dropout > 0, augmentation=config.augmentation_noise > 0)
+
+
+def _resumable(config: TrainConfig) -> bool:
+    return config.stop_after is not None or config.resume_after > 0
+
+
+def _program_key(config: TrainConfig) -> str:
+    return canonical_json(
+        {
+            "config": dump(program_model(config, shape_of(config)), *NOT_STATIC),
+            "shape": shape_of(config),
+            "noise": _noise(config)._asdict(),
+            "resumable": _resumable(config),
+        }
+    )
+
+
+def _label(config: TrainConfig) -> str:
+    shape = shape_of(config)
+    model = program_model(config, shape).model
+    widths = f" {'x'.join(map(str, model.widths or ()))}" if isinstance(model, MlpModel) else ""
+    network = f"{model.kind}{widths} d={count_params(config, shape)}"
+    return f"{config.optimizer} on {network} batch={config.batch_size}"
+
+
+def _lane(config: TrainConfig) -> LaneFunction:
+    shape, noise, resumable = shape_of(config), _noise(config), _resumable(config)
+    config = program_model(config, shape)
+    network = build_network(config.model, shape)
+    dtype = jnp.dtype(config.dtype)
+
+    def lane(
+        shared: Arrays, own: Arrays, traced: Mapping[str, Array], key: PRNGKeyArray, number: Array
+    ) -> Arrays:
+        del number  # a trial is one lane
+        rows = choose_inputs(shared, own)
+        numbers = with_numbers(config, {name: value.astype(dtype) for name, value in traced.items()})
+        init_key, train_key = jax.random.split(key)
+        state = fresh_state(numbers, initial_weights(config, shape, network, own["widths"], init_key))
+        if resumable:
+            leaves, tree = jax.tree.flatten(state)
+            kept = jax.tree.unflatten(tree, [own[f"state.{i}"] for i in range(len(leaves))])
+            state = jax.tree.map(lambda old, new: jnp.where(own["start"] > 0, old, new), kept, state)
+        state = run_epochs(numbers, shape, network, noise, rows, train_key, state, own["start"], own["stop"])
+        return _results(state, look_at_all(state, rows), resumable)
+
+    def look_at_all(state: State, rows: Mapping[str, Array]) -> dict[str, Array]:
+        train = look(network, shape, state.w, rows["x"], rows["y"])
+        test = look(network, shape, state.w, rows["x_test"], rows["y_test"])
+        return {
+            "train_loss": train["loss"],
+            "train_accuracy": train["accuracy"],
+            "test_loss": test["loss"],
+            "test_accuracy": test["accuracy"],
+        }
+
+    return lane
+
+
+def _results(state: State, seen: Mapping[str, Array], resumable: bool) -> dict[str, Array]:
+    results = {
+        **seen,
+        "best_validation_loss": state.best_loss,
+        "best_validation_accuracy": state.best_accuracy,
+        "best_epoch": state.best_epoch,
+        "bad_step": state.bad_step,
+        **{f"curve.{name}": curve for name, curve in state.curves.items()},
+    }
+    if resumable:
+        results |= {f"state.{i}": leaf for i, leaf in enumerate(jax.tree.leaves(state))}
+    return results
+
+
+def _inputs(trials: Sequence[Trial[TrainConfig]], datasets: int, store: Store) -> Inputs:
+    configs = [trial.config for trial in trials]
+    sets = stack_inputs([splits(config) for config in configs], [dataset(c) for c in configs], datasets)
+    shape = shape_of(configs[0])
+    own = {
+        "widths": np.array([own_widths(config, shape) for config in configs], np.int32),
+        "start": np.array([config.resume_after for config in configs], np.int32),
+        "stop": np.array([config.stop_after or config.epochs for config in configs], np.int32),
+    }
+    if _resumable(configs[0]):
+        own |= _kept_states(configs, store)
+    return Inputs(shared=sets.shared, own={**sets.own, **own})
+
+
+def _kept_states(configs: Sequence[TrainConfig], store: Store) -> dict[str, np.ndarray]:
+    """State leaves with a leading row a trial; zeros for trials that start at the beginning."""
+    config = program_model(configs[0], shape_of(configs[0]))
+    shape = shape_of(config)
+    network = build_network(config.model, shape)
+    like = jax.eval_shape(lambda: fresh_state(config, jnp.zeros(network.num_params, jnp.dtype(config.dtype))))
+    leaves = [np.zeros((len(configs), *leaf.shape), leaf.dtype) for leaf in jax.tree.leaves(like)]
+    for row, config in enumerate(configs):
+        if config.resume_after:
+            kept = store.arrays(stopped(config, config.resume_after).id)
+            for i, leaf in enumerate(leaves):
+                leaf[row] = kept[f"state.{i}"]
+    return {f"state.{i}": leaf for i, leaf in enumerate(leaves)}
+
+
+def until(trial: Trial[TrainConfig], stop_after: int | None, resume_after: int) -> Trial[TrainConfig]:
+    """The same training up to an epoch (None: the last one), gone on with from an earlier stop."""
+    update = {"stop_after": stop_after, "resume_after": resume_after}
+    return TRAIN.trial(trial.config.model_copy(update=update))
+
+
+def stopped(config: TrainConfig, epochs: int) -> Trial[TrainConfig]:
+    """The trial that runs the same training up to `epochs` and keeps its state."""
+    return TRAIN.trial(config.model_copy(update={"stop_after": epochs, "resume_after": 0}))
+
+
+def pad_widths(trials: Sequence[Trial[TrainConfig]]) -> list[Trial[TrainConfig]]:
+    """The same trials; MLPs that differ in their widths only are compiled for the widest of each layer."""
+    widest: dict[str, tuple[int, ...]] = {}
+
+    def family(config: TrainConfig) -> str:
+        own = own_widths(config, shape_of(config))
+        return _program_key(config.model_copy(update={"pad_widths_to": (1,) * len(own)}))
+
+    for trial in trials:
+        if own := own_widths(trial.config, shape_of(trial.config)):
+            known = widest.setdefault(family(trial.config), own)
+            widest[family(trial.config)] = tuple(map(max, known, own))
+    return [
+        replace(trial, config=trial.config.model_copy(update={"pad_widths_to": widest[family(trial.config)]}))
+        if own_widths(trial.config, shape_of(trial.config))
+        else trial
+        for trial in trials
+    ]
+
+
+def _record(trial: Trial[TrainConfig], results: Mapping[str, np.ndarray], store: Store) -> Record:
+    del store
+    value = {name: rows[0] for name, rows in results.items()}
+    config, shape = trial.config, shape_of(trial.config)
+    ran = config.stop_after or config.epochs
+    size = count_params(config, shape)
+    curves = {name: curve for name, curve in value.items() if name.startswith("curve.")}
+    numbers: dict[str, Any] = {
+        name: float(value[name]) for name in value if name.startswith(("train_", "test_", "best_validation_"))
+    }
+    for name in ("validation_loss", "validation_accuracy"):
+        numbers[name] = float(curves[f"curve.{name}"][ran - 1])
+    figures: dict[str, Any] = {k: v if math.isfinite(v) else None for k, v in numbers.items()}
+    if shape.task != "classification":
+        figures = {name: v for name, v in figures.items() if not name.endswith("accuracy")}
+        curves.pop("curve.validation_accuracy")
+    figures |= {
+        "best_epoch": int(value["best_epoch"]),
+        "epochs_run": ran,
+        "steps": ran * max(1, shape.n // min(config.batch_size, shape.n)),
+        "num_params": size,
+        "size_mb": size * jnp.dtype(config.dtype).itemsize / MEGABYTE,
+    }
+    bad = int(value["bad_step"])
+    return Record(
+        id=trial.id,
+        workload=NAME,
+        version=VERSION,
+        status="diverged" if bad >= 0 else "ok",
+        reasons=(f"training diverged at step {bad}",) if bad >= 0 else (),
+        config=config.model_dump(mode="json"),
+        figures=figures,
+        arrays={**curves, **{name: value[name] for name in value if name.startswith("state.")}},
+    )
+
+
+def dataset(config: TrainConfig) -> object:
+    """What identifies a trial's rows."""
+    return config.data, config.validation_fraction, config.dtype
+
+
+def _obstacle(trial: Trial[TrainConfig], store: Store) -> str | None:
+    if not trial.config.resume_after:
+        return None
+    before = store.get(stopped(trial.config, trial.config.resume_after).id)
+    if before is None:
+        raise StoreError(
+            "the state that a training run was to go on from went from the store",
+            got=f"epoch {trial.config.resume_after} of {trial.id}",
+            do="start the same command again: it runs the missing epochs again",
+        )
+    return None
+
+
+def prepare(config: TrainConfig) -> tuple[TrainConfig, tuple[str, ...]]:
+    """Pin the data's file, and mend a schedule that would end above where it starts.
+
+    Raises:
+        ConfigError: for a data file that cannot be read.
+    """
+    notes: tuple[str, ...] = ()
+    config = config.model_copy(update={"data": data.pin(config.data)})
+    if config.min_learning_rate > config.learning_rate and config.schedule != "constant":
+        notes = ("min_learning_rate was above learning_rate and is now equal to it",)
+        config = config.model_copy(update={"min_learning_rate": config.learning_rate})
+    if config.stop_after is not None and config.stop_after >= config.epochs:
+        config = config.model_copy(update={"stop_after": None})
+    return config, notes
+
+
+def check(config: TrainConfig) -> None:
+    """Make sure that a configuration can be trained.
+
+    Raises:
+        ConfigError: where model, data and settings do not fit.
+    """
+    sizes(config)
+    shape = shape_of(config)
+    if isinstance(config.model, PotentialModel):
+        raise ConfigError("a potential is not trained", got="model.kind=potential", do="choose model=small")
+    build_network(config.model, shape)
+    if shape.task == "regression" and config.label_smoothing > 0:
+        raise ConfigError(
+            "label smoothing is for classes, and this data set has none",
+            got=f"label_smoothing={config.label_smoothing}",
+            do="set label_smoothing=0",
+        )
+    own = own_widths(config, shape)
+    padded = config.pad_widths_to
+    if padded is not None and (
+        len(padded) != len(own) or any(p < w for p, w in zip(padded, own, strict=True))
+    ):
+        raise ConfigError(
+            "padded widths are at least the model's own, layer by layer",
+            got=f"pad_widths_to={list(padded)} for widths {list(own)}",
+        )
+
+
+ENGINE: Workload[TrainConfig] = Workload(
+    name=NAME,
+    version=VERSION,
+    program_key=_program_key,
+    lanes=lambda config: 1,
+    # One network a core at a time on a CPU: wider vectors were no faster (measured, 1 to 16), and a trial
+    # alone would pay for the padding.
+    vector_width=lambda platform: 1 if platform == "cpu" else 64,
+    label=_label,
+    lane=_lane,
+    obstacle=_obstacle,
+    inputs=_inputs,
+    record=_record,
+)
+
+TRAIN: SweepWorkload[TrainConfig] = SweepWorkload(
+    path=NAME,
+    name=NAME,
+    version=VERSION,
+    config_type=TrainConfig,
+    metric=lambda config: "validation_loss",
+    run=ENGINE,
+    prepare=prepare,
+    check=check,
+    dataset=dataset,
+    figures=FIGURES,
+    pad=pad_widths,
+    until=until,
+)

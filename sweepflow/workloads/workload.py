@@ -1,0 +1,87 @@
+"""What a sweep needs to know of a workload, whether it is a JAX function or an external program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, Literal, Protocol
+
+from sweepflow.engine.workload import C, Trial, Workload
+from sweepflow.fingerprint import fingerprint
+from sweepflow.schema.fields import Config
+from sweepflow.store.record import Record
+from sweepflow.store.store import Store
+
+Goal = Literal["minimize", "maximize"]
+GOALS: tuple[Goal, ...] = ("minimize", "maximize")
+MORE_IS_BETTER = ("accuracy", "score", "reward", "return", "auc", "f1", "r2")
+
+
+def goal_of(metric: str) -> Goal:
+    """What the name of a figure says of its direction."""
+    return "maximize" if any(word in metric.lower() for word in MORE_IS_BETTER) else "minimize"
+
+
+class RunTrials(Protocol[C]):
+    """Runs trials that are no JAX function, one record each, in their order."""
+
+    def __call__(
+        self, trials: Sequence[Trial[C]], store: Store, *, on_record: Callable[[Record], None] | None = None
+    ) -> list[Record]: ...
+
+
+@dataclass(frozen=True)
+class SweepWorkload(Generic[C]):
+    """A workload as a sweep sees it.
+
+    Attributes:
+        path: Where it is loaded from: a module path, or the path of a `.py` file.
+        name: Part of every fingerprint.
+        version: Raised whenever results change; part of every fingerprint.
+        config_type: The type of its configurations.
+        metric: The figure that says which trial is best, where the sweep does not say; from a configuration.
+        run: How its trials run: a pure JAX function with what the engine needs, or a function of trials.
+        seed_key: Dotted key of the seed that repeats differ in; None where it has none.
+        prepare: Completes a configuration (the digest of a file, say) and mends what is sure to be a slip;
+            returns it with what was mended, in words.
+        check: Makes sure, without running it, that a trial can run.
+        dataset: What identifies a trial's input arrays; a batch holds each once.
+        source: Digest of the source code, where that is part of the fingerprint; else empty.
+        goal: Whether a small or a large metric is good; None where its name says it.
+        figures: The figures that can be a metric; empty where only a run can tell.
+        pad: Gives trials of different shapes one shape to be compiled for; None where that cannot be.
+        until: The trial that stops early after some of its `epochs`, or goes on from there; None for a
+            workload that cannot.
+    """
+
+    path: str
+    name: str
+    version: int
+    config_type: type[C]
+    metric: Callable[[C], str]
+    run: Workload[C] | RunTrials[C]
+    seed_key: str | None = "seed"
+    prepare: Callable[[C], tuple[C, tuple[str, ...]]] = field(default=lambda config: (config, ()))
+    check: Callable[[C], None] = field(default=lambda config: None)
+    dataset: Callable[[C], object] = field(default=lambda config: None)
+    source: str = ""
+    goal: Goal | None = None
+    figures: tuple[str, ...] = ()
+    pad: Callable[[Sequence[Trial[C]]], list[Trial[C]]] | None = None
+    until: Callable[[Trial[C], int | None, int], Trial[C]] | None = None
+
+    def trial(self, config: C) -> Trial[C]:
+        """The trial of a prepared configuration."""
+        payload: Any = {"config": config, "source": self.source} if self.source else config
+        return Trial(
+            fingerprint("trl", self.name, self.version, payload),
+            config,
+            int(_get(config, self.seed_key) or 0),
+        )
+
+
+def _get(config: Config, key: str | None) -> Any:
+    value: Any = config
+    for part in key.split(".") if key else ():
+        value = value.get(part) if isinstance(value, dict) else getattr(value, part, None)
+    return value if key else None

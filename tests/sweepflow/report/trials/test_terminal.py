@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from rich.console import Console
+from rich.table import Table
+
+from sweepflow.report.trials.headline import best_so_far, headline
+from sweepflow.report.trials.terminal import trials_table
+from sweepflow.report.trials.view import TrialsView
+from sweepflow.store.record import Record
+
+Trial = Callable[..., Record]
+ViewOf = Callable[..., TrialsView]
+
+
+def shown(table: Table, width: int = 140) -> list[str]:
+    console = Console(width=width, color_system=None)
+    with console.capture() as capture:
+        console.print(table)
+    return [line.rstrip() for line in capture.get().splitlines()]
+
+
+def test_the_best_ten_come_first_with_what_was_found(trial: Trial, view_of: ViewOf) -> None:
+    records = [trial(0.5 - 0.01 * i, learning_rate=1e-3 * (i + 1)) for i in range(12)]
+    records += [trial(None, status="diverged", learning_rate=9.0), trial(status="failed", learning_rate=8.0)]
+    lines = shown(trials_table(view_of(records)))
+    assert lines[0].split() == ["trial", "validation_loss", "learning_rate", "status"]
+    assert [line.split()[0] for line in lines[1:11]] == [r.id for r in records[11:1:-1]]
+    assert lines[1].split() == [records[11].id, "0.39", "0.012", "✓", "ok"]
+    assert lines[11:] == [
+        f"best validation_loss 0.39 ({records[11].id}) of 14 trials; 1 diverged, 1 failed",
+        "4 more in runs.csv",
+    ]
+
+
+def test_repeats_have_a_mean_an_error_and_a_count(trial: Trial, view_of: ViewOf) -> None:
+    records = [trial(v, learning_rate=0.1, seed=s) for s, v in enumerate((0.2, 0.3))]
+    records += [
+        trial(0.1, learning_rate=0.2, seed=0),
+        trial(None, status="diverged", learning_rate=0.2, seed=1),
+    ]
+    lines = shown(trials_table(view_of(records)))
+    assert lines[0].split() == ["trial", "validation_loss", "±", "sd", "n", "learning_rate", "status"]
+    assert lines[1].split() == [records[0].id, "0.250", "±", "0.071", "2", "0.1", "✓", "ok"]
+    assert lines[2].split() == [records[2].id, "0.1", "1/2", "0.2", "✗", "diverged"]
+    assert (
+        lines[3]
+        == f"best validation_loss 0.250 ± 0.071 over 2 repeats ({records[0].id}) of 4 trials; 1 diverged"
+    )
+    assert "lost a repeat ranks below" in lines[4]
+
+
+def test_a_key_that_a_trial_does_not_have_is_not_set(trial: Trial, view_of: ViewOf) -> None:
+    lines = shown(
+        trials_table(view_of([trial(0.2, momentum=0.9), trial(0.3, momentum=None), trial(0.4, x=1)]))
+    )
+    assert [line.split()[2:-2] for line in lines[1:4]] == [
+        ["0.9", "not", "set"],
+        ["none", "not", "set"],
+        ["not", "set", "1"],
+    ]
+
+
+def test_markup_of_a_setting_is_text(trial: Trial, view_of: ViewOf) -> None:
+    lines = shown(trials_table(view_of([trial(0.2, name="[red]x[/red]"), trial(0.3, name="b")])))
+    assert "[red]x[/red]" in lines[1]
+
+
+def test_the_headline_of_what_went_wrong(trial: Trial, view_of: ViewOf) -> None:
+    assert headline(view_of([])) == "no trials"
+    lost = view_of([trial(None, status="diverged"), trial(status="failed", learning_rate=1.0)])
+    assert headline(lost) == "no validation_loss from 2 trials: 1 diverged, 1 failed"
+    assert shown(trials_table(lost))[-1] == headline(lost)
+
+
+def test_trials_that_were_stopped_early_are_said(trial: Trial, view_of: ViewOf) -> None:
+    early = trial(0.4, learning_rate=0.5)
+    early = replace(early, figures={**early.figures, "epochs_run": 4, "rung": 0})
+    assert "1 trial ran fewer than 12 epochs" in "\n".join(shown(trials_table(view_of([trial(0.3), early]))))
+
+
+def test_best_so_far_is_one_line(trial: Trial, view_of: ViewOf) -> None:
+    assert best_so_far(view_of([])) == "0 trials done, no validation_loss yet"
+    assert best_so_far(view_of([trial(status="failed")])) == "1 trial done, 1 lost, no validation_loss yet"
+    records = [
+        trial(0.3, learning_rate=0.5),
+        trial(0.25, learning_rate=1e-05),
+        trial(status="failed", learning_rate=2),
+    ]
+    line = best_so_far(view_of(records))
+    assert line == "3 trials done, 1 lost, best validation_loss 0.25 at learning_rate=1e-5"
