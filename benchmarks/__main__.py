@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import engine, overhead, sweep
+from benchmarks import engine, overhead, sweep, trials
 
 BENCHMARKS: dict[str, Callable[[Path], list[tuple[str, str]]]] = {
     "expansion": lambda directory: overhead.expansion(),
@@ -19,6 +19,12 @@ BENCHMARKS: dict[str, Callable[[Path], list[tuple[str, str]]]] = {
     "overhead": overhead.overhead,
     "compilations": sweep.compilations,
     "processes": sweep.against_processes,
+    "trials-processes": trials.against_processes,
+    "trials-groups": trials.grouped_against_one_by_one,
+    "trials-compilations": trials.compilations,
+    "trials-many": trials.many,
+    "trials-modes": trials.batched_against_sequential,
+    "trials-halving": trials.halving,
 }
 
 

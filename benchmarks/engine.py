@@ -18,6 +18,8 @@ from benchmarks.commands import surroundings
 
 TRIALS = 24
 STEPS = 1000
+LONG = 6000
+"""Steps of a chain by default: what a call costs beside its steps is spread over them."""
 GROUP = (
     "model=small",
     f"sampler.seed=range(0,{TRIALS})",
@@ -25,6 +27,7 @@ GROUP = (
     "sampler.warmup=0",
     f"sampler.draws={STEPS // 10}",
 )
+PAIR = (*GROUP[:1], *GROUP[2:4], f"sampler.draws={LONG // 10}", "sampler.chains=2")
 REPEATS = 5
 AS_IT_COMES = "--xla_cpu_multi_thread_eigen=true --xla_force_host_platform_device_count=1"
 ONE_DEVICE = "--xla_cpu_multi_thread_eigen=false --xla_force_host_platform_device_count=1"
@@ -137,7 +140,7 @@ def _bare_scan() -> float:
     from sweepflow import data
     from sweepflow.models import build_network
 
-    store, batch = _prepared([*GROUP[:1], *GROUP[2:], "sampler.chains=2"])
+    store, batch = _prepared(list(PAIR))
     config = batch.trials[0].config
     dataset = data.load(config.target.data)
     network = build_network(config.target.model, dataset.shape)
@@ -165,19 +168,19 @@ def _bare_scan() -> float:
             carry, _ = jax.lax.scan(step, carry, None, 10)
             return carry, loss(carry[0], x, y)
 
-        return jax.lax.scan(block, (w0, jnp.int32(0)), None, STEPS // 10)[1]
+        return jax.lax.scan(block, (w0, jnp.int32(0)), None, LONG // 10)[1]
 
     chains = jax.jit(jax.vmap(chain))
     keys = jax.random.split(jax.random.key(0), 2)
     jax.block_until_ready(chains(keys))
-    return _best(lambda: jax.block_until_ready(chains(keys)), 2 * STEPS)
+    return _best(lambda: jax.block_until_ready(chains(keys)), 2 * LONG)
 
 
 SIDES = {
     "one-by-one": _one_by_one,
     "grouped": lambda: _through_engine(list(GROUP), TRIALS * 4 * STEPS),
     "bare": _bare_scan,
-    "engine": lambda: _through_engine([*GROUP[:1], *GROUP[2:], "sampler.chains=2"], 2 * STEPS),
+    "engine": lambda: _through_engine(list(PAIR), 2 * LONG),
 }
 
 if __name__ == "__main__":

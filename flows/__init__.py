@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from flows.llc_sweep import llc
-    from flows.sweep import sweep
+    from flows.trials_sweep import sweep
 
 __all__ = ["llc", "sweep"]
 
-_MODULES = {"llc": "flows.llc_sweep", "sweep": "flows.sweep"}
+_MODULES = {"llc": "flows.llc_sweep", "sweep": "flows.trials_sweep"}
 
 
 def __getattr__(name: str) -> Any:

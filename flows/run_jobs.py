@@ -14,8 +14,12 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from sweepflow.batching import Batch
 from sweepflow.schema.runner import RunnerConfig
 from sweepflow.store.store import Store
+from sweepflow.workloads.stop import stop_all
 from tasks.batch import run_batch_task
 from tasks.progress import SweepProgress
+
+STOP_SECONDS = 10.0
+"""Longest wait for external programs that are being ended."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,7 @@ def _pool(workers: int, running: Iterable[PrefectFuture[Any]]) -> Iterator[Threa
             for future in list(running):
                 if isinstance(future, PrefectConcurrentFuture):
                     future.wrapped_future.cancel()
+            stop_all(STOP_SECONDS)
             stack.pop_all()
             raise
 

@@ -77,7 +77,7 @@ def sweep(
         from flows.embedded_server import prefect_server
 
         with prefect_server():
-            from flows.sweep import sweep as flow
+            from flows.trials_sweep import sweep as flow
 
             return flow(
                 overrides=overrides or [],

@@ -74,6 +74,17 @@ def parse_axes(overrides: Sequence[str], groups: Groups, *, distributions: bool 
     return list(axes.values())
 
 
+def single_value(text: str, key: str) -> str | None:
+    """What an override gives `key`, if it is one of that key and no sweep; None otherwise."""
+    try:
+        override = OverridesParser.create().parse_override(text)
+    except HydraException:
+        return None  # `parse_axes` says what is wrong with it
+    if override.key_or_group != key or override.is_sweep_override() or override.value() is None:
+        return None
+    return str(override.value())
+
+
 def _axis(override: Override, text: str, groups: Groups, distributions: bool) -> Axis:
     key = override.key_or_group
     is_group = key in groups

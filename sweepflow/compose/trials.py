@@ -11,7 +11,7 @@ from typing import Any
 from omegaconf import OmegaConf
 from pydantic import Field, ValidationError
 
-from sweepflow.compose.axes import Axis, parse_axes
+from sweepflow.compose.axes import Axis, parse_axes, single_value
 from sweepflow.compose.invalid import explain
 from sweepflow.compose.llc import refuse
 from sweepflow.compose.session import Session, choice_text, forced_text, session
@@ -92,11 +92,11 @@ def compose_trials(overrides: Sequence[str], config_dir: str | Path | None = Non
         fixed = [axis for axis in axes if not axis.is_group and not axis.sweeps]
         swept = [axis for axis in axes if not axis.is_group and axis.sweeps and axis.distribution is None]
         drawn = {axis.key: axis.distribution for axis in axes if axis.distribution is not None}
-        for axis in choices:
-            if axis.key in ("workload", "space", "runner") and len(axis.values) > 1:
-                raise ConfigError(
-                    f"one {axis.key} a sweep", got=axis.text, do=f"start one sweep for each {axis.key}"
-                )
+        for axis in axes:
+            top = axis.key.split(".")[0]
+            one = len(axis.values) == 1 if axis.is_group else not axis.sweeps
+            if top in ("workload", "space", "runner") and not one:
+                raise ConfigError(f"one {top} a sweep", got=axis.text, do=f"start one sweep for each {top}")
         points: list[dict[str, Any]] = []
         settings: SweepSettings | None = None
         for chosen in itertools.product(*[axis.values for axis in choices]):
@@ -133,8 +133,8 @@ def _own_workload(overrides: Sequence[str], hydra: Session) -> tuple[str | None,
     options = [option for option in hydra.groups["workload"] if option != OWN]
     own, replaced = None, []
     for text in overrides:
-        key, _, value = text.partition("=")
-        if key == "workload" and value not in options and "," not in value and "(" not in value:
+        value = single_value(text, "workload")
+        if value is not None and value not in options:
             if not is_importable(value):
                 raise ConfigError(
                     f"there is no workload {value!r}",

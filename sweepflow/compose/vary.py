@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import OmegaConfBaseException
 
 from sweepflow.compose.axes import Axis
 from sweepflow.errors import ConfigError
@@ -34,7 +34,7 @@ def vary(base: DictConfig, swept: Sequence[Axis], later: Collection[str] = ()) -
             raise _missing(key)
     for values in itertools.product(*[axis.values for axis in swept]):
         if fixed is None:
-            yield _resolved(base, swept, values)
+            yield _resolved(base, swept, values, later)
         else:
             content = dict(fixed)
             for axis, value in zip(swept, values, strict=True):
@@ -50,13 +50,16 @@ def assign(content: dict[Any, Any], path: Sequence[str], value: Any) -> None:
     content[path[-1]] = value
 
 
-def _resolved(base: DictConfig, swept: Sequence[Axis], values: Sequence[Any]) -> Any:
+def _resolved(
+    base: DictConfig, swept: Sequence[Axis], values: Sequence[Any], later: Collection[str]
+) -> dict[str, Any]:
     try:
         for axis, value in zip(swept, values, strict=True):  # all of them each time, so no copy is needed
             OmegaConf.update(base, axis.key, value, force_add=True)
-        return OmegaConf.to_container(base, resolve=True, throw_on_missing=True)
-    except MissingMandatoryValue as error:
-        raise _missing(str(error.full_key)) from error
+        for key in sorted(OmegaConf.missing_keys(base) - set(later)):
+            raise _missing(key)
+        content: Any = OmegaConf.to_container(base, resolve=True)
+        return content
     except OmegaConfBaseException as error:
         raise ConfigError(
             "an interpolation cannot be resolved",

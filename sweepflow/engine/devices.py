@@ -12,6 +12,8 @@ import platform
 from pathlib import Path
 
 MAX_CPU_DEVICES = 64
+GIVEN_FLAGS = "SWEEPFLOW_GIVEN_XLA_FLAGS"
+"""Remembers the XLA_FLAGS that the user gave: programs that a sweep starts get these, not ours."""
 
 
 def cores() -> int:
@@ -29,6 +31,7 @@ def configure() -> None:
     have no effect and the engine uses the devices that there are.
     """
     given = os.environ.get("XLA_FLAGS", "")
+    os.environ.setdefault(GIVEN_FLAGS, given)
     wanted = {
         "--xla_cpu_multi_thread_eigen": "false",
         # At least two, so that programs are compiled alike on every machine (see `program.layout`).

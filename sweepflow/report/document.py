@@ -88,6 +88,7 @@ class Document:
         charts: In the order in which they are drawn.
         warned: Everything that is not well.
         max_warnings: How many of them are shown.
+        warned_file: Where all of them are.
         no_warnings: What is said where there are none.
         provenance: Facts about where and with what it was made.
     """
@@ -99,6 +100,7 @@ class Document:
     charts: Sequence[Chart]
     warned: Sequence[Warned]
     max_warnings: int
+    warned_file: str
     no_warnings: str
     provenance: Facts
 

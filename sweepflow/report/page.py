@@ -91,6 +91,7 @@ def render(
         charts=_charts(estimates, labels, arrays),
         warned=_warned(estimates, targets, labels),
         max_warnings=MAX_WARNINGS,
+        warned_file="results.csv",
         no_warnings="every estimate is sound and every target reached a minimum",
         provenance=provenance_facts(
             {"target": len(targets), "estimate": len(estimates)}, [*targets.values(), *estimates]

@@ -13,7 +13,7 @@ import numpy as np
 from sweepflow.compose.trials import TrialsRequest
 from sweepflow.engine.workload import Trial
 from sweepflow.errors import ConfigError, did_you_mean
-from sweepflow.schema.fields import dump
+from sweepflow.schema.fields import Config, dump
 from sweepflow.space import Design, EmptyDesignError, Method, read_table
 
 DEFAULT_SAMPLES = 64
@@ -117,8 +117,20 @@ def _check_options(request: TrialsRequest, options: DesignOptions) -> None:
             got=f"--from {options.table} with {', '.join(request.space.keys)}",
             do="remove one of them",
         )
+    if options.table is not None and options.samples is not None:
+        raise ConfigError(
+            "a table of configurations is run whole",
+            got=f"--from {options.table} --samples {options.samples}",
+            do="remove one of them",
+        )
     if options.repeats is not None and options.repeats < 1:
-        raise ConfigError("a configuration is run at least once", got=f"--repeats {options.repeats}")
+        raise ConfigError(
+            "a configuration is run at least once",
+            got=f"--repeats {options.repeats}",
+            allowed="a whole number from 1",
+        )
+    if options.seed < 0:
+        raise ConfigError("a seed is negative", got=f"--design-seed {options.seed}", allowed="0, 1, 2, ...")
 
 
 def _seeds(request: TrialsRequest, options: DesignOptions) -> list[dict[str, int]]:
@@ -132,11 +144,12 @@ def _seeds(request: TrialsRequest, options: DesignOptions) -> list[dict[str, int
             got=f"--repeats {options.repeats}",
             do="give its Config a field seed: Content[int] = 0",
         )
-    given = key in request.grid or (request.space is not None and key in request.space.keys)
-    if given:
+    in_space = request.space is not None and key in request.space.keys
+    in_table = options.table is not None and any(key in row for row in read_table(options.table))
+    if in_space or in_table or any(_at(point, key) is not None for point in request.points):
         raise ConfigError(
             "seeds are either given or drawn",
-            got=f"--repeats {options.repeats} and {key}=...",
+            got=f"--repeats {options.repeats}, and {key} is given",
             do="remove one of them",
         )
     drawn = np.random.SeedSequence(options.seed).generate_state(options.repeats)
@@ -191,7 +204,7 @@ def _fixed(request: TrialsRequest, point: Mapping[str, Any]) -> dict[str, Any]:
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     out: dict[str, Any] = {}
     for key, value in values.items():
-        value = dump(value) if hasattr(value, "model_fields") else value
+        value = dump(value) if isinstance(value, Config) else value
         if isinstance(value, Mapping):
             out |= _flat(value, f"{prefix}{key}.")
         else:

@@ -83,7 +83,10 @@ class TrialsSweep:
 def note_in_manifest(directory: Path, event: str, **what: Any) -> None:
     """Append one line to a sweep's manifest, which is never rewritten: what happened, and when (UTC)."""
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    append_line(directory / MANIFEST, json.dumps({"event": event, "time": now, **what}))
+    path, line = directory / MANIFEST, json.dumps({"event": event, "time": now, **what})
+    # A line that a kill has torn has no end; this one must not be lost with it.
+    torn = path.is_file() and not path.read_bytes().endswith(b"\n") and path.stat().st_size > 0
+    append_line(path, f"\n{line}" if torn else line)
 
 
 def load_sweep(store: Store, name: str) -> TrialsSweep:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sweepflow.engine.devices import GIVEN_FLAGS
 from sweepflow.engine.workload import Trial
 from sweepflow.errors import nearest
 from sweepflow.provenance import provenance
@@ -26,6 +27,7 @@ from sweepflow.workloads.command_config import RESERVED, CommandConfig, check, c
 from sweepflow.workloads.command_guard import POLL_SECONDS
 from sweepflow.workloads.command_output import Output, read_output
 from sweepflow.workloads.command_process import CommandProcess, end_all, guarded
+from sweepflow.workloads.stop import raise_if_stopped, stoppable
 from sweepflow.workloads.workload import SweepWorkload
 
 __all__ = ["NAME", "VERSION", "WORKLOAD", "CommandConfig", "check", "label", "pin", "run_trials"]
@@ -86,8 +88,9 @@ def run_trials(
         if on_record is not None:
             on_record(record)
 
-    with guarded() as mark, _ended(running):
+    with stoppable(), guarded() as mark, _ended(running):
         while waiting or running:
+            raise_if_stopped()
             while waiting and len(running) < limit:
                 place = waiting.popleft()
                 device = min(turn, key=[r.device for r in running].count, default=None)
@@ -122,7 +125,10 @@ def _ended(running: Sequence[_Running]) -> Iterator[None]:
 def _prepared(trial: Trial[CommandConfig], store: Store, mark: str, device: str | None) -> CommandProcess:
     config = trial.config
     # Python programs would hold back their last output where it is no terminal, and lose it when killed.
-    environment = {"PYTHONUNBUFFERED": "1", **config.environment}
+    environment = {"PYTHONUNBUFFERED": "1"}
+    if GIVEN_FLAGS in os.environ:  # `configure` has set flags of its own, for this process
+        environment["XLA_FLAGS"] = os.environ[GIVEN_FLAGS]
+    environment |= config.environment
     if device is not None:
         environment["CUDA_VISIBLE_DEVICES"] = device
     return CommandProcess(

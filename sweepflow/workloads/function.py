@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,7 @@ from sweepflow.fingerprint import canonical_json
 from sweepflow.schema.fields import NOT_STATIC, Config, Role, dump, traced_part, with_numbers, without
 from sweepflow.store.record import Record
 from sweepflow.store.store import Store
-from sweepflow.workloads.workload import SweepWorkload
+from sweepflow.workloads.workload import Goal, SweepWorkload
 
 VECTOR_WIDTH = {"cpu": 16, "gpu": 256}
 """Lanes vectorised together where the module does not say: right for small functions."""
@@ -48,7 +48,15 @@ def function_workload(module: ModuleType, path: str) -> SweepWorkload[Any]:
     Args:
         module: The imported module.
         path: What it was loaded by.
+
+    Raises:
+        ConfigError: for a `GOAL` that is neither.
     """
+    goal = getattr(module, "GOAL", None)
+    if goal is not None and goal not in get_args(Goal):
+        raise ConfigError(
+            f"GOAL of {path} is no direction", got=goal, allowed=" or ".join(get_args(Goal)), do="mend it"
+        )
     name = path if not path.endswith(".py") else Path(path).stem
     version = getattr(module, "VERSION", None)
     width = getattr(module, "VECTOR_WIDTH", None)
@@ -76,7 +84,7 @@ def function_workload(module: ModuleType, path: str) -> SweepWorkload[Any]:
         version=version or 0,
         config_type=module.Config,
         metric=lambda config: getattr(module, "METRIC", "loss"),
-        goal=getattr(module, "GOAL", None),
+        goal=goal,
         run=engine,
         seed_key="seed" if "seed" in module.Config.model_fields else None,
         dataset=lambda config: load(config).digest,

@@ -48,14 +48,18 @@ def load_workload(path: str) -> SweepWorkload[Any]:
 
 
 def is_importable(path: str) -> bool:
-    """Whether `path` names a module or a `.py` file that is there; nothing is run."""
+    """Whether `path` names a module or a `.py` file that is there; only packages on the way are run."""
     if path.endswith(".py"):
         return Path(path).is_file()
     _see_working_directory()
     try:
         return importlib.util.find_spec(path) is not None
-    except (ImportError, ValueError, AttributeError):
+    except ModuleNotFoundError as error:  # a package on the way is not there, or one that it needs
+        return error.name is not None and not f"{path}.".startswith(f"{error.name}.")
+    except ValueError:  # empty, or relative
         return False
+    except Exception:  # a package on the way is there, and raises: loading it says what
+        return True
 
 
 def _import(path: str) -> ModuleType:

@@ -34,7 +34,7 @@ class OptimizerConfig(Config):
     b2: Traced[Decay] = 0.999
     """Decay of the second moment (adam, adamw, rmsprop), of the momentum (lion)."""
     eps: Traced[PositiveFloat] = 1e-8
-    """Added to the root of the second moment (adam, adamw, rmsprop)."""
+    """Added to the root of the second moment (adam, adamw), or under it (rmsprop)."""
     weight_decay: Traced[NonNegativeFloat] = 0.0
     """Decoupled for adamw and lion; for the others a term of the gradient (L2)."""
     clip_norm: Traced[NonNegativeFloat] = 0.0

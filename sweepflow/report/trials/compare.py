@@ -112,6 +112,7 @@ def write_comparison(path: Path, comparison: Comparison, command: str) -> None:
         charts=[chart] if chart else [],
         warned=[],
         max_warnings=0,
+        warned_file="runs.csv",
         no_warnings="each sweep's own report has its warnings",
         provenance=provenance_facts(
             {"trial": sum(len(view.records) for view in views)}, [*views[0].records, *views[1].records]

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sweepflow.report.numbers import counted, setting, short
 from sweepflow.report.trials.configurations import Configuration, best, configurations
 from sweepflow.report.trials.view import TrialsView
+
+MAX_COMPARED = 64
+"""Trials among which `best_so_far` looks for the keys that vary."""
 
 
 def headline(view: TrialsView) -> str:
@@ -24,20 +29,22 @@ def headline(view: TrialsView) -> str:
 
 
 def best_so_far(view: TrialsView) -> str:
-    """One line for while a sweep runs: how many are done, the best yet, and its settings."""
+    """One line for while a sweep runs: how many are done, the best single trial yet, and its settings.
+
+    Cheap enough for every batch: which keys vary is seen from `MAX_COMPARED` trials. Means over repeats are
+    left to the end, when they are known.
+    """
     done = f"{counted(len(view.records), 'trial')} done"
-    found = best(view)
     lost = f", {len(view.lost):,} lost" if len(view.lost) else ""
-    if found is None:
+    if not len(view.by_merit):
         return f"{done}{lost}, no {view.metric} yet"
-    settings = settings_text(view, found)
-    return f"{done}{lost}, best {view.metric} {found.value_text}" + (f" at {settings}" if settings else "")
-
-
-def settings_text(view: TrialsView, one: Configuration) -> str:
-    """What varies, as settings of one configuration: `learning_rate=0.01 optimizer=adam`."""
-    ours = view.settings[one.place]
-    return " ".join(f"{view.names[k]}={setting(ours[k])}" for k in view.varying if ours.get(k) is not None)
+    place = int(view.by_merit[0])
+    stride = -(-len(view.records) // MAX_COMPARED)
+    few = replace(view, records=[view.records[place], *view.records[::stride]])
+    ours = few.settings[0]
+    settings = " ".join(f"{few.names[k]}={setting(ours[k])}" for k in few.varying if ours.get(k) is not None)
+    value = f"best {view.metric} {short(float(view.values[place]), 4)}"
+    return f"{done}{lost}, {value}" + (f" at {settings}" if settings else "")
 
 
 def caveats(view: TrialsView) -> list[str]:

@@ -81,6 +81,7 @@ def render_trials(name: str, command: str, view: TrialsView, arrays: Arrays) -> 
         charts=_charts(name, view, ours, arrays),
         warned=_warned(view),
         max_warnings=MAX_WARNINGS,
+        warned_file="runs.csv",
         no_warnings="every trial is ok",
         provenance=provenance_facts({"trial": len(view.records), "configuration": len(ours)}, view.records),
     )

@@ -31,7 +31,8 @@ class State(NamedTuple):
         best_loss: Smallest validation loss; infinite before the first epoch.
         best_accuracy: Validation accuracy of that epoch.
         best_epoch: int32, that epoch, counted from 1; 0 before the first.
-        bad_step: int32, the first step whose loss was not finite; -1 where there was none.
+        bad_step: int32, the first step whose loss or weights were not finite, or the last of an epoch after
+            which the validation loss was not; -1 where there was none.
         curves: (epochs,) each, in the training dtype; NaN for epochs that have not been run.
     """
 
@@ -150,8 +151,10 @@ def run_epochs(
         }
         better = seen["loss"] < state.best_loss
         stalled = jnp.where(better, 0, state.stalled + 1)
-        acts = stalled > jnp.asarray(config.plateau_patience, jnp.int32)
+        acts = stalled >= jnp.asarray(config.plateau_patience, jnp.int32)
+        bad = (state.bad_step < 0) & ~jnp.isfinite(seen["loss"])
         return state._replace(
+            bad_step=jnp.where(bad, first + steps - 1, state.bad_step),
             reduced=jnp.where(acts, state.reduced * config.plateau_factor, state.reduced),
             stalled=jnp.where(acts, 0, stalled),
             best_loss=jnp.where(better, seen["loss"], state.best_loss),

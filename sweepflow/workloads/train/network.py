@@ -12,7 +12,8 @@ from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from sweepflow.data.dataset import DataShape
 from sweepflow.models import build_network
@@ -46,6 +47,24 @@ def count_params(config: TrainConfig, shape: DataShape) -> int:
     return num_params(widths, config.model.bias)
 
 
+def own_entries(config: TrainConfig, shape: DataShape) -> Bool[np.ndarray, " d"]:
+    """Which entries of the program's weight vector are the trial's own; the rest is padding, and zero."""
+    model = program_model(config, shape).model
+    if not isinstance(model, MlpModel):
+        return np.ones(build_network(model, shape).num_params, bool)
+    assert model.widths is not None  # `program_model` gave it
+    first, last = math.prod(shape.input_shape), shape.output_dim
+    parts = []
+    for (fan_in, fan_out), (true_in, true_out) in zip(
+        pairwise((first, *model.widths, last)),
+        pairwise((first, *own_widths(config, shape), last)),
+        strict=True,
+    ):
+        columns, rows = np.arange(fan_in) < true_in, np.arange(fan_out) < true_out
+        parts += [(rows[:, None] & columns).ravel(), *[rows] * model.bias]
+    return np.concatenate(parts)
+
+
 def initial_weights(
     config: TrainConfig, shape: DataShape, network: Network, own: Int[Array, " hidden"], key: PRNGKeyArray
 ) -> Float[Array, " d"]:
@@ -68,7 +87,8 @@ def initial_weights(
     for number, ((fan_in, fan_out), (true_in, true_out)) in enumerate(layers):
         weight_key, bias_key = jax.random.split(jax.random.fold_in(key, number))
         bound = 1 / jnp.sqrt(true_in.astype(config.dtype))
-        columns, rows = jnp.arange(fan_in) < true_in, jnp.arange(fan_out) < true_out
+        columns = jnp.arange(fan_in, dtype=jnp.int32) < true_in
+        rows = jnp.arange(fan_out, dtype=jnp.int32) < true_out
         # One key a row: the bits of a longer row begin with those of a shorter one.
         weights = jax.vmap(
             lambda row, k=weight_key, n=fan_in: _uniform(jax.random.fold_in(k, row), n, config)

@@ -13,18 +13,25 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 from sweepflow import data
+from sweepflow.data.dataset import DataShape
 from sweepflow.engine.datasets import choose_inputs, stack_inputs
 from sweepflow.engine.workload import Arrays, Inputs, LaneFunction, Trial, Workload
 from sweepflow.errors import ConfigError, StoreError
-from sweepflow.fingerprint import canonical_json
+from sweepflow.fingerprint import canonical_json, key_data
 from sweepflow.models import build_network
 from sweepflow.schema.fields import NOT_STATIC, dump, with_numbers
 from sweepflow.schema.model import MlpModel, PotentialModel
 from sweepflow.store.record import Record
 from sweepflow.store.store import Store
 from sweepflow.workloads.train.config import TrainConfig
-from sweepflow.workloads.train.epochs import Noise, State, fresh_state, look, run_epochs
-from sweepflow.workloads.train.network import count_params, initial_weights, own_widths, program_model
+from sweepflow.workloads.train.epochs import CURVES, Noise, State, fresh_state, look, run_epochs
+from sweepflow.workloads.train.network import (
+    count_params,
+    initial_weights,
+    own_entries,
+    own_widths,
+    program_model,
+)
 from sweepflow.workloads.train.splits import shape_of, sizes, splits
 from sweepflow.workloads.workload import SweepWorkload
 
@@ -83,6 +90,8 @@ def _lane(config: TrainConfig) -> LaneFunction:
         del number  # a trial is one lane
         rows = choose_inputs(shared, own)
         numbers = with_numbers(config, {name: value.astype(dtype) for name, value in traced.items()})
+        if resumable:  # every part of a training draws from the key of the whole
+            key = jax.random.wrap_key_data(own["key"])
         init_key, train_key = jax.random.split(key)
         state = fresh_state(numbers, initial_weights(config, shape, network, own["widths"], init_key))
         if resumable:
@@ -129,6 +138,8 @@ def _inputs(trials: Sequence[Trial[TrainConfig]], datasets: int, store: Store) -
         "stop": np.array([config.stop_after or config.epochs for config in configs], np.int32),
     }
     if _resumable(configs[0]):
+        whole = [until(trial, None, 0) for trial in trials]
+        own["key"] = np.stack([key_data(trial.id, trial.seed) for trial in whole])
         own |= _kept_states(configs, store)
     return Inputs(shared=sets.shared, own={**sets.own, **own})
 
@@ -143,8 +154,10 @@ def _kept_states(configs: Sequence[TrainConfig], store: Store) -> dict[str, np.n
     for row, config in enumerate(configs):
         if config.resume_after:
             kept = store.arrays(stopped(config, config.resume_after).id)
+            own = own_entries(config, shape)
             for i, leaf in enumerate(leaves):
-                leaf[row] = kept[f"state.{i}"]
+                like_weights = leaf[row].shape == own.shape and i < len(leaves) - len(CURVES)
+                leaf[(row, own) if like_weights else row] = kept[f"state.{i}"]
     return {f"state.{i}": leaf for i, leaf in enumerate(leaves)}
 
 
@@ -211,8 +224,20 @@ def _record(trial: Trial[TrainConfig], results: Mapping[str, np.ndarray], store:
         reasons=(f"training diverged at step {bad}",) if bad >= 0 else (),
         config=config.model_dump(mode="json"),
         figures=figures,
-        arrays={**curves, **{name: value[name] for name in value if name.startswith("state.")}},
+        arrays={**curves, **_kept(config, shape, value)},
     )
+
+
+def _kept(config: TrainConfig, shape: DataShape, value: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The state of a trial that stops, without padding: another program may be compiled to go on."""
+    if config.stop_after is None:
+        return {}
+    own = own_entries(config, shape)
+    leaves = {name: leaf for name, leaf in value.items() if name.startswith("state.")}
+    for i in range(len(leaves) - len(CURVES)):  # the curves are the last, and as long as they are
+        leaf = leaves[f"state.{i}"]
+        leaves[f"state.{i}"] = leaf[own] if leaf.shape == own.shape else leaf
+    return leaves
 
 
 def dataset(config: TrainConfig) -> object:

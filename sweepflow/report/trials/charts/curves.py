@@ -24,6 +24,12 @@ from sweepflow.report.trials.charts.scale import LOG_RATIO, log_axis
 from sweepflow.report.trials.view import TrialsView
 
 PREFIX = "curve."
+WORDS = {
+    "best": "the best trial",
+    "median": "the median",
+    "worst": "the worst",
+    "diverged": "the first that diverged",
+}
 MAX_PANELS = 6
 MAX_POINTS = 200
 MAX_MARKERS = 30
@@ -52,9 +58,8 @@ def curves_chart(view: TrialsView, arrays: Arrays) -> Chart | None:
     left_out = len(names) - MAX_PANELS
     return Chart(
         heading="Learning curves",
-        reading=f"The best, the median and the worst trial by {view.metric}"
-        + (", and the first that diverged." if "diverged" in drawn else ".")
-        + " A curve that ends early is of a trial that was stopped or left the finite numbers.",
+        reading=f"By {view.metric}: {', '.join(WORDS[name] for name in drawn)}. A curve that ends early is of"
+        " a trial that was stopped or left the finite numbers.",
         panels=panels,
         legend=tuple(series.values()),
         note=f"{left_out} more are recorded." if left_out > 0 else "",

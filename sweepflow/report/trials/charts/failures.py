@@ -56,7 +56,7 @@ def _bins(axis: Dimension) -> list[tuple[float, float]]:
     edges = np.linspace(line.min(), line.max(), BINS + 1)
     width = float(edges[1] - edges[0])
     edges[-1] += 1e-9 * width
-    before = [(float(p) - 0.3 * width, float(p) + 0.3 * width) for p in np.unique(axis.at[~axis.numbers])]
+    before = [(float(p) - 0.45 * width, float(p) + 0.45 * width) for p in np.unique(axis.at[~axis.numbers])]
     return before + [(float(a), float(b)) for a, b in pairwise(edges)]
 
 

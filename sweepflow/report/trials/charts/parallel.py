@@ -57,7 +57,7 @@ def parallel_chart(view: TrialsView, axes: Sequence[Dimension]) -> Chart | None:
         bar = {"type": "scatter", "mode": "markers", "x": [0], "y": [0], "hoverinfo": "skip"}
         data.append(bar | {"marker": {"size": 0.1, "color": [0], **_colour_bar(view)}})
     ticks: list[Ticks] = [[(float(axis.unit(np.array(p))), t) for p, t in axis.ticks] for axis in shown]
-    ends_ticks = [((p - scale.low) / (scale.high - scale.low), t) for p, t in scale.ticks]
+    ends_ticks = [((p - scale.low) / (scale.high - scale.low), t) for p, t in scale.ticks if len(best)]
     if len(lost):
         ends_ticks.append((beyond, "lost"))
     names = [escaped(axis.title) for axis in shown] + [f"<b>{escaped(scale.metric)}</b>"]
@@ -90,7 +90,7 @@ def parallel_chart(view: TrialsView, axes: Sequence[Dimension]) -> Chart | None:
         " failed. Keys stand in the order of their importance; point at a line where it crosses an axis to"
         " read it.",
         panels=(Panel("", figure, height=440),),
-        legend=(BEST, LOST),
+        legend=((BEST,) if len(best) else ()) + ((LOST,) if len(lost) else ()),
         note=_note(view, axes, len(best), len(lost)),
         columns=1,
         marks="lines",

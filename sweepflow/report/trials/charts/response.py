@@ -34,7 +34,7 @@ def response_chart(
     if not axes:
         return None
     shown = axes[:MAX_PANELS]
-    scale = metric_scale(view)
+    scale = metric_scale(view, band=bool(len(view.lost)))
     each = max(MAX_MARKERS // len(shown), 200)
     drawn, lost = spread_over(view.by_merit, each, each // 4), evenly(view.lost, each // 3)
     panels = tuple(_panel(view, axis, scale, ours, drawn, lost) for axis in shown)
@@ -47,7 +47,7 @@ def response_chart(
     with_median = any(len(p.figure["data"]) and p.figure["data"][-1].get("name") == "median" for p in panels)
     if with_median:
         reading += " The dashed line is the median of trials near a setting."
-    legend = [POINT, BEST] + ([LOST] if len(view.lost) else [])
+    legend = ([POINT, BEST] if len(drawn) else []) + ([LOST] if len(lost) else [])
     return Chart(
         heading=f"{view.metric} against each key",
         reading=reading,
@@ -79,7 +79,9 @@ def _panel(
     median = _median(view, axis, scale)
     if median:
         data.append(median)
-    return Panel(axis.key, {"data": data, "layout": layout(x_axis(axis), scale.axis)}, height=290)
+    # Without a value there is nothing that the metric's numbers could be read by.
+    y = scale.axis if len(drawn) else scale.axis | {"showticklabels": False, "ticks": "", "showgrid": False}
+    return Panel(axis.key, {"data": data, "layout": layout(x_axis(axis), y)}, height=290)
 
 
 def x_axis(axis: Dimension) -> Json:

@@ -16,7 +16,7 @@ LOG_RATIO = 20.0
 """What is to be made small is drawn on a log axis where it is positive and spans more than this ratio."""
 MAX_DECADES = 5.0
 """Over more decades Plotly finds the better ticks."""
-REACH = 4.0
+REACH = 6.0
 """The axis reaches at most this many times the better half's span beyond it."""
 
 
@@ -30,6 +30,7 @@ class Scale:
         log: Whether it is logarithmic (base 10).
         low: It begins here, as a logarithm where `log`.
         high: It ends here.
+        band: How much of its bad end is kept for trials without a value.
     """
 
     metric: str
@@ -37,13 +38,20 @@ class Scale:
     log: bool
     low: float
     high: float
+    band: float = 0.0
 
     def at(self, values: np.ndarray) -> np.ndarray:
         """Places of values on the axis, those beyond an end at that end; NaN stays NaN."""
         with np.errstate(divide="ignore", invalid="ignore"):
             places = np.log10(np.where(values > 0, values, np.nan)) if self.log else values
-        pad = 0.015 * (self.high - self.low)
-        return np.clip(places, self.low + pad, self.high - pad)
+        low, high = self.ends
+        pad = 0.015 * (high - low)
+        return np.clip(places, low + pad, high - pad)
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The places between which values are drawn."""
+        return (self.low, self.high - self.band) if self.sign > 0 else (self.low + self.band, self.high)
 
     def drawn(self, values: np.ndarray) -> list[float | None]:
         """Values for Plotly's axis, those beyond an end at that end."""
@@ -57,9 +65,8 @@ class Scale:
 
     @property
     def edge(self) -> float:
-        """`worst` as a value for Plotly's axis, within the frame."""
-        pad = 0.03 * (self.high - self.low)
-        place = self.worst - self.sign * pad
+        """The middle of the band, as a value for Plotly's axis."""
+        place = self.worst - self.sign * self.band / 2
         return float(f"{10.0**place if self.log else place:.6g}")
 
     @property
@@ -87,7 +94,8 @@ class Scale:
         """How many values lie beyond an end."""
         finite = values[np.isfinite(values)]
         places = np.log10(np.maximum(finite, 1e-300)) if self.log else finite
-        return int(((places < self.low) | (places > self.high)).sum())
+        low, high = self.ends
+        return int(((places < low) | (places > high)).sum())
 
 
 def log_axis(low: float, high: float) -> Json:
@@ -99,12 +107,21 @@ def log_axis(low: float, high: float) -> Json:
     return form | {"tickvals": [10.0**place for place, _ in ticks], "ticktext": [text for _, text in ticks]}
 
 
-def metric_scale(view: TrialsView, values: np.ndarray | None = None, *, whole: bool = False) -> Scale:
-    """The axis for the values given, or for all of the view's; `whole` leaves none beyond its ends."""
+def metric_scale(
+    view: TrialsView, values: np.ndarray | None = None, *, whole: bool = False, band: bool = False
+) -> Scale:
+    """The axis for the values given, or for all of the view's.
+
+    Args:
+        view: The sweep.
+        values: What is drawn on it.
+        whole: Whether it leaves none of them beyond its ends.
+        band: Whether its bad end has a place for trials without a value.
+    """
     raw = view.values if values is None else values
     raw = raw[np.isfinite(raw)]
     if not raw.size:
-        return Scale(view.metric, view.sign, False, 0.0, 1.0)
+        return Scale(view.metric, view.sign, False, 0.0, 1.0, 0.1 if band else 0.0)
     log = bool(view.sign > 0 and raw.min() > 0 and raw.max() > LOG_RATIO * raw.min())
     places = np.log10(raw) if log else raw
     scores = np.sort(view.sign * places)
@@ -116,4 +133,8 @@ def metric_scale(view: TrialsView, values: np.ndarray | None = None, *, whole: b
     pad = 0.08 * (high - low) or floor
     if math.isinf(high - low):
         low, high, pad = -1e308, 1e308, 0.0
-    return Scale(view.metric, view.sign, log, low - pad, high + pad)
+    low, high = low - pad, high + pad
+    room = 0.08 * (high - low) if band else 0.0
+    if view.sign > 0:
+        return Scale(view.metric, view.sign, log, low, high + room, room)
+    return Scale(view.metric, view.sign, log, low - room, high, room)

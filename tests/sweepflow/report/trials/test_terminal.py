@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -29,10 +30,10 @@ def test_the_best_ten_come_first_with_what_was_found(trial: Trial, view_of: View
     assert lines[0].split() == ["trial", "validation_loss", "learning_rate", "status"]
     assert [line.split()[0] for line in lines[1:11]] == [r.id for r in records[11:1:-1]]
     assert lines[1].split() == [records[11].id, "0.39", "0.012", "✓", "ok"]
-    assert lines[11:] == [
-        f"best validation_loss 0.39 ({records[11].id}) of 14 trials; 1 diverged, 1 failed",
-        "4 more in runs.csv",
-    ]
+    # The caption is as wide as the table, and goes on in the next line.
+    assert " ".join(lines[11:]) == (
+        f"best validation_loss 0.39 ({records[11].id}) of 14 trials; 1 diverged, 1 failed 4 more in runs.csv"
+    )
 
 
 def test_repeats_have_a_mean_an_error_and_a_count(trial: Trial, view_of: ViewOf) -> None:
@@ -45,11 +46,10 @@ def test_repeats_have_a_mean_an_error_and_a_count(trial: Trial, view_of: ViewOf)
     assert lines[0].split() == ["trial", "validation_loss", "±", "sd", "n", "learning_rate", "status"]
     assert lines[1].split() == [records[0].id, "0.250", "±", "0.071", "2", "0.1", "✓", "ok"]
     assert lines[2].split() == [records[2].id, "0.1", "1/2", "0.2", "✗", "diverged"]
-    assert (
-        lines[3]
-        == f"best validation_loss 0.250 ± 0.071 over 2 repeats ({records[0].id}) of 4 trials; 1 diverged"
+    assert " ".join(lines[3:]) == (
+        f"best validation_loss 0.250 ± 0.071 over 2 repeats ({records[0].id}) of 4 trials; 1 diverged"
+        " A configuration that lost a repeat ranks below every whole one."
     )
-    assert "lost a repeat ranks below" in lines[4]
 
 
 def test_a_key_that_a_trial_does_not_have_is_not_set(trial: Trial, view_of: ViewOf) -> None:
@@ -91,3 +91,12 @@ def test_best_so_far_is_one_line(trial: Trial, view_of: ViewOf) -> None:
     ]
     line = best_so_far(view_of(records))
     assert line == "3 trials done, 1 lost, best validation_loss 0.25 at learning_rate=1e-5"
+
+
+def test_best_so_far_of_many_is_quick_enough_for_every_batch(sweep_of: Callable[..., TrialsView]) -> None:
+    view = sweep_of(10_000)
+    start = time.perf_counter()
+    line = best_so_far(view)
+    assert time.perf_counter() - start < 0.5
+    best = view.records[view.by_merit[0]].config
+    assert f" at optimizer={best['optimizer']} learning_rate=" in line and "batch_size=" in line

@@ -1,0 +1,135 @@
+"""MLPs of different widths in one program: the same initial weights, zeros beside them, the same figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sweepflow.models import build_network
+from sweepflow.schema.data import TeacherStudentData
+from sweepflow.schema.model import CnnModel, MlpModel
+from sweepflow.workloads.train.config import TrainConfig
+from sweepflow.workloads.train.network import initial_weights, own_entries, program_model
+from sweepflow.workloads.train.splits import shape_of
+from sweepflow.workloads.train.workload import ENGINE, TRAIN, pad_widths
+
+from .conftest import SMALL
+
+WIDE, NARROW = (6, 4), (4, 3)
+TABLE: list[dict[str, Any]] = [
+    {"optimizer": "sgd", "weight_decay": 0.1, "dropout": 0.3, "model": {"activation": "tanh"}},
+    {"optimizer": "adam", "weight_decay": 0.1, "model": {"activation": "gelu"}},
+    {"optimizer": "adamw", "weight_decay": 0.1, "clip_norm": 0.5, "model": {"activation": "silu"}},
+    {"optimizer": "rmsprop", "augmentation_noise": 0.1, "learning_rate": 1e-3, "model": {"bias": False}},
+    {"optimizer": "lion", "weight_decay": 0.1, "learning_rate": 1e-3, "dropout": 0.2, "model": {}},
+]
+
+
+def small_trials(trial: Callable[..., Any], row: dict[str, Any], **changes: Any) -> list[Any]:
+    return [
+        trial(
+            {**row, "model": MlpModel(widths=widths, **row["model"]), "data": SMALL, "batch_size": 16},
+            **changes,
+        )
+        for widths in (WIDE, NARROW)
+    ]
+
+
+@settings(max_examples=8)
+@given(
+    st.lists(st.tuples(st.integers(1, 9), st.integers(0, 7)), min_size=1, max_size=3),
+    st.booleans(),
+    st.integers(0, 2**32 - 1),
+)
+def test_initial_weights_do_not_depend_on_the_padding(
+    widths: list[tuple[int, int]], bias: bool, seed: int
+) -> None:
+    own = tuple(width for width, _ in widths)
+    wide = tuple(width + more for width, more in widths)
+    config = TrainConfig(data=TeacherStudentData(n_data=30), model=MlpModel(widths=own, bias=bias))
+    shape = shape_of(config)
+
+    def weights(config: TrainConfig) -> np.ndarray:
+        program = program_model(config, shape)
+        network = build_network(program.model, shape)
+        drawn = jax.jit(
+            lambda key, own: initial_weights(program, shape, network, own, key), static_argnums=()
+        )(jax.random.key(seed), jnp.asarray(own, jnp.int32))
+        assert drawn.shape == (network.num_params,)
+        return np.asarray(drawn)
+
+    plain = weights(config)
+    padded = config.model_copy(update={"pad_widths_to": wide})
+    mine = own_entries(padded, shape)
+    np.testing.assert_array_equal(weights(padded)[mine], plain)
+    np.testing.assert_array_equal(weights(padded)[~mine], 0)
+    assert (plain != 0).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: row["optimizer"])
+def test_every_optimizer(
+    row: dict[str, Any],
+    trial: Callable[..., Any],
+    run_trials: Callable[..., Any],
+    raw_results: Callable[..., Any],
+    compilations: list[str],
+) -> None:
+    """Stopped before the last epoch, so that the weights can be looked at."""
+    trials = small_trials(trial, row, stop_after=2)
+    wide, narrow = pad_widths(trials)
+    assert (wide.id, narrow.id) == tuple(one.id for one in trials), "it is the same trial"
+    padded = run_trials([wide, narrow])
+    assert len(compilations) == 1
+    w = raw_results(narrow)["state.0"]
+    assert len(compilations) == 1
+    mine = own_entries(narrow.config, shape_of(narrow.config))
+    assert w.shape == mine.shape and mine.sum() == padded.record(1).figures["num_params"]
+    np.testing.assert_array_equal(w[~mine], 0)
+    assert (w[mine] != 0).mean() > 0.9
+
+    plain = run_trials(trials)
+    assert len(compilations) == 2
+    assert plain.outcome(0) == padded.outcome(0), "the widest is not padded"
+    figures = padded.record(1).figures
+    assert figures.keys() == plain.record(1).figures.keys()
+    for name, value in plain.record(1).figures.items():
+        assert figures[name] == pytest.approx(value, rel=1e-4), name
+    for name, value in plain.arrays(1).items():
+        np.testing.assert_allclose(padded.arrays(1)[name], value, rtol=1e-3, atol=1e-5, err_msg=name)
+
+
+def test_who_is_padded_with_whom(trial: Callable[..., Any]) -> None:
+    """Only what differs in nothing but widths; the widest of each layer, a budget counting as its widths."""
+    models = [
+        MlpModel(widths=(6, 4)),
+        MlpModel(widths=(3, 9)),
+        MlpModel(widths=(5,)),
+        MlpModel(widths=(7, 1), activation="tanh"),
+        MlpModel(widths=()),
+        CnnModel(channels=(2,)),
+        MlpModel(target_params=900, depth=2),
+    ]
+    trials = [trial(model=model) for model in models]
+    padded = pad_widths(trials)
+    assert [one.config.pad_widths_to for one in padded] == [
+        (12, 10),
+        (12, 10),
+        (5,),
+        (7, 1),
+        None,
+        None,
+        (12, 10),
+    ] or [one.config.pad_widths_to for one in padded][0] == padded[6].config.pad_widths_to
+    assert [one.id for one in padded] == [one.id for one in trials]
+    assert [TRAIN.trial(one.config).id for one in padded] == [one.id for one in trials]
+    keys = [ENGINE.program_key(one.config) for one in padded]
+    assert keys[0] == keys[1] == keys[6]
+    assert len(set(keys)) == 5
