@@ -140,9 +140,10 @@ def collect_trials(
     ids = {i: stopped[i][0] if i in stopped else i for i in plan.drawn.trials}
     rungs = {ids[i]: rung for i, (_, rung) in stopped.items()}
     groups = {ids[i]: label for i, label in plan.groups.items()}
+    left_out = {ids[i]: keys for i, keys in plan.drawn.left_out.items()}
     found = store.known(ids.values())
     view = TrialsView(
-        [as_shown(found[i], rungs.get(i)) for i in ids.values() if i in found],
+        [as_shown(found[i], rungs.get(i), left_out.get(i, ())) for i in ids.values() if i in found],
         prepared.metric,
         prepared.goal,
         plan.drawn.log_keys,
@@ -171,6 +172,7 @@ def collect_trials(
         trials=list(ids.values()),
         groups=groups,
         rungs=rungs,
+        left_out=left_out,
         missing=list(sweep.missing),
         notes=list(sweep.notes),
     )

@@ -48,12 +48,15 @@ class Drawn:
         rows: What was chosen for each, by dotted key: the grid's values and the drawn ones.
         notes: What a person should know: what was changed, skipped, mended.
         log_keys: Dotted keys drawn on a log scale.
+        left_out: Dotted keys that the space draws for other trials and not for these, whose condition did
+            not hold; only trials that have any.
     """
 
     trials: dict[str, Trial[Any]]
     rows: dict[str, dict[str, Any]]
     notes: list[str]
     log_keys: frozenset[str]
+    left_out: dict[str, list[str]]
 
 
 @dataclass
@@ -93,7 +96,15 @@ def draw_trials(request: TrialsRequest, options: DesignOptions) -> Drawn:
             do="loosen the constraint that skips most",
         )
     log_keys = {key for key, one in (request.space.parameters if request.space else {}).items() if one.is_log}
-    return Drawn(trials, rows, _notes(request, options, tally, seeds), frozenset(log_keys))
+    drawn_keys = request.space.keys if request.space else ()
+    left_out = {i: [key for key in drawn_keys if key not in row] for i, row in rows.items()}
+    return Drawn(
+        trials=trials,
+        rows=rows,
+        notes=_notes(request, options, tally, seeds),
+        log_keys=frozenset(log_keys),
+        left_out={i: keys for i, keys in left_out.items() if keys},
+    )
 
 
 def _check_options(request: TrialsRequest, options: DesignOptions) -> None:

@@ -119,8 +119,8 @@ def load_sweep(store: Store, name: str) -> TrialsSweep:
             "this sweep has not ended", got=name, do="start the same command again: it goes on where it was"
         )
     found = store.known(ended["trials"])
-    rungs = ended.get("rungs", {})
-    records = [as_shown(found[i], rungs.get(i)) for i in ended["trials"] if i in found]
+    rungs, left_out = ended["rungs"], ended["left_out"]
+    records = [as_shown(found[i], rungs.get(i), left_out.get(i, ())) for i in ended["trials"] if i in found]
     view = TrialsView(
         records,
         ended["metric"],
@@ -132,9 +132,28 @@ def load_sweep(store: Store, name: str) -> TrialsSweep:
     return TrialsSweep(ended["name"], ended["command"], directory, view, ended["missing"], ended["notes"])
 
 
-def as_shown(record: Record, rung: int | None) -> Record:
-    """A record as tables show it: with the rung at which halving stopped it, and not by when it stopped."""
-    if rung is None:
-        return record
-    config = {**record.config, "stop_after": None, "resume_after": 0}
-    return replace(record, config=config, figures={**record.figures, "rung": rung})
+def as_shown(record: Record, rung: int | None, left_out: Sequence[str]) -> Record:
+    """A record as tables and pictures show it.
+
+    Args:
+        record: As stored.
+        rung: At which halving stopped it, which becomes a figure; that it stopped is no setting then.
+        left_out: Dotted keys whose default it has, because the condition under which they are drawn does not
+            hold: they are left out, since they decide nothing.
+    """
+    config, figures = dict(record.config), dict(record.figures)
+    if rung is not None:
+        config |= {"stop_after": None, "resume_after": 0}
+        figures["rung"] = rung
+    for key in left_out:
+        _drop(config, key.split("."))
+    return replace(record, config=config, figures=figures)
+
+
+def _drop(config: dict[str, Any], path: Sequence[str]) -> None:
+    """Remove a nested key, copying the dicts on the way."""
+    for part in path[:-1]:
+        if not isinstance(config.get(part), Mapping):
+            return
+        config[part] = config = dict(config[part])
+    config.pop(path[-1], None)

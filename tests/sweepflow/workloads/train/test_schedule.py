@@ -103,7 +103,7 @@ def stalling(epochs: int, patience: int, improves_until: int, **numbers: float) 
         dtype="float64",
         **numbers,
     )
-    shape = DataShape(task="potential", n=4, input_shape=(1,), output_dim=1)
+    shape = DataShape(task="potential", n=4, n_test=0, input_shape=(1,), output_dim=1)
 
     def apply(w: jax.Array, x: jax.Array) -> jax.Array:
         bounded = jnp.where(x > 0, -w[0], jnp.maximum(-w[0], -1.0 * improves_until))
