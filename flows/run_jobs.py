@@ -12,6 +12,7 @@ from prefect.futures import PrefectConcurrentFuture, PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from sweepflow.batching import Batch
+from sweepflow.engine.devices import cores
 from sweepflow.schema.runner import RunnerConfig
 from sweepflow.store.store import Store
 from sweepflow.workloads.stop import stop_all
@@ -51,7 +52,8 @@ def run_jobs(jobs: Sequence[Job], runner: RunnerConfig, store: Store, progress: 
     running: dict[PrefectFuture[Any], Job] = {}
     ended: SimpleQueue[PrefectFuture[Any]] = SimpleQueue()
 
-    with _pool(runner.workers, running) as pool:
+    workers = min(8, max(2, cores() // 2)) if runner.workers == "auto" else runner.workers
+    with _pool(workers, running) as pool:
 
         def submit(job: Job, refresh: bool = False) -> None:
             parameters = {

@@ -80,7 +80,14 @@ class Program:
 
 
 def compile_program(
-    lane: LaneFunction, shape: Layout, shared: Any, own: Any, traced: Any, keys: Any, lanes: Any
+    lane: LaneFunction,
+    shape: Layout,
+    shared: Any,
+    own: Any,
+    traced: Any,
+    keys: Any,
+    lanes: Any,
+    first_device: int = 0,
 ) -> Program:
     """Trace and compile one group.
 
@@ -89,9 +96,11 @@ def compile_program(
         shape: The layout.
         shared, own, traced, keys, lanes: Arrays as the program will be called with them (only shapes
             and dtypes matter).
+        first_device: Number of the first of this process's devices that it runs on.
     """
     started = time.perf_counter()
-    mesh = Mesh(np.array(jax.local_devices()[: shape.devices]), ("lanes",))
+    devices = jax.local_devices()[first_device : first_device + shape.devices]
+    mesh = Mesh(np.array(devices), ("lanes",))
 
     def one(arguments: tuple[Any, ...], shared: Any) -> Any:
         own, traced, key, number = arguments

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import math
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -14,6 +13,7 @@ import jax
 import numpy as np
 import psutil
 
+from sweepflow.engine.placement import DeviceLocks, first_device
 from sweepflow.engine.program import Program, ProgramCache, compile_program, layout
 from sweepflow.engine.workload import C, Trial, Workload
 from sweepflow.fingerprint import key_data
@@ -22,8 +22,7 @@ from sweepflow.store.record import Record
 from sweepflow.store.store import Store
 
 _PROGRAMS = ProgramCache()
-_DEVICES = threading.Lock()
-"""One batch is on the devices at a time; others may compile meanwhile."""
+_DEVICES = DeviceLocks()
 
 
 def run_batch(
@@ -128,16 +127,19 @@ def _run_once(
     lanes_each = workload.lanes(trials[0].config)
     shape = layout(lanes_each * size, jax.local_device_count(), width)
 
-    def compile_now() -> Program:
-        return compile_program(workload.lane(trials[0].config), shape, *arguments)
+    text = workload.program_key(trials[0].config)
+    first = first_device(text, shape.devices, jax.local_device_count())
 
-    program_key = (workload.name, workload.program_key(trials[0].config), shape, datasets)
+    def compile_now() -> Program:
+        return compile_program(workload.lane(trials[0].config), shape, *arguments, first_device=first)
+
+    program_key = (workload.name, text, shape, datasets)
     try:
         arguments = _arguments(workload, trials, store, datasets, shape.lanes)
         program, hit = _PROGRAMS.get(program_key, compile_now)
         if len(trials) > 1 and memory_share(program) > share:
             raise _TooLargeError("more than the share of the free memory that a batch may take")
-        with _DEVICES:
+        with _DEVICES.hold(range(first, first + shape.devices)):
             started = time.perf_counter()
             results = program(*arguments)
             elapsed = time.perf_counter() - started
@@ -161,7 +163,7 @@ def _run_once(
 
 def _arguments(
     workload: Workload[C], trials: Sequence[Trial[C]], store: Store, datasets: int, lanes: int
-) -> tuple[Any, ...]:
+) -> tuple[Any, Any, Any, np.ndarray, np.ndarray]:
     """The program's arguments, all but the shared ones with a leading row a lane."""
     inputs = workload.inputs(trials, datasets, store)
     lanes_each = workload.lanes(trials[0].config)

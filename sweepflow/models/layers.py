@@ -39,11 +39,11 @@ class Dropout(eqx.Module):
 def dense_stack(
     widths: Sequence[int], activation: Callable[[Array], Array] | None, bias: bool, key: PRNGKeyArray
 ) -> eqx.nn.Sequential:
-    """Linear layers of the given widths (input and output included), the activation between them."""
+    """Linear layers of these widths (input and output included), activation and dropout between them."""
     keys = jax.random.split(key, len(widths) - 1)
     layers: list[Callable[..., Any]] = []
     for index, (fan_in, fan_out) in enumerate(pairwise(widths)):
-        if index and activation is not None:
-            layers += [eqx.nn.Lambda(activation), Dropout()]
+        if index:
+            layers += [eqx.nn.Lambda(activation), Dropout()] if activation is not None else [Dropout()]
         layers.append(eqx.nn.Linear(fan_in, fan_out, use_bias=bias, key=keys[index]))
     return eqx.nn.Sequential(layers)

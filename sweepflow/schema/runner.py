@@ -25,5 +25,6 @@ class RunnerConfig(Config):
     """Trials a batch; `auto` takes what the compiled program's memory figures allow."""
     memory_fraction: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Share of the free memory that one batch may take; a batch that wants more is halved."""
-    workers: PositiveInt = 2
-    """Batches in hand at once: one runs on the devices while others compile."""
+    workers: PositiveInt | Literal["auto"] = "auto"
+    """Batches in hand at once: some run, each on devices of its own, while others compile. `auto` takes one
+    for every two cores, at least 2 and at most 8."""

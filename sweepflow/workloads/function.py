@@ -95,7 +95,7 @@ def function_workload(module: ModuleType, path: str) -> SweepWorkload[Any]:
 def result_record(trial: Trial[Any], results: Mapping[str, np.ndarray], name: str, version: int) -> Record:
     """The record of what a function returned: figures of its scalars, curves of its vectors.
 
-    A scalar that is not finite is None, and the trial `diverged`.
+    A scalar that is not finite is None, and the trial `diverged`; the reasons say where its curves did.
     """
     figures: dict[str, Any] = {}
     arrays: dict[str, np.ndarray] = {}
@@ -105,7 +105,7 @@ def result_record(trial: Trial[Any], results: Mapping[str, np.ndarray], name: st
         else:
             arrays[f"curve.{key}" if np.ndim(value) == 1 else key] = value
     lost = [key for key, value in figures.items() if value is None]
-    reasons = tuple(f"{key} is not finite{_since(arrays.get(f'curve.{key}'))}" for key in lost)
+    reasons = tuple(f"{key} is not finite" for key in lost) + (_since(arrays) if lost else ())
     return Record(
         id=trial.id,
         workload=name,
@@ -118,9 +118,10 @@ def result_record(trial: Trial[Any], results: Mapping[str, np.ndarray], name: st
     )
 
 
-def _since(curve: np.ndarray | None) -> str:
-    bad: Sequence[int] = [] if curve is None else list(np.flatnonzero(~np.isfinite(curve)))
-    return f", from point {int(bad[0])} of its curve" if len(bad) else ""
+def _since(arrays: Mapping[str, np.ndarray]) -> tuple[str, ...]:
+    """Where the curves left the finite numbers."""
+    curves = {name: np.flatnonzero(~np.isfinite(a)) for name, a in arrays.items() if a.ndim == 1}
+    return tuple(f"{name} is not finite from point {bad[0]}" for name, bad in curves.items() if len(bad))
 
 
 @dataclass(frozen=True)
@@ -133,12 +134,15 @@ def _inputs_of(module: ModuleType) -> Callable[[Config], _Loaded]:
     """The module's `inputs`, called once for all configurations that differ in traced numbers only."""
     given = getattr(module, "inputs", None)
     known: dict[str, _Loaded] = {}
+    distinct: dict[str, _Loaded] = {}
 
     def load(config: Config) -> _Loaded:
         text = canonical_json(dump(config, Role.TRACED)) if given else ""
         if text not in known:
             arrays = _arrays(given(without(config, Role.TRACED)), module) if given else {}
-            known[text] = _Loaded(arrays, _digest(arrays))
+            loaded = _Loaded(arrays, _digest(arrays))
+            # Seeds that only the key depends on give equal arrays: kept once.
+            known[text] = distinct.setdefault(loaded.digest, loaded)
         return known[text]
 
     return load

@@ -51,12 +51,14 @@ def is_importable(path: str) -> bool:
     """Whether `path` names a module or a `.py` file that is there; only packages on the way are run."""
     if path.endswith(".py"):
         return Path(path).is_file()
+    if path.startswith("."):  # relative: to what?
+        return False
     _see_working_directory()
     try:
         return importlib.util.find_spec(path) is not None
     except ModuleNotFoundError as error:  # a package on the way is not there, or one that it needs
         return error.name is not None and not f"{path}.".startswith(f"{error.name}.")
-    except ValueError:  # empty, or relative
+    except ValueError:  # no name at all
         return False
     except Exception:  # a package on the way is there, and raises: loading it says what
         return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -60,7 +61,7 @@ def network_and_inputs(name: str) -> tuple[Network, jax.Array]:
     """A row's network, its functions compiled, and inputs for it."""
     config, shape, _ = TABLE[name]
     network = build_network(config, shape)
-    network = Network(network.num_params, jax.jit(network.init), jax.jit(network.apply))
+    network = replace(network, init=jax.jit(network.init), apply=jax.jit(network.apply))
     size = (2, *shape.input_shape) if shape.task == "potential" else (6, *shape.input_shape)
     x = np.random.default_rng(0).normal(size=size)
     return network, jnp.asarray(np.round(np.abs(x)) if shape.task == "potential" else x)

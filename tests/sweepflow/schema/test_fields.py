@@ -18,6 +18,8 @@ from sweepflow.schema.fields import (
     roles,
     static_part,
     traced_part,
+    with_numbers,
+    without,
 )
 from sweepflow.schema.llc import EstimateConfig
 from sweepflow.schema.model import MlpModel
@@ -91,6 +93,30 @@ def test_the_static_part_keeps_static_values_and_leaves_the_original_whole() -> 
     assert (stripped.kind, stripped.inner.width) == ("outer", 7)
     assert type(stripped) is Outer
     assert original.scale == 2.0 and original.inner.seed == 0 and original.inner.path == "here"
+
+
+def test_a_running_programs_numbers_take_the_place_of_the_traced_ones() -> None:
+    numbers = {name: object() for name in traced_part(Outer())}
+    filled = with_numbers(Outer(inner=Inner(width=7)), numbers)
+    assert type(filled) is Outer and type(filled.inner) is Inner
+    assert filled.scale is numbers["scale"] and filled.inner.rate is numbers["inner.rate"]
+    assert (filled.kind, filled.inner.width) == ("outer", 7)
+    for hidden in ("seed", "path"):
+        with pytest.raises(AttributeError, match=hidden):
+            getattr(filled.inner, hidden)
+    with pytest.raises(KeyError, match=r"inner\.rate"):
+        with_numbers(Outer(), {"scale": 1.0})
+
+
+def test_fields_of_some_roles_can_be_left_out() -> None:
+    original = Outer(inner=Inner(seed=4))
+    kept = without(original, Role.TRACED)
+    assert (kept.inner.seed, kept.inner.path, kept.inner.width) == (4, "here", 3)
+    for owner, name in ((kept, "scale"), (kept.inner, "rate")):
+        with pytest.raises(AttributeError, match=name):
+            getattr(owner, name)
+    assert without(original).__dict__["scale"] == 2.0, "of none: as it was"
+    assert original.scale == 2.0 and original.inner.rate == 0.5
 
 
 def test_static_parts_are_equal_where_only_other_fields_differ() -> None:

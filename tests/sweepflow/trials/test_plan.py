@@ -1,0 +1,89 @@
+"""What has to be run of a sweep: minus what the store has, grouped and cut."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from sweepflow.compose import compose_trials
+from sweepflow.schema.runner import RunnerConfig
+from sweepflow.store.record import Record
+from sweepflow.store.store import Store
+from sweepflow.trials.draw import DesignOptions, draw_trials
+from sweepflow.trials.plan import TrialsPlan, cut, group_labels, make_plan
+from sweepflow.workloads import load_workload
+
+GRID = ["workload=landscape", "optimizer=sgd,adam", "steps=5,6", "x=range(0,5)"]
+
+
+def plan(
+    store: Store, overrides: Sequence[str] = GRID, batch_size: Any = "auto", **settings: Any
+) -> TrialsPlan:
+    request = compose_trials(overrides)
+    drawn = draw_trials(request, DesignOptions())
+    runner = RunnerConfig(batch_size=batch_size)
+    return make_plan(request.workload, drawn, runner, store, settings.get("name"))
+
+
+def put(store: Store, trial: Any, status: Any = "ok") -> None:
+    store.put(Record(trial.id, "landscape", 1, status, (), trial.config.model_dump(mode="json"), {}))
+
+
+def test_groups_and_batches(store: Store) -> None:
+    found = plan(store, batch_size=3)
+    assert (found.trials, found.hits, found.batches) == (20, 0, 8)
+    assert [len(batch.trials) for batch in found.run_batches] == [3, 2] * 4
+    assert all(batch.size == 3 for batch in found.run_batches), "the last of a group is padded"
+    assert sorted(t.id for batch in found.run_batches for t in batch.trials) == sorted(found.drawn.trials)
+    assert plan(store).batches == 4
+    assert len(set(found.groups.values())) == 4
+    for batch in found.run_batches:
+        assert {found.groups[trial.id] for trial in batch.trials} == {batch.label}
+
+
+def test_what_the_store_has_is_not_run_again(store: Store) -> None:
+    trials = list(plan(store).drawn.trials.values())
+    put(store, trials[0])
+    put(store, trials[1], "diverged")
+    put(store, trials[2], "failed")
+    found = plan(store)
+    assert set(found.known) == {trials[0].id, trials[1].id}
+    left = {trial.id for batch in found.run_batches for trial in batch.trials}
+    assert left == {trial.id for trial in trials[2:]}, "a failed one is"
+    assert len(found.groups) == 20, "groups are of all trials"
+    for trial in trials:
+        put(store, trial)
+    assert (plan(store).batches, plan(store).hits) == (0, 20)
+
+
+def test_a_name_comes_from_what_is_asked_for(store: Store) -> None:
+    found = plan(store)
+    assert found.name.startswith("sweep-") and len(found.name) == 14
+    assert plan(store, [GRID[0], "x=range(0,5)", *GRID[1:3]]).name == found.name, "in any order"
+    assert plan(store, GRID[:3]).name != found.name
+    assert plan(store, name="mine").name == "mine"
+
+
+def test_groups_that_read_the_same_are_numbered(store: Store) -> None:
+    workload: Any = load_workload("landscape")
+    workload = replace(workload, run=replace(workload.run, label=lambda config: config.optimizer))
+    trials = list(plan(store).drawn.trials.values())
+    labels = group_labels(workload, trials)
+    assert list(dict.fromkeys(labels.values())) == ["sgd", "sgd #2", "adam", "adam #2"]
+    for trial in trials:
+        twins = [t for t in trials if labels[t.id] == labels[trial.id]]
+        assert {(t.config.optimizer, t.config.steps) for t in twins} == {
+            (trial.config.optimizer, trial.config.steps)
+        }
+
+
+def test_trials_of_an_external_program_are_one_group(store: Store) -> None:
+    trials = list(plan(store).drawn.trials.values())
+    workload: Any = replace(load_workload("landscape"), run=lambda trials, store, on_record=None: [])
+    (batch,) = cut(workload, trials, "auto")
+    assert batch.trials == tuple(trials)
+    assert [len(batch.trials) for batch in cut(workload, trials, 8)] == [8, 8, 4]
+    assert [(batch.number, batch.of) for batch in cut(workload, trials, 8)] == [(1, 3), (2, 3), (3, 3)]
+    assert cut(workload, [], "auto") == []
+    assert set(group_labels(workload, trials).values()) == {workload.name}
