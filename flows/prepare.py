@@ -68,10 +68,12 @@ def check_complete(sweep: Sweep, failures: Sequence[str]) -> None:
     Raises:
         IncompleteError: where a trial has no record.
     """
-    if sweep.missing:
+    if sweep.missing or failures:
         trials = len(sweep.targets) + len(sweep.estimates) + len(sweep.missing)
         raise IncompleteError(
-            f"{len(sweep.missing)} of {trials} trials have no result",
+            f"{len(sweep.missing)} of {trials} trials have no result"
+            if sweep.missing
+            else "a batch failed, and its trials have old results that are failures",
             got="; ".join(failures)[:1500] or ", ".join(sweep.missing[:10]),
             do="mend the cause and start the same command again: what is done is kept",
         )

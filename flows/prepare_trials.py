@@ -62,13 +62,15 @@ class SweepOptions:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A sweep that is ready to run: its plan, the store, and what it is judged by."""
+    """A sweep that is ready to run: its plan, the store, what it is judged by, and what it took."""
 
     plan: TrialsPlan
     store: Store
     metric: str
     goal: Goal
     command: str
+    option: str
+    own: str
 
 
 def prepare_trials(overrides: Iterable[str], options: SweepOptions) -> Prepared:
@@ -81,6 +83,7 @@ def prepare_trials(overrides: Iterable[str], options: SweepOptions) -> Prepared:
     configure()
     from sweepflow.compose import compose_trials
     from sweepflow.trials.draw import draw_trials
+    from sweepflow.trials.halving import rungs
     from sweepflow.trials.plan import make_plan
     from sweepflow.workloads.workload import goal_of
 
@@ -93,30 +96,42 @@ def prepare_trials(overrides: Iterable[str], options: SweepOptions) -> Prepared:
             got=f"--halving {options.halving}",
             do="remove it",
         )
+    if options.halving is not None:
+        rungs(1, options.halving)  # refuses what is no eta
+        if options.mode != "batched":
+            raise ConfigError(
+                "halving runs in batches", got=f"--halving with --mode {options.mode}", do="remove --mode"
+            )
     if options.pad_widths and workload.pad is None:
         raise ConfigError(
             f"the workload {workload.name!r} has no widths to pad", got="--pad-widths", do="remove it"
         )
     drawn = draw_trials(request, options.design)
     first = next(iter(drawn.trials.values())).config
+    if options.halving is not None and any(t.config.stop_after for t in drawn.trials.values()):
+        raise ConfigError(
+            "halving says when trials stop", got="--halving with stop_after=...", do="remove one of them"
+        )
     metric = options.metric or workload.metric(first)
-    if workload.figures and metric not in workload.figures:
+    figures = workload.figures(first)
+    if figures and metric not in figures:
         raise ConfigError(
             "the workload has no such figure",
-            got=f"--metric {metric}",
-            allowed=", ".join(workload.figures),
-            do=did_you_mean(metric, workload.figures),
+            got=f"--metric {metric}" if options.metric else f"{metric}, the METRIC of {workload.path}",
+            allowed=", ".join(figures),
+            do=did_you_mean(metric, figures),
         )
-    goal = options.goal or (workload.goal if options.metric is None else None) or goal_of(metric)
+    goal = options.goal or (workload.goal if metric == workload.metric(first) else None) or goal_of(metric)
     if options.pad_widths and workload.pad is not None:
         padded = workload.pad(list(drawn.trials.values()))
         drawn = replace(drawn, trials={trial.id: trial for trial in padded})
     store = Store(Path(request.settings.store))
-    plan = make_plan(workload, drawn, request.settings.runner, store, request.settings.name)
+    settings = request.settings
+    plan = make_plan(workload, drawn, settings.runner, store, settings.name, options.halving)
     if plan.batches:
         store.check_writable()
     command = shlex.join(["sweepflow", "sweep", *overrides, *options.words()])
-    return Prepared(plan, store, metric, goal, command)
+    return Prepared(plan, store, metric, goal, command, request.option, request.own or "")
 
 
 def collect_trials(
@@ -157,6 +172,8 @@ def collect_trials(
         view=view,
         missing=[i for i in ids.values() if i not in found],
         notes=[*plan.drawn.notes, *notes],
+        option=prepared.option,
+        own=prepared.own,
     )
     sweep.write(store)
     note_in_manifest(

@@ -11,6 +11,7 @@ from flows.show import MAX_TRIALS, console
 from sweepflow.report.numbers import counted, setting
 from sweepflow.report.trials.compare import compare, write_comparison
 from sweepflow.report.trials.terminal import trials_table
+from sweepflow.trials.halving import rungs
 from sweepflow.trials.result import TrialsSweep
 
 
@@ -29,7 +30,7 @@ def print_trials(sweep: TrialsSweep) -> None:
         console.print(line, highlight=False, soft_wrap=True, markup=False)
 
 
-def print_trials_plan(prepared: Prepared) -> None:
+def print_trials_plan(prepared: Prepared, halving: int | None = None) -> None:
     """Groups and batches, store hits and misses, notes on the design, and the first trials."""
     plan = prepared.plan
     groups = counted(len(set(plan.groups.values())), "group")
@@ -50,6 +51,10 @@ def print_trials_plan(prepared: Prepared) -> None:
         console.print(table)
         if plan.batches > MAX_TRIALS:
             console.print(f"  and {plan.batches - MAX_TRIALS} more batches", highlight=False)
+    if halving is not None:
+        epochs = {trial.config.epochs for trial in plan.drawn.trials.values()}
+        stops = "; ".join(", ".join(map(str, rungs(number, halving))) for number in sorted(epochs))
+        console.print(f"note: halving compares after epochs {stops}; fewer go on each time", soft_wrap=True)
     for note in plan.drawn.notes:
         console.print(f"note: {note}", highlight=False, soft_wrap=True, markup=False)
     for trial_id, row in list(plan.drawn.rows.items())[:MAX_TRIALS]:

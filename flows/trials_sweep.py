@@ -83,9 +83,11 @@ def sweep(
         ran = run_trials(prepared, options, progress)
     found = collect_trials(prepared, ran.notes, ran.stopped)
     publish_trials(found)
-    if found.missing:
+    if found.missing or ran.failures:
         raise IncompleteError(
-            f"{len(found.missing)} of {plan.trials} trials have no result",
+            f"{len(found.missing)} of {plan.trials} trials have no result"
+            if found.missing
+            else "a batch failed, and its trials have old results that are failures",
             got="; ".join(ran.failures)[:1500] or ", ".join(found.missing[:10]),
             do="mend the cause and start the same command again: what is done is kept",
         )

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from typing import Any
-
 from prefect.artifacts import create_link_artifact, create_table_artifact
 
 from sweepflow.report.headline import headline
@@ -21,16 +17,12 @@ COLUMNS = ("id", "target_id", "status", "llc", "llc_low", "llc_high", "ess_mean"
 
 def publish_trials(sweep: TrialsSweep) -> None:
     """Show a sweep of trials on its flow run's page: its best configurations, and a link to the report."""
-    best = sorted(configuration_rows(sweep.view), key=lambda row: _merit(row, sweep.view.sign))
+    rows = configuration_rows(sweep.view, best_first=True)
     title = trials_headline(sweep.view)
-    create_table_artifact(best[:MAX_ROWS], key="sweep-results", description=title)
+    create_table_artifact(rows[:MAX_ROWS], key="sweep-results", description=title)
     create_link_artifact(
         sweep.report.absolute().as_uri(), link_text=str(sweep.report), key="sweep-report", description=title
     )
-
-
-def _merit(row: Mapping[str, Any], sign: float) -> float:
-    return math.inf if row["mean"] is None else sign * float(row["mean"])
 
 
 def publish(sweep: Sweep) -> None:

@@ -69,7 +69,7 @@ def sweep(
         )
         prepared = prepare_trials(overrides or [], options)
         if dry_run:
-            print_trials_plan(prepared)
+            print_trials_plan(prepared, halving)
             raise typer.Exit
         if not prepared.plan.batches and halving is None:
             # Nothing to orchestrate: no server is started to say so.

@@ -24,6 +24,8 @@ from sweepflow.workloads import SweepWorkload, load_workload
 from sweepflow.workloads.load import is_importable
 
 PRIMARY = "sweep"
+DEFAULT = "digits_mlp"
+"""The option of the group `workload` that the primary file takes."""
 OWN = "function"
 """Option of the group `workload` that stands for a module of the user's."""
 
@@ -49,6 +51,8 @@ class TrialsRequest:
         space: What is drawn for every point; None where nothing is.
         settings: How the sweep runs.
         axes: The overrides, for errors in their words.
+        option: The option of the group `workload` that was taken.
+        own: The workload's path, where it is the user's own.
     """
 
     workload: SweepWorkload[Any]
@@ -57,6 +61,8 @@ class TrialsRequest:
     space: Space | None
     settings: SweepSettings
     axes: Sequence[Axis]
+    option: str
+    own: str | None
 
     def config(self, point: Mapping[str, Any], drawn: Mapping[str, Any]) -> Any:
         """One validated configuration: a point with drawn values set in it.
@@ -110,6 +116,7 @@ def compose_trials(overrides: Sequence[str], config_dir: str | Path | None = Non
                 points.append(content)
     assert settings is not None  # a product of non-empty axes has at least one point
     workload = load_workload(settings.workload)
+    option = next((str(axis.values[0]) for axis in choices if axis.key == "workload"), DEFAULT)
     _refuse_reserved(workload)
     refuse(axes, [*workload.config_type.model_fields, *SweepSettings.model_fields])
     space = Space.of(settings.space) if settings.space else None
@@ -125,6 +132,8 @@ def compose_trials(overrides: Sequence[str], config_dir: str | Path | None = Non
         space=space,
         settings=settings,
         axes=axes,
+        option=option,
+        own=own,
     )
 
 

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int, UInt8
 
 from sweepflow.data.dataset import Dataset, DataShape
 from sweepflow.data.mnist_files import IDX_STEMS, find_files, read_arrays, read_shapes
+from sweepflow.data.streams import stream
 from sweepflow.errors import DataError
 from sweepflow.schema.data import MnistData
 
@@ -21,6 +22,9 @@ SIDE = 28
 
 BLOCK = 1000
 """Images standardised at a time: NumPy's index arrays are eight times as large as the pixels."""
+
+ORDER_SEED = 0
+"""Of the order that training rows are taken in: a file may hold one class after the other."""
 
 Stamp = tuple[tuple[str, int, int, int], ...]
 """Path, time of the last change, size and inode of each file."""
@@ -44,8 +48,10 @@ def describe(config: MnistData) -> DataShape:
 
 
 def load(config: MnistData) -> Dataset:
-    """Reads the first `n_data` and `n_test` rows and standardises them.
+    """Reads `n_data` training rows and the first `n_test` test rows, and standardises them.
 
+    Training rows come in an order drawn once for all, so that the first of them are a random subset of the
+    file, the first 100 among the first 1000, and the last ones (which a training may validate on) another.
     The pixels, 0 to 255, are divided by 255 and then standardised together, by the mean and deviation of
     the training rows that are taken; a row is one channel of 28 x 28, a class its index as float64. Each
     array is made once, a block at a time from the 256 values that a pixel can have.
@@ -57,13 +63,14 @@ def load(config: MnistData) -> Dataset:
     shape = describe(config)
     parts = _parts(config.path)
     _check_sha256(config, _digest(parts))
-    train, test = parts["x_train"][: shape.n], parts["x_test"][: shape.n_test]
-    values = _standardized_values(_histogram(train))
+    taken = _order(len(parts["y_train"]))[: shape.n]
+    all_test_rows = np.arange(shape.n_test)
+    values = _standardized_values(_histogram(parts["x_train"], taken))
     return Dataset(
         shape=shape,
-        x=_look_up(values, train),
-        y=parts["y_train"][: shape.n].astype(np.float64),
-        x_test=_look_up(values, test),
+        x=_look_up(values, parts["x_train"], taken),
+        y=parts["y_train"][taken].astype(np.float64),
+        x_test=_look_up(values, parts["x_test"], all_test_rows),
         y_test=parts["y_test"][: shape.n_test].astype(np.float64),
     )
 
@@ -71,8 +78,8 @@ def load(config: MnistData) -> Dataset:
 def pin(config: MnistData) -> MnistData:
     """The same configuration with the SHA-256 of its images and labels, and its numbers of rows, filled in.
 
-    The digest is of the pixels and labels, not of the files: gzipped, plain or as an `.npz`, the same
-    images are the same trial.
+    The digest is of the pixels and labels in the files' order, and of the order that they are taken in, not
+    of the files: gzipped, plain or as an `.npz`, the same images are the same trial.
 
     Raises:
         DataError: as `load`.
@@ -140,7 +147,7 @@ def _sha256(path: str, _stamp: Stamp) -> str:
 
 
 def _digest(parts: Mapping[str, UInt8[np.ndarray, "rows ..."]]) -> str:
-    sha = hashlib.sha256()
+    sha = hashlib.sha256(f"order {ORDER_SEED}\n".encode())
     for name in IDX_STEMS:
         sha.update(f"{name} {parts[name].shape}\n".encode())
         sha.update(parts[name].data)
@@ -172,10 +179,17 @@ def _parts(path: str) -> dict[str, UInt8[np.ndarray, "rows ..."]]:
     return {name: np.ascontiguousarray(part, dtype=np.uint8) for name, part in parts.items()}
 
 
-def _histogram(images: UInt8[np.ndarray, "rows 28 28"]) -> Int[np.ndarray, " 256"]:
+def _order(rows: int) -> Int[np.ndarray, " rows"]:
+    """Row numbers in the order that training rows are taken in."""
+    return stream(ORDER_SEED, "mnist/train").permutation(rows)
+
+
+def _histogram(
+    images: UInt8[np.ndarray, "rows 28 28"], taken: Int[np.ndarray, " n"]
+) -> Int[np.ndarray, " 256"]:
     counts = np.zeros(256, np.int64)
-    for start in range(0, len(images), BLOCK):
-        counts += np.bincount(images[start : start + BLOCK].ravel(), minlength=256)
+    for start in range(0, len(taken), BLOCK):
+        counts += np.bincount(images[taken[start : start + BLOCK]].ravel(), minlength=256)
     return counts
 
 
@@ -188,9 +202,11 @@ def _standardized_values(counts: Int[np.ndarray, " 256"]) -> Float[np.ndarray, "
 
 
 def _look_up(
-    values: Float[np.ndarray, " 256"], images: UInt8[np.ndarray, "rows 28 28"]
-) -> Float[np.ndarray, "rows 1 28 28"]:
-    x = np.empty((len(images), 1, SIDE, SIDE))
-    for start in range(0, len(images), BLOCK):
-        x[start : start + BLOCK, 0] = values[images[start : start + BLOCK]]
+    values: Float[np.ndarray, " 256"],
+    images: UInt8[np.ndarray, "rows 28 28"],
+    taken: Int[np.ndarray, " n"],
+) -> Float[np.ndarray, "n 1 28 28"]:
+    x = np.empty((len(taken), 1, SIDE, SIDE))
+    for start in range(0, len(taken), BLOCK):
+        x[start : start + BLOCK, 0] = values[images[taken[start : start + BLOCK]]]
     return x

@@ -53,6 +53,11 @@ def layout(lanes: int, devices: int, width: int) -> Layout:
     return Layout(devices=used, slices=each, width=width)
 
 
+def call_lanes(width: int) -> int:
+    """Lanes that a call with one slice on every device runs; fewer cost the same."""
+    return max(2, jax.local_device_count()) * width
+
+
 @dataclass(frozen=True)
 class Program:
     """A compiled group.

@@ -137,7 +137,7 @@ def _run_once(
     try:
         arguments = _arguments(workload, trials, store, datasets, shape.lanes)
         program, hit = _PROGRAMS.get(program_key, compile_now)
-        if len(trials) > 1 and memory_share(program) > share:
+        if len(trials) > 1 and memory_share(program) > share * _allowance(program):
             raise _TooLargeError("more than the share of the free memory that a batch may take")
         with _DEVICES.hold(range(first, first + shape.devices)):
             started = time.perf_counter()
@@ -192,6 +192,13 @@ def _failed(workload: Workload[C], trial: Trial[C], reason: str) -> Record:
         figures={},
         provenance=provenance(),
     )
+
+
+def _allowance(program: Program) -> float:
+    """The part of a batch's share of the memory that a program may take: batches on other devices run beside
+    it, and CPU devices share one memory."""
+    devices = program.sharded.mesh.devices
+    return devices.size / jax.local_device_count() if devices.flat[0].platform == "cpu" else 1.0
 
 
 def memory_share(program: Program) -> float:

@@ -8,9 +8,14 @@ that reaches the end has the same result as without halving.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
+from sweepflow.engine.workload import Trial
 from sweepflow.errors import ConfigError
+from sweepflow.fingerprint import canonical_json
+from sweepflow.schema.fields import Role, dump
 from sweepflow.store.record import Record
 from sweepflow.workloads.workload import Goal
 
@@ -33,26 +38,59 @@ def rungs(epochs: int, eta: int) -> tuple[int, ...]:
 
 
 def survivors(
-    groups: Mapping[str, Sequence[str]], records: Mapping[str, Record], metric: str, goal: Goal, eta: int
+    groups: Mapping[str, Sequence[Sequence[str]]],
+    records: Mapping[str, Record],
+    metric: str,
+    goal: Goal,
+    eta: int,
 ) -> set[str]:
-    """Ids that go on: of each group the best 1/eta, rounded up; never one that has no value.
+    """Ids that go on: of each group the best 1/eta of its configurations, rounded up, with all their repeats.
+
+    A configuration that lost a repeat (diverged, failed, no value) does not go on.
 
     Args:
-        groups: Ids by group.
-        records: Each id's record at this rung; an id without one does not go on.
-        metric: The figure to compare by.
+        groups: Configurations by group, each as the ids of its repeats.
+        records: Each id's record at this rung.
+        metric: The figure to compare by; a configuration's is the mean over its repeats.
         goal: Its direction.
         eta: One in eta goes on.
     """
     sign = 1 if goal == "minimize" else -1
     kept: set[str] = set()
-    for ids in groups.values():
+    for configurations in groups.values():
         scores = {}
-        for trial_id in ids:
-            record = records.get(trial_id)
-            value = None if record is None or record.status == "diverged" else record.figures.get(metric)
-            if isinstance(value, (int, float)) and math.isfinite(value):
-                scores[trial_id] = sign * value
-        order = sorted(scores, key=lambda i: scores[i])  # stable: equals in the order asked for
-        kept |= set(order[: math.ceil(len(ids) / eta)])
+        for repeats in configurations:
+            values = [_value(records.get(trial_id), metric) for trial_id in repeats]
+            if all(value is not None for value in values):
+                scores[tuple(repeats)] = sign * statistics.fmean(v for v in values if v is not None)
+        order = sorted(scores, key=lambda repeats: scores[repeats])  # stable: equals in the order asked for
+        kept.update(*order[: math.ceil(len(configurations) / eta)])
     return kept
+
+
+def _value(record: Record | None, metric: str) -> float | None:
+    value = None if record is None or record.status not in ("ok", "flagged") else record.figures.get(metric)
+    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
+
+
+def repeats(trials: Iterable[Trial[Any]], seed_key: str | None) -> list[list[str]]:
+    """Ids of trials that differ in their seed only, together; in the order asked for."""
+    found: dict[str, list[str]] = {}
+    for trial in trials:
+        config = dump(trial.config, Role.LOCATION)
+        if seed_key is not None:
+            path = seed_key.split(".")
+            within = config
+            for part in path[:-1]:
+                within = within[part]
+            within.pop(path[-1], None)
+        found.setdefault(canonical_json(config), []).append(trial.id)
+    return list(found.values())
+
+
+def call_size(trials: int, eta: int, stops: int, lanes: int) -> int:
+    """Trials that a group's program holds at every rung: as many as the last one has, at least one call's.
+
+    Then survivors fill fewer calls of the same compiled program.
+    """
+    return max(lanes, -(-trials // eta ** (stops - 1)))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+from sweepflow.engine.workload import Trial
 from sweepflow.store.record import Record
 
 Mode = Literal["batched", "sequential", "auto"]
@@ -54,11 +55,41 @@ class Prediction:
         )
 
 
-def measured(records: Sequence[Record], lanes: int) -> Measured:
-    """What the records of one call say of it; their seconds are the call's, divided by its trials."""
+def probe_trials(
+    groups: Sequence[Sequence[Trial[Any]]], lanes: int, padded: bool
+) -> dict[str, list[Trial[Any]]]:
+    """Trials to probe each way with, none of them in two ways: what is stored takes no time.
+
+    One call of a way is enough. The largest group is probed in batches; a way for which no trial is left
+    is left out.
+
+    Args:
+        groups: Trials to run, by program.
+        lanes: Trials that a call holds.
+        padded: Whether trials of all groups can share a program.
+    """
+    order = sorted(groups, key=len, reverse=True)
+    ways = {"batched": list(order[0][:lanes])}
+    rest = [*order[0][lanes:], *(trial for group in order[1:] for trial in group)]
+    if rest:
+        ways["sequential"] = rest[:1]
+    if padded and len(rest) > 1:
+        ways["padded"] = rest[1 : 1 + lanes]
+    return ways
+
+
+def measured(records: Sequence[Record], lanes: int) -> Measured | None:
+    """What the records of one call say of it: their seconds are the call's, divided by its trials.
+
+    Returns:
+        None where nothing was run to its end.
+    """
+    ran = [record for record in records if record.status != "failed" and record.seconds]
+    if not ran:
+        return None
     return Measured(
-        compile=sum(record.seconds.get("compile", 0.0) for record in records),
-        run=sum(record.seconds.get("run", 0.0) for record in records),
+        compile=sum(record.seconds.get("compile", 0.0) for record in ran),
+        run=sum(record.seconds.get("run", 0.0) for record in ran),
         lanes=lanes,
     )
 
@@ -71,7 +102,9 @@ def predict(way: str, group_sizes: Sequence[int], probe: Measured) -> Prediction
 
 
 def choose(predictions: Mapping[str, Prediction]) -> tuple[str, str]:
-    """The cheapest way, and why, in words."""
+    """The cheapest way, and why, in words; batched where nothing could be measured."""
+    if not predictions:
+        return "batched", "mode auto: batched, as nothing could be measured"
     order = sorted(predictions.values(), key=lambda one: one.seconds)
     reasons = "; ".join(one.words() for one in order)
     return order[0].way, f"mode auto: {order[0].way}, the cheapest predicted of: {reasons}"

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import jax
 
 from sweepflow.batching import Batch, batches
+from sweepflow.engine.program import call_lanes
 from sweepflow.engine.workload import Trial, Workload
 from sweepflow.schema.runner import RunnerConfig
 from sweepflow.store.record import Record
 from sweepflow.store.store import Store
 from sweepflow.trials.draw import Drawn
 from sweepflow.workloads import SweepWorkload
+
+MOST_BATCHES = 4
+"""Batches that a group is cut into by itself."""
+SMALLEST_BATCH = 16
+"""A group of no more trials is one batch."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +63,18 @@ class TrialsPlan:
 
 
 def make_plan(
-    workload: SweepWorkload[Any], drawn: Drawn, runner: RunnerConfig, store: Store, name: str | None
+    workload: SweepWorkload[Any],
+    drawn: Drawn,
+    runner: RunnerConfig,
+    store: Store,
+    name: str | None,
+    halving: int | None = None,
 ) -> TrialsPlan:
     """Look the trials up, and cut what is missing into batches."""
     known = store.finished(drawn.trials)
     missing = [trial for trial in drawn.trials.values() if trial.id not in known]
-    digest = hashlib.sha256(" ".join(sorted(drawn.trials)).encode()).hexdigest()
+    asked = [*sorted(drawn.trials), *([] if halving is None else [f"halving={halving}"])]
+    digest = hashlib.sha256(" ".join(asked).encode()).hexdigest()
     return TrialsPlan(
         name=name or f"sweep-{digest[:8]}",
         workload=workload,
@@ -72,18 +86,43 @@ def make_plan(
     )
 
 
-def cut(workload: SweepWorkload[Any], trials: Sequence[Trial[Any]], batch_size: Any) -> list[Batch[Any]]:
-    """Batches of trials; those of an external program are one group."""
-    if isinstance(workload.run, Workload):
-        return batches(workload.run, trials, batch_size, workload.dataset)
+def cut(
+    workload: SweepWorkload[Any],
+    trials: Sequence[Trial[Any]],
+    batch_size: int | Literal["auto"] = "auto",
+    hold: int | None = None,
+) -> list[Batch[Any]]:
+    """Batches of trials; those of an external program are one batch, which keeps to its own limits.
+
+    Args:
+        workload: What they run.
+        trials: Distinct trials.
+        batch_size: Most trials a batch. `auto` cuts a group into few batches, each a number of whole calls:
+            enough to see it progress and to lose little when it is killed, and too few to cost anything.
+        hold: Trials that every program holds, where later batches with fewer are to share it.
+    """
     if not trials:
         return []
-    size = len(trials) if batch_size == "auto" else int(batch_size)
-    parts = [tuple(trials[i : i + size]) for i in range(0, len(trials), size)]
-    return [
-        Batch(workload.name, number, len(parts), part, size=size, datasets=1)
-        for number, part in enumerate(parts, 1)
-    ]
+    if not isinstance(workload.run, Workload):
+        return [Batch(workload.name, 1, 1, tuple(trials), size=len(trials), datasets=1)]
+    run = workload.run
+    if batch_size != "auto":
+        return _held(batches(run, trials, min(batch_size, hold or batch_size), workload.dataset), hold)
+    if hold is not None:
+        return _held(batches(run, trials, hold, workload.dataset), hold)
+    lanes = call_lanes(run.vector_width(jax.default_backend()))
+    groups: dict[str, list[Trial[Any]]] = {}
+    for trial in trials:
+        groups.setdefault(run.program_key(trial.config), []).append(trial)
+    found = []
+    for members in groups.values():
+        size = max(SMALLEST_BATCH, -(-len(members) // MOST_BATCHES))
+        found += batches(run, members, -(-size // lanes) * lanes, workload.dataset)
+    return found
+
+
+def _held(found: list[Batch[Any]], hold: int | None) -> list[Batch[Any]]:
+    return found if hold is None else [replace(batch, size=hold) for batch in found]
 
 
 def group_labels(workload: SweepWorkload[Any], trials: Sequence[Trial[Any]]) -> dict[str, str]:

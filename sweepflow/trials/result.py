@@ -32,6 +32,8 @@ class TrialsSweep:
         view: Its records, and what they are judged by.
         missing: Ids of trials without a record: their batches failed.
         notes: How the trials were chosen and run, in words.
+        option: The option of the group `workload` that it took.
+        own: The workload's path, where it is the user's own.
     """
 
     name: str
@@ -40,6 +42,8 @@ class TrialsSweep:
     view: TrialsView
     missing: Sequence[str] = ()
     notes: Sequence[str] = ()
+    option: str = ""
+    own: str = ""
 
     @property
     def trials(self) -> Sequence[Record]:
@@ -72,7 +76,7 @@ class TrialsSweep:
         write_trial_tables(self.view, self.directory)
         best_file = self.directory / "best.yaml"
         if best(self.view) is not None:
-            write_bytes(best_file, best_yaml(self.view, self.command).encode())
+            write_bytes(best_file, best_yaml(self.view, self.command, self.option, self.own).encode())
         else:
             best_file.unlink(missing_ok=True)
         write_trials_report(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import re
 import shlex
 import shutil
 from collections.abc import Iterator, Mapping
@@ -23,6 +24,8 @@ RESERVED = ("exit_code", "seconds")
 """Figures of every command; a metric cannot have their names."""
 
 LONGEST_LABEL = 40
+
+_MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 
 class CommandConfig(Config):
@@ -47,8 +50,8 @@ class CommandConfig(Config):
     max_concurrent: Location[PositiveInt] = 1
     devices: Location[tuple[str, ...]] = ()
     """Given in turn as CUDA_VISIBLE_DEVICES; while there are enough, to one process at a time."""
-    environment: Location[dict[str, str]] = Field(default_factory=dict)
-    """Added to that of sweepflow."""
+    environment: Content[dict[str, str]] = Field(default_factory=dict)
+    """Added to that of sweepflow; part of the trial, as what a program reads there may decide its result."""
 
     @field_validator("command")
     @classmethod
@@ -105,7 +108,8 @@ class CommandConfig(Config):
 
     def __hash__(self) -> int:
         arguments = tuple((key, _hashable(value)) for key, value in sorted(_flat(self.args)))
-        return hash((self.command, arguments, self.style, self.seed, self.metrics, self.sha256))
+        environment = tuple(sorted(self.environment.items()))
+        return hash((self.command, arguments, self.style, self.seed, self.metrics, self.sha256, environment))
 
 
 def _hashable(value: Any) -> Any:
@@ -167,15 +171,19 @@ def label(config: CommandConfig) -> str:
 def pin(config: CommandConfig) -> CommandConfig:
     """The same configuration with the SHA-256 of the files that its command names.
 
-    Every word that is the path of a file counts, and the part of a word behind `=`. What the program imports
-    or reads beside them is not seen: where that changes, add something to `args` that changes with it.
+    Every word that is the path of a file counts, the part of a word behind `=`, and the module behind `-m`,
+    where it lies below the directory that the command runs in. A module that is installed elsewhere, and what
+    the program imports or reads beside these files, is not seen: where that changes, or differs between two
+    programs of one name, add something to `args` that differs with it.
 
     Raises:
         ConfigError: for a file that cannot be read, or that changed since it was pinned.
     """
     sha = hashlib.sha256()
-    for number, word in enumerate(shlex.split(config.command)):
-        for candidate in (word, word.partition("=")[2]):
+    words = shlex.split(config.command)
+    for number, word in enumerate(words):
+        modules = _module_files(word, words[number - 1] if number else "")
+        for candidate in (word, word.partition("=")[2], *modules):
             path = os.path.join(_directory(config), candidate)
             if os.path.isfile(path):
                 sha.update(f"{number} {_file_sha256(path)}\n".encode())
@@ -187,6 +195,15 @@ def pin(config: CommandConfig) -> CommandConfig:
             do="restore the file, or start the sweep anew to take it as it is, in new trials",
         )
     return config.model_copy(update={"sha256": sha.hexdigest()})
+
+
+def _module_files(word: str, before: str) -> tuple[str, ...]:
+    """Where Python, or a launcher that takes `-m` too, finds the module that a word names, if it does."""
+    name = word if before == "-m" else word.removeprefix("-m") if word.startswith("-m") else ""
+    if not _MODULE.fullmatch(name):
+        return ()
+    place = name.replace(".", "/")
+    return f"{place}.py", f"{place}/__main__.py"
 
 
 def _file_sha256(path: str) -> str:

@@ -21,6 +21,7 @@ from sweepflow.fingerprint import canonical_json
 from sweepflow.schema.fields import NOT_STATIC, Config, Role, dump, traced_part, with_numbers, without
 from sweepflow.store.record import Record
 from sweepflow.store.store import Store
+from sweepflow.workloads.function_figures import traced_figures, user_code
 from sweepflow.workloads.workload import Goal, SweepWorkload
 
 VECTOR_WIDTH = {"cpu": 16, "gpu": 256}
@@ -42,7 +43,8 @@ def function_workload(module: ModuleType, path: str) -> SweepWorkload[Any]:
     - `inputs(config)`: a dict of NumPy arrays; equal shapes wherever the static fields are equal. The
       configurations of a sweep share what is equal; cache what is slow to load;
     - `METRIC`, the figure that says which trial is best (`loss`), and `GOAL`, `minimize` or `maximize`;
-    - `VERSION`, to be raised whenever results change. Without it, every change of the file is one;
+    - `VERSION`, to be raised whenever results change. Without it, and in a module that is loaded as a file
+      (whose name alone tells it apart from no other), every change of the file is one;
     - `DTYPE` (`float32`) of the traced numbers, and `VECTOR_WIDTH`, lanes vectorised together.
 
     Args:
@@ -61,6 +63,26 @@ def function_workload(module: ModuleType, path: str) -> SweepWorkload[Any]:
     version = getattr(module, "VERSION", None)
     width = getattr(module, "VECTOR_WIDTH", None)
     load = _inputs_of(module)
+    digest = _source_digest(module)
+    source = digest if version is None or path.endswith(".py") else ""
+
+    def lane(config: Any) -> LaneFunction:
+        return _lane(config, module.run, jnp.dtype(getattr(module, "DTYPE", "float32")))
+
+    def figures(config: Any) -> tuple[str, ...]:
+        with user_code("inputs", module):
+            arrays = load(config).arrays
+        with user_code("run", module):
+            return traced_figures(config, lane(config), arrays)
+
+    def obstacle(trial: Trial[Any], store: Store) -> None:
+        del store
+        if source and trial.id != workload.trial(trial.config).id:
+            raise ConfigError(
+                f"the workload {path} changed after this sweep was planned",
+                got=f"{trial.id}, which its present source would call {workload.trial(trial.config).id}",
+                do="start the same command again: what is done keeps its records, the rest is run anew",
+            )
 
     def record(trial: Trial[Any], results: Mapping[str, np.ndarray], store: Store) -> Record:
         del store
@@ -69,16 +91,16 @@ def function_workload(module: ModuleType, path: str) -> SweepWorkload[Any]:
     engine: Workload[Any] = Workload(
         name=path,
         version=version or 0,
-        program_key=lambda config: _program_key(config, load),
+        program_key=lambda config: _program_key(config, load, digest),
         lanes=lambda config: 1,
         vector_width=lambda platform: width or VECTOR_WIDTH.get(platform, VECTOR_WIDTH["gpu"]),
         label=lambda config: _label(config, name),
-        lane=lambda config: _lane(config, module.run, jnp.dtype(getattr(module, "DTYPE", "float32"))),
-        obstacle=lambda trial, store: None,
+        lane=lane,
+        obstacle=obstacle,
         inputs=lambda trials, datasets, store: _stack([load(t.config) for t in trials], datasets),
         record=record,
     )
-    return SweepWorkload(
+    workload: SweepWorkload[Any] = SweepWorkload(
         path=path,
         name=name,
         version=version or 0,
@@ -88,8 +110,10 @@ def function_workload(module: ModuleType, path: str) -> SweepWorkload[Any]:
         run=engine,
         seed_key="seed" if "seed" in module.Config.model_fields else None,
         dataset=lambda config: load(config).digest,
-        source="" if version is not None else _source_digest(module),
+        source=source,
+        figures=figures,
     )
+    return workload
 
 
 def result_record(trial: Trial[Any], results: Mapping[str, np.ndarray], name: str, version: int) -> Record:
@@ -171,9 +195,16 @@ def _stack(each: Sequence[_Loaded], count: int) -> Inputs:
     return stack_inputs([loaded.arrays for loaded in each], [loaded.digest for loaded in each], count)
 
 
-def _program_key(config: Config, load: Callable[[Config], _Loaded]) -> str:
+def _program_key(config: Config, load: Callable[[Config], _Loaded], source: str) -> str:
     shapes = {key: [list(value.shape), str(value.dtype)] for key, value in load(config).arrays.items()}
-    return canonical_json({"config": dump(config, *NOT_STATIC), "inputs": shapes})
+    return canonical_json(
+        {
+            "config": dump(config, *NOT_STATIC),
+            "inputs": shapes,
+            "whole_numbers": _whole_numbers(config),
+            "source": source,  # a process may load a file again that has changed
+        }
+    )
 
 
 def _label(config: Config, name: str) -> str:
@@ -198,24 +229,35 @@ def _lane(config: Config, run: Callable[..., Any], dtype: Any) -> LaneFunction:
         if not isinstance(results, Mapping) or not results:
             raise ConfigError(
                 f"run() of {type(config).__module__} returns no arrays by name",
-                got=type(results).__name__,
+                got="an empty one" if isinstance(results, Mapping) else type(results).__name__,
                 allowed='a dict such as {"loss": loss}',
+                do="return what the trial is judged by under a name, and curves under others",
             )
         return {name: jnp.asarray(value) for name, value in results.items()}
 
     return lane
 
 
-def _whole_numbers(config: Config, prefix: str = "") -> frozenset[str]:
-    """Dotted keys of traced fields that hold whole numbers."""
+def _whole_numbers(config: Config) -> frozenset[str]:
+    """Dotted keys of traced fields that hold whole numbers, and of whose type other numbers are not.
+
+    Configurations that differ in them are compiled apart.
+    """
     found = set()
     for key in traced_part(config):
-        value: Any = config
-        for part in key.split("."):
-            value = getattr(value, part)
-        if isinstance(value, int) and not isinstance(value, bool):
+        *sections, name = key.split(".")
+        owner: Any = config
+        for section in sections:
+            owner = getattr(owner, section)
+        value, annotation = getattr(owner, name), type(owner).model_fields[name].annotation
+        if isinstance(value, int) and not isinstance(value, bool) and not _takes_floats(annotation):
             found.add(key)
     return frozenset(found)
+
+
+def _takes_floats(annotation: Any) -> bool:
+    """Whether a type is `float`, or a union or the like with it: 1 is then 1.0."""
+    return annotation is float or any(map(_takes_floats, get_args(annotation)))
 
 
 def _source_digest(module: ModuleType) -> str:

@@ -1,15 +1,22 @@
-"""Load a workload from a module path or a `.py` file."""
+"""Load a workload from a module path or a `.py` file, and load it again once its file has changed."""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import sys
-from functools import lru_cache
+import threading
+from collections import defaultdict, deque
+from dataclasses import dataclass
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
+import psutil
+
+from sweepflow.engine.workload import Trial
 from sweepflow.errors import ConfigError
 from sweepflow.schema.fields import Config
 from sweepflow.workloads.function import function_workload
@@ -18,21 +25,56 @@ from sweepflow.workloads.workload import SweepWorkload
 BUILT_IN = {name: f"sweepflow.workloads.{name}" for name in ("train", "landscape", "command")}
 """Workloads that are named without a path."""
 
+KEPT = 4
+"""Versions of a workload that a process keeps, for trials that were planned before its file changed."""
 
-@lru_cache(maxsize=64)
-def load_workload(path: str) -> SweepWorkload[Any]:
-    """The workload of a module.
+Stamp = tuple[int, int, int]
+"""Time of the last change, size and inode of a file."""
+
+
+@dataclass(frozen=True)
+class _Version:
+    module: ModuleType
+    workload: SweepWorkload[Any]
+
+
+_LOCK = threading.RLock()
+_VERSIONS: defaultdict[str, deque[_Version]] = defaultdict(lambda: deque(maxlen=KEPT))
+_STAMPS: dict[str, tuple[ModuleType, Stamp]] = {}
+"""The stamp that a module's file had when it was executed here, by the module's name."""
+
+
+def load_workload(path: str, trial: Trial[Any] | None = None) -> SweepWorkload[Any]:
+    """The workload of a module, as its file is now.
 
     A module either has `WORKLOAD`, or a pydantic model `Config` and a pure function `run`
-    (see `function_workload`).
+    (see `function_workload`). Where its file has changed since it was executed, it is executed again, as a
+    new module; what it imports is not.
 
     Args:
         path: `train`, `landscape` or `command`; a module path; or the path of a `.py` file.
+        trial: A trial that is to run: the version that it was planned with is taken where this process still
+            has it, whatever has become of the file.
 
     Raises:
         ConfigError: where it cannot be imported, or is no workload.
     """
-    module = _import(BUILT_IN.get(path, path))
+    with _LOCK:
+        versions = _VERSIONS[path]
+        for version in reversed(versions):
+            if trial is not None and version.workload.trial(trial.config).id == trial.id:
+                return version.workload
+        module = _import(BUILT_IN.get(path, path))
+        if versions and versions[-1].module is module:
+            return versions[-1].workload
+        workload = _workload_of(module, path)
+        if _has_changed(_name(path), module):  # as it was read: code and digest might be of two versions
+            return load_workload(path, trial)
+        versions.append(_Version(module, workload))
+        return workload
+
+
+def _workload_of(module: ModuleType, path: str) -> SweepWorkload[Any]:
     ready = getattr(module, "WORKLOAD", None)
     if isinstance(ready, SweepWorkload):
         return ready
@@ -66,25 +108,19 @@ def is_importable(path: str) -> bool:
 
 def _import(path: str) -> ModuleType:
     try:
-        if not path.endswith(".py"):
-            _see_working_directory()
-            return importlib.import_module(path)
-        file = Path(path).resolve()
-        name = file.stem
-        if name in sys.modules and getattr(sys.modules[name], "__file__", None) == str(file):
-            return sys.modules[name]
-        if name in sys.modules:
-            raise ConfigError("a module of this name is loaded already", got=path, do=f"rename {file.name}")
-        spec = importlib.util.spec_from_file_location(name, file)
-        assert spec is not None and spec.loader is not None  # it ends in .py
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module  # pydantic and pickle look a class's module up by name
-        try:
-            spec.loader.exec_module(module)
-        except BaseException:
-            del sys.modules[name]
-            raise
-        return module
+        if path.endswith(".py"):
+            return _from_file(path)
+        _see_working_directory()
+        known = sys.modules.get(path)
+        if known is None:
+            spec = importlib.util.find_spec(path)
+            stamp = _stamp(spec.origin if spec else None)  # before: executing it may take long
+            known = importlib.import_module(path)
+            if stamp is not None:
+                _STAMPS[path] = known, stamp
+        elif _has_changed(path, known):
+            known = _execute(path, Path(str(known.__file__)), getattr(known, "__path__", None))
+        return known
     except ConfigError:
         raise
     except Exception as error:  # a user's module may raise anything
@@ -93,6 +129,76 @@ def _import(path: str) -> ModuleType:
             got=f"{path}: {type(error).__name__}: {error}",
             do="try: python -c 'import ...' with the same name, in the same directory",
         ) from error
+
+
+def _from_file(path: str) -> ModuleType:
+    file = Path(path).resolve()
+    known = sys.modules.get(file.stem)
+    if known is not None and getattr(known, "__file__", None) != str(file):
+        raise ConfigError("a module of this name is loaded already", got=path, do=f"rename {file.name}")
+    return known if known is not None and not _has_changed(file.stem, known) else _execute(file.stem, file)
+
+
+class _FromSource(SourceFileLoader):
+    """Compiles the file as it is: a kept compilation is known by whole seconds and the size only."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        path = self.get_filename(fullname)
+        return self.source_to_code(self.get_data(path), path)
+
+
+def _execute(name: str, file: Path, search: list[str] | None = None) -> ModuleType:
+    """Execute a file as a new module, which takes the place of one of its name only if nothing is raised."""
+    spec = importlib.util.spec_from_file_location(
+        name, file, loader=_FromSource(name, str(file)), submodule_search_locations=search
+    )
+    assert spec is not None and spec.loader is not None  # it has a loader
+    module, before, stamp = importlib.util.module_from_spec(spec), sys.modules.get(name), _stamp(str(file))
+    sys.modules[name] = module  # pydantic and pickle look a class's module up by name
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        if before is not None:
+            sys.modules[name] = before
+        raise
+    parent, _, child = name.rpartition(".")
+    if parent:
+        setattr(sys.modules[parent], child, module)
+    if stamp is not None:
+        _STAMPS[name] = module, stamp
+    return module
+
+
+def _name(path: str) -> str:
+    """What a workload's module is called in `sys.modules`."""
+    return Path(path).stem if path.endswith(".py") else BUILT_IN.get(path, path)
+
+
+def _has_changed(name: str, module: ModuleType) -> bool:
+    """Whether a user's module is no longer what its file says.
+
+    One that was imported elsewhere has changed if its file is younger than this process: it may have been
+    imported before the change, and is executed again if it was not.
+    """
+    now = _stamp(getattr(module, "__file__", None))
+    if name.partition(".")[0] == "sweepflow" or now is None:
+        return False
+    known, stamp = _STAMPS.get(name, (None, None))
+    if known is module:
+        return now != stamp
+    return now[0] > psutil.Process().create_time() * 1e9
+
+
+def _stamp(file: str | None) -> Stamp | None:
+    """None for what is no readable source file."""
+    if file is None or not file.endswith(".py"):
+        return None
+    try:
+        status = os.stat(file)
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 def _see_working_directory() -> None:

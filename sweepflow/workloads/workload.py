@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, Protocol
@@ -14,12 +15,21 @@ from sweepflow.store.store import Store
 
 Goal = Literal["minimize", "maximize"]
 GOALS: tuple[Goal, ...] = ("minimize", "maximize")
-MORE_IS_BETTER = ("accuracy", "score", "reward", "return", "auc", "f1", "r2")
+# fmt: off
+MORE_IS_BETTER = frozenset({
+    "acc", "acc1", "acc5", "accuracy", "auc", "auroc", "auprc", "bleu", "dice", "f1", "iou", "precision", "psnr",
+    "r2", "recall", "return", "returns", "reward", "rewards", "score", "ssim",
+})
+# fmt: on
+LESS_IS_BETTER = frozenset({"cost", "err", "error", "loss", "minus", "no", "non", "not", "regret"})
+"""A name that has one of these is to be minimized whatever else it has: `score_loss`, `no_return_rate`."""
 
 
 def goal_of(metric: str) -> Goal:
-    """What the name of a figure says of its direction."""
-    return "maximize" if any(word in metric.lower() for word in MORE_IS_BETTER) else "minimize"
+    """What the words of a figure's name say of its direction: `val_acc`, `val/acc` and `valAcc` have two."""
+    parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", metric)
+    words = set(re.split(r"[^a-z0-9]+", parted.lower()))
+    return "maximize" if words & MORE_IS_BETTER and not words & LESS_IS_BETTER else "minimize"
 
 
 class RunTrials(Protocol[C]):
@@ -48,10 +58,10 @@ class SweepWorkload(Generic[C]):
         dataset: What identifies a trial's input arrays; a batch holds each once.
         source: Digest of the source code, where that is part of the fingerprint; else empty.
         goal: Whether a small or a large metric is good; None where its name says it.
-        figures: The figures that can be a metric; empty where only a run can tell.
+        figures: The figures that can be a metric, from a configuration; empty where only a run can tell.
         pad: Gives trials of different shapes one shape to be compiled for; None where that cannot be.
         until: The trial that stops early after some of its `epochs`, or goes on from there; None for a
-            workload that cannot.
+            workload that cannot. Configurations of one that can have `epochs` and `stop_after`.
     """
 
     path: str
@@ -66,7 +76,7 @@ class SweepWorkload(Generic[C]):
     dataset: Callable[[C], object] = field(default=lambda config: None)
     source: str = ""
     goal: Goal | None = None
-    figures: tuple[str, ...] = ()
+    figures: Callable[[C], tuple[str, ...]] = field(default=lambda config: ())
     pad: Callable[[Sequence[Trial[C]]], list[Trial[C]]] | None = None
     until: Callable[[Trial[C], int | None, int], Trial[C]] | None = None
 

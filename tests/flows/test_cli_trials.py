@@ -60,9 +60,13 @@ def test_a_design_is_written_run_and_compared(office: Machine) -> None:
     assert code == 2 and "did you mean 'table'?" in text
 
 
-def test_the_best_configuration_is_an_experiment(office: Machine) -> None:
-    rates = "learning_rate=0.001,0.1"
-    code, text = office.run("sweepflow", "sweep", *DIGITS, rates, "name=first")
+@pytest.mark.parametrize(
+    "asked",
+    [[*DIGITS, "learning_rate=0.001,0.1"], ["workload=landscape", "landscape=beale", "x=0.5,1.0"]],
+    ids=["digits", "landscape"],
+)
+def test_the_best_configuration_is_an_experiment(asked: list[str], office: Machine) -> None:
+    code, text = office.run("sweepflow", "sweep", *asked, "name=first")
     assert code == 0, text
     (office.directory / "mine/experiment").mkdir(parents=True)
     best = office.directory / "sweepflow-data/sweeps/first/best.yaml"

@@ -95,6 +95,36 @@ def test_halving_keeps_the_best_third_and_gives_their_full_results(prefect: Any,
     assert prefect.see().tasks == []
     assert load_sweep(store, halved.name).rows() == halved.rows()
 
+    full = sweep(overrides=overrides)
+    assert full.name != halved.name, "a report of its own"
+    assert full.view.varying == ("learning_rate",), "how a trial was run does not tell it apart"
+
+
+def test_halving_goes_by_the_mean_over_repeats(prefect: Any, store: Store) -> None:
+    overrides = here(
+        store, "workload=digits_mlp", "model.widths=[8]", "epochs=4", "learning_rate=0.1,0.01,0.001"
+    )
+    found = sweep(overrides=overrides, halving=2, repeats=2)
+    rungs = {}
+    for record in found.trials:
+        rungs.setdefault(record.config["learning_rate"], set()).add(record.figures["rung"])
+    assert sorted(map(sorted, rungs.values())) == [[1], [2], [3]], "repeats go on together"
+    assert found.best is not None and rungs[found.best["learning_rate"]] == {3}
+
+
+def test_a_rung_that_fails_ends_the_halving(prefect: Any, store: Store) -> None:
+    overrides = here(
+        store, "workload=digits_mlp", "model.widths=[8]", "epochs=9", "learning_rate=0.1,0.01,0.001"
+    )
+    (store.root / "trials").parent.mkdir(parents=True, exist_ok=True)
+    (store.root / "trials").write_text("where records should go there is a file")
+    with pytest.raises(IncompleteError, match="3 of 3 trials have no result"):
+        sweep(overrides=overrides, halving=3)
+    names = [task.name for task in prefect.see().tasks]
+    assert len(names) == 2 and not any("Cached" in name for name in names), "one rung, in calls of two"
+    (store.root / "trials").unlink()
+    assert sweep(overrides=overrides, halving=3).sound
+
 
 @pytest.mark.parametrize("mode", ["sequential", "auto"])
 def test_every_mode_gives_the_same_figures(mode: Any, prefect: Any, tmp_path: Path) -> None:

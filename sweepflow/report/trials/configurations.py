@@ -13,7 +13,7 @@ from jaxtyping import Int
 from omegaconf import OmegaConf
 
 from sweepflow.errors import ConfigError
-from sweepflow.report.numbers import short, with_error
+from sweepflow.report.numbers import number, short, with_error
 from sweepflow.report.trials.view import TrialsView
 from sweepflow.store.record import Json, Record, Status
 
@@ -90,10 +90,12 @@ class Configuration:
         return with_error(self.mean, self.sd) if self.sd is not None else short(self.mean, 4)
 
     @property
-    def merit(self) -> tuple[bool, bool, float]:
-        """Sorts the better first: whole ones before those that lost a repeat, then by mean metric."""
+    def merit(self) -> tuple[bool, float, bool, float]:
+        """Sorts the better first: those that halving let go further, then whole ones before those that lost a
+        repeat, then by mean metric."""
         mean = self.mean
-        return mean is None, self.n_failed > 0, math.inf if mean is None else self.view.sign * mean
+        rung = max(number(record.figures, "rung") or 0.0 for record in self.records)
+        return mean is None, -rung, self.n_failed > 0, math.inf if mean is None else self.view.sign * mean
 
 
 def configurations(view: TrialsView) -> list[Configuration]:
@@ -109,8 +111,8 @@ def ranked(view: TrialsView) -> list[Configuration]:
 def configuration_numbers(view: TrialsView) -> Int[np.ndarray, " trials"]:
     """The number of each trial's configuration, by place, in the order first asked for."""
     numbers = np.zeros(len(view.records), dtype=np.int64)
-    for number, places in enumerate(view.repeats):
-        numbers[list(places)] = number
+    for index, places in enumerate(view.repeats):
+        numbers[list(places)] = index
     return numbers
 
 
@@ -128,7 +130,7 @@ def best(view: TrialsView) -> Configuration | None:
     return None if first is None or first.mean is None else first
 
 
-def best_yaml(view: TrialsView, command: str = "") -> str:
+def best_yaml(view: TrialsView, command: str = "", option: str = "", workload: str = "") -> str:
     """The best configuration as a file for Hydra: an experiment, or a file of overrides.
 
     The seed is that of its best repeat, so that running the file gives the trial that its comment names.
@@ -136,6 +138,8 @@ def best_yaml(view: TrialsView, command: str = "") -> str:
     Args:
         view: The sweep.
         command: What was typed to get the sweep; a comment says it.
+        option: The option of the group `workload` that the sweep took; the file then takes it too.
+        workload: The workload's path, where the option does not say it.
 
     Raises:
         ConfigError: where no trial has a value.
@@ -153,8 +157,11 @@ def best_yaml(view: TrialsView, command: str = "") -> str:
     notes = [value, f"trial: {view.records[found.place].id}"]
     if command:
         notes.append(f"sweep: {' '.join(command.split())}")
+    notes.append("as DIR/experiment/best.yaml: sweepflow train --config-dir DIR +experiment=best")
     comments = "".join(f"# {note}\n" for note in notes)
-    config = OmegaConf.create(_literal(dict(view.records[found.place].config)))
+    chosen: dict[str, Json] = {"defaults": [{"override /workload": option}]} if option else {}
+    chosen |= {"workload": workload} if workload else {}
+    config = OmegaConf.create(chosen | _literal(dict(view.records[found.place].config)))
     return f"# @package _global_\n{comments}{OmegaConf.to_yaml(config)}"
 
 

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from sweepflow.report.numbers import counted, setting, short
+from sweepflow.report.numbers import counted, short
 from sweepflow.report.trials.configurations import Configuration, best, configurations
 from sweepflow.report.trials.view import TrialsView
-
-MAX_COMPARED = 64
-"""Trials among which `best_so_far` looks for the keys that vary."""
 
 
 def headline(view: TrialsView) -> str:
@@ -26,25 +21,6 @@ def headline(view: TrialsView) -> str:
     unsound = ", ".join(f"{count:,} {status}" for status, count in view.counts.items() if status != "ok")
     all_of_them = f"{value} ({view.records[found.place].id}) of {counted(len(view.records), 'trial')}"
     return f"{all_of_them}; {unsound}" if unsound else all_of_them
-
-
-def best_so_far(view: TrialsView) -> str:
-    """One line for while a sweep runs: how many are done, the best single trial yet, and its settings.
-
-    Cheap enough for every batch: which keys vary is seen from `MAX_COMPARED` trials. Means over repeats are
-    left to the end, when they are known.
-    """
-    done = f"{counted(len(view.records), 'trial')} done"
-    lost = f", {len(view.lost):,} lost" if len(view.lost) else ""
-    if not len(view.by_merit):
-        return f"{done}{lost}, no {view.metric} yet"
-    place = int(view.by_merit[0])
-    stride = -(-len(view.records) // MAX_COMPARED)
-    few = replace(view, records=[view.records[place], *view.records[::stride]])
-    ours = few.settings[0]
-    settings = " ".join(f"{few.names[k]}={setting(ours[k])}" for k in few.varying if ours.get(k) is not None)
-    value = f"best {view.metric} {short(float(view.values[place]), 4)}"
-    return f"{done}{lost}, {value}" + (f" at {settings}" if settings else "")
 
 
 def caveats(view: TrialsView) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from sweepflow.report.table import Row, cell, write_rows
-from sweepflow.report.trials.configurations import Configuration, configurations
+from sweepflow.report.trials.configurations import Configuration, configurations, ranked
 from sweepflow.report.trials.view import TrialsView
 
 _TEXT, _REAL, _WHOLE = pa.string(), pa.float64(), pa.int64()
@@ -64,13 +64,14 @@ def trial_rows(view: TrialsView) -> list[Row]:
     return rows
 
 
-def configuration_rows(view: TrialsView) -> list[Row]:
-    """One flat row a configuration, in the order asked for: its repeats' metric and the settings they share.
+def configuration_rows(view: TrialsView, *, best_first: bool = False) -> list[Row]:
+    """One flat row a configuration: its repeats' metric and the settings they share; in the order asked for
+    unless the best are wanted first.
 
     `mean`, `sd` (n - 1), `best` and `worst` are over the repeats that have a value, `n` counts all of them
     and `n_failed` those without one; `seconds` is what all of them cost, compilation included.
     """
-    return [_configuration_row(view, one) for one in configurations(view)]
+    return [_configuration_row(view, one) for one in (ranked if best_first else configurations)(view)]
 
 
 def write_trial_tables(view: TrialsView, directory: Path) -> tuple[Path, Path]:

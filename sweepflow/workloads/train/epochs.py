@@ -11,12 +11,14 @@ import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from sweepflow.data.dataset import DataShape
-from sweepflow.models.loss import accuracy, row_losses
+from sweepflow.models.loss import row_losses
 from sweepflow.models.network import Network
 from sweepflow.workloads.optimizer import clipped, direction
 from sweepflow.workloads.train.config import TrainConfig
 from sweepflow.workloads.train.schedule import learning_rate
 
+BLOCK = 2048
+"""Rows that are looked at together."""
 CURVES = ("train_loss", "validation_loss", "validation_accuracy", "learning_rate")
 
 
@@ -176,6 +178,17 @@ def look(
     dtype = w.dtype
     if y.shape[0] == 0:
         return {"loss": jnp.asarray(jnp.nan, dtype), "accuracy": jnp.asarray(jnp.nan, dtype)}
-    value = jnp.mean(row_losses(shape.task, network.apply(w, x), y))
-    right = accuracy(network, w, x, y) if shape.task == "classification" else jnp.nan
-    return {"loss": value.astype(dtype), "accuracy": jnp.asarray(right).astype(dtype)}
+    classes = shape.task == "classification"
+
+    def each(x: Array, y: Array) -> tuple[Array, Array]:
+        outputs = network.apply(w, x)
+        chosen = jnp.argmax(outputs, axis=-1)
+        right = chosen == y.astype(chosen.dtype) if classes else jnp.full(len(y), jnp.nan)
+        return row_losses(shape.task, outputs, y), right.astype(dtype)
+
+    if y.shape[0] <= BLOCK:
+        losses, right = each(x, y)
+    else:  # what a convolution makes of all rows at once is many times their size
+        one = lambda row: jax.tree.map(lambda a: a[0], each(row[0][None], row[1][None]))  # noqa: E731
+        losses, right = jax.lax.map(one, (x, y), batch_size=BLOCK)
+    return {"loss": jnp.mean(losses).astype(dtype), "accuracy": jnp.mean(right)}

@@ -48,7 +48,8 @@ def shape_of(config: TrainConfig) -> DataShape:
 def splits(config: TrainConfig) -> dict[str, np.ndarray]:
     """x, y of the training rows, x_validation, y_validation, x_test, y_test, in the training dtype.
 
-    The validation rows are the last of the data set's training rows, which a seed has shuffled.
+    The validation rows are the last of the data set's training rows: these are drawn, or were shuffled by a
+    seed (a fixed one for MNIST), so neither part has rows of one class only because a file is sorted.
     """
     n, _ = sizes(config)
     return _splits(config.data, data.describe(config.data), n, config.dtype)

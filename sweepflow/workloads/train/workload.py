@@ -50,6 +50,12 @@ FIGURES = (
 )
 
 
+def metrics(config: TrainConfig) -> tuple[str, ...]:
+    """The figures that can be a metric; a regression has no accuracy."""
+    classes = shape_of(config).task == "classification"
+    return tuple(name for name in FIGURES if classes or not name.endswith("accuracy"))
+
+
 def _noise(config: TrainConfig) -> Noise:
     """A rate of 0 leaves the drawing out of the program: it would cost as much as the rest of a step."""
     return Noise(dropout=config.dropout > 0, augmentation=config.augmentation_noise > 0)
@@ -222,7 +228,8 @@ def _record(trial: Trial[TrainConfig], results: Mapping[str, np.ndarray], store:
         version=VERSION,
         status="diverged" if bad >= 0 else "ok",
         reasons=(f"training diverged at step {bad}",) if bad >= 0 else (),
-        config=config.model_dump(mode="json"),
+        # How it was run says nothing of the result, and would tell repeats apart.
+        config=config.model_copy(update={"resume_after": 0, "pad_widths_to": None}).model_dump(mode="json"),
         figures=figures,
         arrays={**curves, **_kept(config, shape, value)},
     )
@@ -282,6 +289,12 @@ def check(config: TrainConfig) -> None:
     """
     sizes(config)
     shape = shape_of(config)
+    if config.resume_after:
+        raise ConfigError(
+            "where a run goes on from is for sweepflow to say",
+            got=f"resume_after={config.resume_after}",
+            do="remove it; stop_after=K runs K epochs",
+        )
     if isinstance(config.model, PotentialModel):
         raise ConfigError("a potential is not trained", got="model.kind=potential", do="choose model=small")
     build_network(config.model, shape)
@@ -327,7 +340,7 @@ TRAIN: SweepWorkload[TrainConfig] = SweepWorkload(
     prepare=prepare,
     check=check,
     dataset=dataset,
-    figures=FIGURES,
+    figures=metrics,
     pad=pad_widths,
     until=until,
 )

@@ -11,8 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sweepflow.errors import ConfigError
+from sweepflow.schema.data import BundledData
 from sweepflow.store.record import Record
-from sweepflow.trials.halving import rungs, survivors
+from sweepflow.trials.halving import call_size, repeats, rungs, survivors
+from sweepflow.workloads.train.config import TrainConfig
+from sweepflow.workloads.train.workload import TRAIN
 
 
 @given(st.integers(1, 2000), st.integers(2, 100))
@@ -53,7 +56,7 @@ def record(value: Any, status: Any = "ok") -> Record:
 def kept(values: list[Any], eta: int = 3, goal: Any = "minimize") -> list[int]:
     records = {str(i): v if isinstance(v, Record) else record(v) for i, v in enumerate(values) if v != "none"}
     ids = [str(i) for i in range(len(values))]
-    return sorted(int(i) for i in survivors({"one": ids}, records, "loss", goal, eta))
+    return sorted(int(i) for i in survivors({"one": [[i] for i in ids]}, records, "loss", goal, eta))
 
 
 def test_the_best_go_on_and_a_third_is_rounded_up() -> None:
@@ -76,10 +79,43 @@ def test_of_equals_the_first_asked_for() -> None:
 
 
 def test_every_group_keeps_its_own() -> None:
-    groups = {"narrow": ["a", "b", "c"], "wide": ["d", "e", "f", "g"]}
+    groups = {"narrow": [["a"], ["b"], ["c"]], "wide": [["d"], ["e"], ["f"], ["g"]]}
     records = {name: record(float(i)) for i, name in enumerate("abcdefg")}
     assert survivors(groups, records, "loss", "minimize", 3) == {"a", "d", "e"}
     assert survivors(groups, records, "another figure", "minimize", 3) == set()
+
+
+def test_repeats_go_on_together_by_their_mean() -> None:
+    groups = {"one": [["a", "b"], ["c", "d"], ["e", "f"]]}
+    records = {
+        name: record(value) for name, value in zip("abcdef", (0.0, 9.0, 3.0, 4.0, 2.0, 8.0), strict=True)
+    }
+    assert survivors(groups, records, "loss", "minimize", 3) == {"c", "d"}
+    assert survivors(groups, records, "loss", "maximize", 3) == {"e", "f"}
+    records["c"] = record(0.0, "diverged")
+    assert survivors(groups, records, "loss", "minimize", 3) == {"a", "b"}, "one that lost a repeat does not"
+    del records["b"]
+    records["f"] = record(1.0, "failed")
+    assert survivors(groups, records, "loss", "minimize", 3) == set()
+
+
+def test_who_repeats_whom() -> None:
+    trials = [
+        TRAIN.trial(TrainConfig(learning_rate=rate, seed=seed)) for rate in (0.1, 0.2) for seed in (0, 1)
+    ]
+    a, b, c, d = (trial.id for trial in trials)
+    assert repeats([trials[i] for i in (0, 2, 1, 3)], "seed") == [[a, b], [c, d]]
+    assert repeats(trials, None) == [[a], [b], [c], [d]]
+    other = TRAIN.trial(TrainConfig(learning_rate=0.1, data=BundledData(seed=1)))
+    assert repeats([trials[0], other], "seed") == [[a], [other.id]]
+    assert repeats([trials[0], other], "data.seed") == [[a, other.id]]
+    assert other.config.data.seed == 1, "as it was"
+
+
+def test_one_call_size_serves_every_rung() -> None:
+    assert call_size(270, 3, 3, lanes=4) == 30
+    assert call_size(271, 3, 3, lanes=4) == 31
+    assert call_size(5, 3, 3, lanes=4) == 4
 
 
 @given(

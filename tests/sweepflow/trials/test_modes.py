@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sweepflow.store.record import Record
-from sweepflow.trials.modes import Measured, choose, measured, predict
+from sweepflow.trials.modes import Measured, choose, measured, predict, probe_trials
 
 
 def record(**seconds: float) -> Record:
@@ -18,7 +20,10 @@ def test_what_a_probe_measured() -> None:
     """A record's seconds are its call's, divided by its trials."""
     four = [record(compile=0.5, run=0.25)] * 4
     assert measured(four, lanes=4) == Measured(compile=2.0, run=1.0, lanes=4)
-    assert measured([record()], lanes=1) == Measured(0.0, 0.0, 1)
+    assert measured([record(run=1.0)], lanes=1) == Measured(0.0, 1.0, 1)
+    failed = Record("trl_0", "train", 1, "failed", (), {}, {}, {"run": 3.0})
+    assert measured([*four, failed], lanes=4) == measured(four, lanes=4)
+    assert measured([failed], 1) is None and measured([record()], 1) is None and measured([], 1) is None
 
 
 def test_a_prediction() -> None:
@@ -48,6 +53,25 @@ def test_the_cheapest_is_chosen_and_says_why() -> None:
     assert why.index("padded 3.1") < why.index("sequential") < why.index("batched")
     assert chosen(few)[0] == "batched"
     assert chosen([1])[0] == "sequential"
+
+
+def test_nothing_measured() -> None:
+    assert choose({}) == ("batched", "mode auto: batched, as nothing could be measured")
+
+
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=6), st.integers(1, 16), st.booleans())
+def test_no_trial_is_probed_in_two_ways(sizes: list[int], lanes: int, padded: bool) -> None:
+    """Trials stand here for themselves by numbers: only their lists are looked at."""
+    groups: list[list[Any]] = [[(i, j) for j in range(size)] for i, size in enumerate(sizes)]
+    ways = probe_trials(groups, lanes, padded)
+    probed = [trial for trials in ways.values() for trial in trials]
+    assert len(probed) == len(set(probed)) <= sum(sizes)
+    assert all(ways.values()), "a way without a trial is left out"
+    assert len({group for group, _ in ways["batched"]}) == 1
+    assert len(ways["batched"]) == min(lanes, max(sizes))
+    assert ("sequential" in ways) == (sum(sizes) > len(ways["batched"]))
+    assert len(ways.get("sequential", [0])) == 1
+    assert "padded" not in ways or (padded and len(ways["padded"]) <= lanes)
 
 
 times = st.floats(0, 1e3)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from sweepflow.compose import compose_trials
+from sweepflow.engine.program import call_lanes
 from sweepflow.schema.runner import RunnerConfig
 from sweepflow.store.record import Record
 from sweepflow.store.store import Store
@@ -81,9 +82,36 @@ def test_groups_that_read_the_same_are_numbered(store: Store) -> None:
 def test_trials_of_an_external_program_are_one_group(store: Store) -> None:
     trials = list(plan(store).drawn.trials.values())
     workload: Any = replace(load_workload("landscape"), run=lambda trials, store, on_record=None: [])
-    (batch,) = cut(workload, trials, "auto")
-    assert batch.trials == tuple(trials)
-    assert [len(batch.trials) for batch in cut(workload, trials, 8)] == [8, 8, 4]
-    assert [(batch.number, batch.of) for batch in cut(workload, trials, 8)] == [(1, 3), (2, 3), (3, 3)]
-    assert cut(workload, [], "auto") == []
+    for size in ("auto", 8):
+        (batch,) = cut(workload, trials, size)
+        assert batch.trials == tuple(trials) and (batch.number, batch.of) == (1, 1)
     assert set(group_labels(workload, trials).values()) == {workload.name}
+
+
+def test_a_group_is_cut_into_few_batches_of_whole_calls(store: Store) -> None:
+    found = plan(store, ["workload=digits_mlp", "seed=range(0,70)", "optimizer=adam,sgd"])
+    lanes = call_lanes(1)
+    for start in (0, 4):
+        group = found.run_batches[start : start + 4]
+        assert len({batch.size for batch in group}) == 1 and group[0].size % lanes == 0
+        assert sum(len(batch.trials) for batch in group) == 70
+    assert found.batches == 8
+
+
+def test_batches_that_are_to_share_a_program_hold_the_same(store: Store) -> None:
+    """The rungs of halving: fewer trials, the same size."""
+    workload = load_workload("landscape")
+    trials = list(plan(store).drawn.trials.values())[:5]  # one group
+    assert [(len(b.trials), b.size) for b in cut(workload, trials, "auto", hold=4)] == [(3, 4), (2, 4)]
+    assert [(len(b.trials), b.size) for b in cut(workload, trials[:2], "auto", hold=4)] == [(2, 4)]
+    assert [(len(b.trials), b.size) for b in cut(workload, trials, 2, hold=4)] == [(2, 4), (2, 4), (1, 4)]
+
+
+def test_the_same_sweep_with_halving_has_another_name(store: Store) -> None:
+    request = compose_trials(GRID)
+    drawn = draw_trials(request, DesignOptions())
+    names = {
+        make_plan(request.workload, drawn, RunnerConfig(), store, None, halving).name
+        for halving in (None, 2, 3)
+    }
+    assert len(names) == 3

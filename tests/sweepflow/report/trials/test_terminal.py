@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 
 from rich.console import Console
 from rich.table import Table
 
-from sweepflow.report.trials.headline import best_so_far, headline
+from sweepflow.report.trials.headline import headline
 from sweepflow.report.trials.terminal import trials_table
 from sweepflow.report.trials.view import TrialsView
 from sweepflow.store.record import Record
@@ -79,24 +78,3 @@ def test_trials_that_were_stopped_early_are_said(trial: Trial, view_of: ViewOf) 
     early = trial(0.4, learning_rate=0.5)
     early = replace(early, figures={**early.figures, "epochs_run": 4, "rung": 0})
     assert "1 trial ran fewer than 12 epochs" in "\n".join(shown(trials_table(view_of([trial(0.3), early]))))
-
-
-def test_best_so_far_is_one_line(trial: Trial, view_of: ViewOf) -> None:
-    assert best_so_far(view_of([])) == "0 trials done, no validation_loss yet"
-    assert best_so_far(view_of([trial(status="failed")])) == "1 trial done, 1 lost, no validation_loss yet"
-    records = [
-        trial(0.3, learning_rate=0.5),
-        trial(0.25, learning_rate=1e-05),
-        trial(status="failed", learning_rate=2),
-    ]
-    line = best_so_far(view_of(records))
-    assert line == "3 trials done, 1 lost, best validation_loss 0.25 at learning_rate=1e-5"
-
-
-def test_best_so_far_of_many_is_quick_enough_for_every_batch(sweep_of: Callable[..., TrialsView]) -> None:
-    view = sweep_of(10_000)
-    start = time.perf_counter()
-    line = best_so_far(view)
-    assert time.perf_counter() - start < 0.5
-    best = view.records[view.by_merit[0]].config
-    assert f" at optimizer={best['optimizer']} learning_rate=" in line and "batch_size=" in line

@@ -22,6 +22,40 @@ from sweepflow.workloads.train.workload import ENGINE, TRAIN
 SMALL = TeacherStudentData(n_data=60, n_test=20, input_dim=3)
 """48 training rows, 12 validation rows."""
 
+WIDE, NARROW = (6, 4), (4, 3)
+TABLE: list[dict[str, Any]] = [
+    {
+        "optimizer": "sgd",
+        "schedule": "cosine",
+        "learning_rate": 0.05,
+        "nesterov": True,
+        "weight_decay": 0.01,
+        "dropout": 0.1,
+        "model": {"activation": "tanh"},
+    },
+    {"optimizer": "adam", "schedule": "constant", "weight_decay": 0.01, "model": {"activation": "gelu"}},
+    {
+        "optimizer": "adamw",
+        "schedule": "warmup_cosine",
+        "weight_decay": 0.1,
+        "clip_norm": 0.5,
+        "model": {"activation": "silu"},
+    },
+    {"optimizer": "rmsprop", "schedule": "plateau", "learning_rate": 1e-3, "model": {"bias": False}},
+    {"optimizer": "lion", "schedule": "cosine", "learning_rate": 3e-3, "weight_decay": 0.1, "model": {}},
+]
+"""Every optimizer and every schedule; all twenty pairs would compile for a minute."""
+
+
+def name_of(row: Any) -> str:
+    return f"{row['optimizer']}-{row['schedule']}"
+
+
+def of_table(build: Callable[..., Any], row: Any, widths: tuple[int, ...] = WIDE, **changes: Any) -> Any:
+    """A row's trial on digits, stopped before its last epoch, so that its weights are kept."""
+    model = MlpModel(widths=widths, **row["model"])
+    return build({**row, "model": model, "epochs": 4, "stop_after": 3}, **changes)
+
 
 @dataclass
 class Ran:

@@ -15,10 +15,12 @@ import pytest
 
 from sweepflow.schema.model import MlpModel
 from sweepflow.store.store import Store
-from sweepflow.workloads.train.workload import ENGINE
+from sweepflow.workloads.train.workload import ENGINE, until
+
+from .conftest import TABLE, of_table
 
 ADAM = {"optimizer": "adam", "schedule": "constant"}
-"""The second row of the table in test_training.py: the same program."""
+"""One program for most of these tests."""
 
 ELSEWHERE = """
 import json, sys, warnings
@@ -103,9 +105,8 @@ def test_on_another_number_of_devices(
 def test_one_that_diverges_and_its_neighbours(
     trial: Callable[..., Any], run_trials: Callable[..., Any]
 ) -> None:
-    sgd = {"optimizer": "sgd", "schedule": "cosine", "nesterov": True}  # the first row's program
     rates = (0.05, 1e6, 0.01)
-    asked = [trial(sgd, learning_rate=rate, weight_decay=1.0) for rate in rates]
+    asked = [of_table(trial, TABLE[0], learning_rate=rate, weight_decay=1.0) for rate in rates]
     ran, without = run_trials(asked), run_trials(asked[::2])
     lost = ran.record(1)
     assert lost.status == "diverged"
@@ -155,5 +156,5 @@ def test_what_decides_the_program(trial: Callable[..., Any]) -> None:
     assert differs(epochs=4) and differs(batch_size=64) and differs(optimizer="lion")
     assert differs(schedule="cosine") and differs(dtype="float64") and differs(validation_fraction=0.3)
     assert differs(model=MlpModel(widths=(7,))) and differs(stop_after=1)
-    assert key(trial(stop_after=1).config) == key(trial(resume_after=2).config)
+    assert key(trial(stop_after=1).config) == key(until(trial(), None, 2).config)
     assert ENGINE.label(trial().config) == "adam on mlp 6 d=460 batch=128"

@@ -26,7 +26,7 @@ from sweepflow.schema.data import (
 from sweepflow.schema.model import CnnModel, DeepLinearModel, MlpModel, PotentialModel
 from sweepflow.workloads.train.config import TrainConfig
 from sweepflow.workloads.train.splits import shape_of, splits
-from sweepflow.workloads.train.workload import TRAIN, dataset
+from sweepflow.workloads.train.workload import TRAIN, dataset, until
 
 
 def file_data(tmp_path: Path, task: Any, standardize: bool = True) -> FileData:
@@ -121,6 +121,7 @@ DIABETES = BundledData(name="diabetes")
         ({"data": DIABETES, "model": CnnModel()}, "needs images", "data=digits"),
         ({"data": DIGITS, "validation_fraction": 1e-5}, "no validation row", "validation_fraction"),
         ({"data": DIGITS, "validation_fraction": 0.99999}, "no training row", "validation_fraction"),
+        ({"resume_after": 2}, "is for sweepflow to say", "stop_after=K"),
         ({"pad_widths_to": (63,)}, "padded widths are at least", ""),
         ({"pad_widths_to": (64, 64)}, "padded widths are at least", ""),
         ({"model": DeepLinearModel(widths=(3,)), "pad_widths_to": (3,)}, "padded widths are at least", ""),
@@ -210,7 +211,7 @@ def test_golden_ids_in_another_process() -> None:
 
 
 def test_what_is_no_part_of_the_id(trial: Callable[..., Any]) -> None:
-    assert trial(pad_widths_to=(9,)).id == trial(resume_after=2).id == trial().id
+    assert trial(pad_widths_to=(9,)).id == until(trial(), None, 2).id == trial().id
     changes: list[dict[str, Any]] = [
         {"seed": 1},
         {"learning_rate": 0.02},

@@ -18,26 +18,7 @@ from sweepflow.workloads.train.network import initial_weights, own_entries, own_
 from sweepflow.workloads.train.splits import shape_of
 from sweepflow.workloads.train.workload import ENGINE, TRAIN, pad_widths
 
-from .conftest import SMALL
-
-WIDE, NARROW = (6, 4), (4, 3)
-TABLE: list[dict[str, Any]] = [
-    {"optimizer": "sgd", "weight_decay": 0.1, "dropout": 0.3, "model": {"activation": "tanh"}},
-    {"optimizer": "adam", "weight_decay": 0.1, "model": {"activation": "gelu"}},
-    {"optimizer": "adamw", "weight_decay": 0.1, "clip_norm": 0.5, "model": {"activation": "silu"}},
-    {"optimizer": "rmsprop", "augmentation_noise": 0.1, "learning_rate": 1e-3, "model": {"bias": False}},
-    {"optimizer": "lion", "weight_decay": 0.1, "learning_rate": 1e-3, "dropout": 0.2, "model": {}},
-]
-
-
-def small_trials(trial: Callable[..., Any], row: dict[str, Any], **changes: Any) -> list[Any]:
-    return [
-        trial(
-            {**row, "model": MlpModel(widths=widths, **row["model"]), "data": SMALL, "batch_size": 16},
-            **changes,
-        )
-        for widths in (WIDE, NARROW)
-    ]
+from .conftest import NARROW, TABLE, WIDE, name_of, of_table
 
 
 @pytest.mark.parametrize(("wide", "own", "bias"), [((9, 5), ((4, 3), (9, 1)), True), ((3,), ((1,),), False)])
@@ -66,7 +47,7 @@ def test_initial_weights_do_not_depend_on_the_padding(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("row", TABLE, ids=lambda row: row["optimizer"])
+@pytest.mark.parametrize("row", TABLE, ids=name_of)
 def test_every_optimizer(
     row: dict[str, Any],
     trial: Callable[..., Any],
@@ -74,23 +55,22 @@ def test_every_optimizer(
     raw_results: Callable[..., Any],
     compilations: list[str],
 ) -> None:
-    """Stopped before the last epoch, so that the weights can be looked at."""
-    trials = small_trials(trial, row, stop_after=2)
+    """The wider network's program is that of the table in test_training.py."""
+    trials = [of_table(trial, row, widths) for widths in (WIDE, NARROW)]
     wide, narrow = pad_widths(trials)
     assert (wide.id, narrow.id) == tuple(one.id for one in trials), "it is the same trial"
     padded = run_trials([wide, narrow])
-    assert len(compilations) == 1
     w = raw_results(narrow)["state.0"]
-    assert len(compilations) == 1
+    assert len(compilations) <= 1, "none where the table's test was here before"
     mine = own_entries(narrow.config, shape_of(narrow.config))
     assert w.shape == mine.shape and mine.sum() == padded.record(1).figures["num_params"]
     np.testing.assert_array_equal(w[~mine], 0)
     assert (w[mine] != 0).mean() > 0.9
 
     assert run_trials(trials[:1]).outcome(0) == padded.outcome(0), "the widest is not padded"
-    assert len(compilations) == 1
+    assert len(compilations) <= 1
     plain = run_trials(trials[1:])
-    assert len(compilations) == 2
+    assert len(compilations) <= 2
     figures = padded.record(1).figures
     assert figures.keys() == plain.record().figures.keys()
     for name, value in plain.record().figures.items():

@@ -12,44 +12,38 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from sweepflow.data import DataShape
+from sweepflow.models import build_network
 from sweepflow.schema.data import BundledData
 from sweepflow.schema.fields import traced_part
 from sweepflow.schema.model import CnnModel, MlpModel
 from sweepflow.store.store import Store
 from sweepflow.workloads.train.config import TrainConfig
-from sweepflow.workloads.train.epochs import CURVES
-from sweepflow.workloads.train.splits import splits
-from sweepflow.workloads.train.workload import ENGINE, FIGURES
+from sweepflow.workloads.train.epochs import BLOCK, CURVES, look
+from sweepflow.workloads.train.network import initial_weights
+from sweepflow.workloads.train.splits import shape_of, splits
+from sweepflow.workloads.train.workload import ENGINE, FIGURES, until
 
-from .conftest import SMALL
+from .conftest import SMALL, TABLE, name_of, of_table
 
 OPTIMIZERS = get_args(TrainConfig.model_fields["optimizer"].annotation)
 SCHEDULES = get_args(TrainConfig.model_fields["schedule"].annotation)
-TABLE: list[dict[str, Any]] = [
-    {"optimizer": "sgd", "schedule": "cosine", "learning_rate": 0.05, "nesterov": True},
-    {"optimizer": "adam", "schedule": "constant"},
-    {"optimizer": "adamw", "schedule": "warmup_cosine", "weight_decay": 0.01},
-    {"optimizer": "rmsprop", "schedule": "plateau", "learning_rate": 2e-3},
-    {"optimizer": "lion", "schedule": "cosine", "learning_rate": 2e-3},
-]
-"""Every optimizer and every schedule; all twenty pairs would compile for a minute."""
-
-
-def name_of(row: Any) -> str:
-    return f"{row['optimizer']}-{row['schedule']}"
 
 
 @pytest.mark.parametrize("row", TABLE, ids=name_of)
 @pytest.mark.slow
 def test_digits(row: Mapping[str, Any], trial: Callable[..., Any], run_trials: Callable[..., Any]) -> None:
-    ran = run_trials([trial(row), trial(row, seed=1)])
+    ran = run_trials([of_table(trial, row), of_table(trial, row, seed=1)])
     for number in (0, 1):
-        record, curves = ran.record(number), ran.arrays(number)
+        record, arrays = ran.record(number), ran.arrays(number)
         assert record.status == "ok" and record.reasons == ()
         assert set(FIGURES) < set(record.figures)
         assert all(math.isfinite(value) for value in record.figures.values())
+        curves = {name: array for name, array in arrays.items() if name.startswith("curve.")}
         assert set(curves) == {f"curve.{name}" for name in CURVES}
-        assert all(curve.shape == (3,) and np.isfinite(curve).all() for curve in curves.values())
+        assert all(curve.shape == (4,) and np.isnan(curve[3]) for curve in curves.values())
+        curves = {name: curve[:3] for name, curve in curves.items()}
+        assert all(np.isfinite(curve).all() for curve in curves.values())
         loss = curves["curve.train_loss"]
         assert loss[2] < loss[1] < loss[0]
         assert record.figures["validation_loss"] == curves["curve.validation_loss"][-1]
@@ -62,8 +56,9 @@ def test_digits(row: Mapping[str, Any], trial: Callable[..., Any], run_trials: C
         n = round(0.8 * 1438)
         assert record.figures["steps"] == 3 * (n // 128)
         assert record.figures["epochs_run"] == 3
-        assert record.figures["num_params"] == 65 * 6 + 7 * 10
-        assert record.figures["size_mb"] == 460 * 4 / 1e6
+        size = 64 * 6 + 6 * 4 + 4 * 10 + (6 + 4 + 10) * row["model"].get("bias", True)
+        assert record.figures["num_params"] == size == len(arrays["state.0"])
+        assert record.figures["size_mb"] == size * 4 / 1e6
     assert ran.record(0).figures["validation_loss"] != ran.record(1).figures["validation_loss"]
 
 
@@ -127,9 +122,9 @@ def test_a_linear_model_follows_numpys_own_recursion(
     }
     rate, momentum, decay = 0.1, 0.8, 0.03
     numbers = {"learning_rate": rate, "momentum": momentum, "weight_decay": decay}
-    start = trial(settings, **numbers, stop_after=1)
-    ran = run_trials([start, trial(settings, **numbers)][:1])
-    rest = run_trials([trial(settings, **numbers, resume_after=1)], ran.store)
+    start = until(trial(settings, **numbers), 1, 0)
+    ran = run_trials([start])
+    rest = run_trials([until(start, None, 1)], ran.store)
     first, curves = ran.arrays(), rest.arrays()
 
     rows = splits(start.config)
@@ -154,10 +149,6 @@ def test_a_linear_model_follows_numpys_own_recursion(
 def test_initial_weights_are_uniform_and_scaled_by_their_fan_in(
     trial: Callable[..., Any],
 ) -> None:
-    from sweepflow.models import build_network
-    from sweepflow.workloads.train.network import initial_weights
-    from sweepflow.workloads.train.splits import shape_of
-
     config = trial(model=MlpModel(widths=(50, 40))).config
     shape = shape_of(config)
     network = build_network(config.model, shape)
@@ -191,3 +182,25 @@ def test_traced_numbers_are_those_that_the_issue_names() -> None:
         "label_smoothing",
         "augmentation_noise",
     }
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_many_rows_are_looked_at_in_blocks(task: Any) -> None:
+    """And seen as if it were at once: 2 * 2048 rows and some."""
+    shape = DataShape(task=task, n=9, n_test=0, input_shape=(3,), output_dim=4)
+    network = build_network(MlpModel(widths=(), bias=False), shape)
+    rng = np.random.default_rng(0)
+    w, x = rng.normal(size=(4, 3)), rng.normal(size=(2 * BLOCK + 37, 3))
+    y = rng.integers(0, 4, len(x)).astype(float) if task == "classification" else rng.normal(size=(len(x), 4))
+    seen = jax.jit(lambda w, x, y: look(network, shape, w, x, y))(w.ravel(), x, y)
+    outputs = x @ w.T
+    if task == "regression":
+        assert float(seen["loss"]) == pytest.approx(
+            0.5 * np.mean(np.sum((outputs - y) ** 2, axis=1)), rel=1e-12
+        )
+        assert np.isnan(seen["accuracy"])
+    else:
+        picked = outputs[np.arange(len(y)), y.astype(int)]
+        loss = np.mean(np.log(np.exp(outputs).sum(axis=1)) - picked)
+        assert float(seen["loss"]) == pytest.approx(loss, rel=1e-12)
+        assert float(seen["accuracy"]) == pytest.approx(np.mean(outputs.argmax(axis=1) == y), abs=1e-12)
