@@ -32,7 +32,7 @@ class OptimizerConfig(Config):
     b1: Traced[Decay] = 0.9
     """Decay of the first moment (adam, adamw, lion)."""
     b2: Traced[Decay] = 0.999
-    """Decay of the second moment (adam, adamw, rmsprop), of the momentum (lion)."""
+    """Decay of the second moment (adam, adamw, rmsprop; all bias-corrected), of the momentum (lion)."""
     eps: Traced[PositiveFloat] = 1e-8
     """Added to the root of the second moment (adam, adamw), or under it (rmsprop)."""
     weight_decay: Traced[NonNegativeFloat] = 0.0
@@ -56,7 +56,9 @@ def direction(config: OptimizerConfig) -> optax.GradientTransformation:
         case "adamw":
             return optax.chain(optax.scale_by_adam(config.b1, config.b2, config.eps), decay)
         case "rmsprop":
-            return optax.chain(decay, optax.scale_by_rms(config.b2, config.eps))
+            # Without the correction a first step would be 1/sqrt(1 - b2) times the rate.
+            rms = optax.scale_by_rms(config.b2, config.eps, bias_correction=True)
+            return optax.chain(decay, rms)
         case "lion":
             return optax.chain(optax.scale_by_lion(config.b1, config.b2), decay)
 

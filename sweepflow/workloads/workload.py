@@ -15,12 +15,10 @@ from sweepflow.store.store import Store
 
 Goal = Literal["minimize", "maximize"]
 GOALS: tuple[Goal, ...] = ("minimize", "maximize")
-# fmt: off
-MORE_IS_BETTER = frozenset({
-    "acc", "acc1", "acc5", "accuracy", "auc", "auroc", "auprc", "bleu", "dice", "f1", "iou", "precision", "psnr",
-    "r2", "recall", "return", "returns", "reward", "rewards", "score", "ssim",
-})
-# fmt: on
+MORE_IS_BETTER = frozenset(
+    {"acc", "acc1", "acc5", "accuracy", "auc", "auprc", "auroc", "dice", "f1", "iou", "precision", "recall"}
+    | {"bleu", "psnr", "r2", "return", "returns", "reward", "rewards", "score", "ssim"}
+)
 LESS_IS_BETTER = frozenset({"cost", "err", "error", "loss", "minus", "no", "non", "not", "regret"})
 """A name that has one of these is to be minimized whatever else it has: `score_loss`, `no_return_rate`."""
 

@@ -13,7 +13,6 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 from sweepflow import data
-from sweepflow.data.dataset import DataShape
 from sweepflow.engine.datasets import choose_inputs, stack_inputs
 from sweepflow.engine.workload import Arrays, Inputs, LaneFunction, Trial, Workload
 from sweepflow.errors import ConfigError, StoreError
@@ -24,14 +23,9 @@ from sweepflow.schema.model import MlpModel, PotentialModel
 from sweepflow.store.record import Record
 from sweepflow.store.store import Store
 from sweepflow.workloads.train.config import TrainConfig
-from sweepflow.workloads.train.epochs import CURVES, Noise, State, fresh_state, look, run_epochs
-from sweepflow.workloads.train.network import (
-    count_params,
-    initial_weights,
-    own_entries,
-    own_widths,
-    program_model,
-)
+from sweepflow.workloads.train.epochs import Noise, State, fresh_state, look, run_epochs
+from sweepflow.workloads.train.kept_state import is_in_parts, load_states, states_to_keep
+from sweepflow.workloads.train.network import count_params, initial_weights, own_widths, program_model
 from sweepflow.workloads.train.splits import shape_of, sizes, splits
 from sweepflow.workloads.workload import SweepWorkload
 
@@ -61,17 +55,13 @@ def _noise(config: TrainConfig) -> Noise:
     return Noise(dropout=config.dropout > 0, augmentation=config.augmentation_noise > 0)
 
 
-def _resumable(config: TrainConfig) -> bool:
-    return config.stop_after is not None or config.resume_after > 0
-
-
 def _program_key(config: TrainConfig) -> str:
     return canonical_json(
         {
             "config": dump(program_model(config, shape_of(config)), *NOT_STATIC),
             "shape": shape_of(config),
             "noise": _noise(config)._asdict(),
-            "resumable": _resumable(config),
+            "in_parts": is_in_parts(config),
         }
     )
 
@@ -85,7 +75,7 @@ def _label(config: TrainConfig) -> str:
 
 
 def _lane(config: TrainConfig) -> LaneFunction:
-    shape, noise, resumable = shape_of(config), _noise(config), _resumable(config)
+    shape, noise, in_parts = shape_of(config), _noise(config), is_in_parts(config)
     config = program_model(config, shape)
     network = build_network(config.model, shape)
     dtype = jnp.dtype(config.dtype)
@@ -96,16 +86,16 @@ def _lane(config: TrainConfig) -> LaneFunction:
         del number  # a trial is one lane
         rows = choose_inputs(shared, own)
         numbers = with_numbers(config, {name: value.astype(dtype) for name, value in traced.items()})
-        if resumable:  # every part of a training draws from the key of the whole
+        if in_parts:  # every part of a training draws from the key of the whole
             key = jax.random.wrap_key_data(own["key"])
         init_key, train_key = jax.random.split(key)
         state = fresh_state(numbers, initial_weights(config, shape, network, own["widths"], init_key))
-        if resumable:
+        if in_parts:
             leaves, tree = jax.tree.flatten(state)
             kept = jax.tree.unflatten(tree, [own[f"state.{i}"] for i in range(len(leaves))])
             state = jax.tree.map(lambda old, new: jnp.where(own["start"] > 0, old, new), kept, state)
         state = run_epochs(numbers, shape, network, noise, rows, train_key, state, own["start"], own["stop"])
-        return _results(state, look_at_all(state, rows), resumable)
+        return _results(state, look_at_all(state, rows), in_parts)
 
     def look_at_all(state: State, rows: Mapping[str, Array]) -> dict[str, Array]:
         train = look(network, shape, state.w, rows["x"], rows["y"])
@@ -120,7 +110,7 @@ def _lane(config: TrainConfig) -> LaneFunction:
     return lane
 
 
-def _results(state: State, seen: Mapping[str, Array], resumable: bool) -> dict[str, Array]:
+def _results(state: State, seen: Mapping[str, Array], in_parts: bool) -> dict[str, Array]:
     results = {
         **seen,
         "best_validation_loss": state.best_loss,
@@ -129,7 +119,7 @@ def _results(state: State, seen: Mapping[str, Array], resumable: bool) -> dict[s
         "bad_step": state.bad_step,
         **{f"curve.{name}": curve for name, curve in state.curves.items()},
     }
-    if resumable:
+    if in_parts:
         results |= {f"state.{i}": leaf for i, leaf in enumerate(jax.tree.leaves(state))}
     return results
 
@@ -143,28 +133,11 @@ def _inputs(trials: Sequence[Trial[TrainConfig]], datasets: int, store: Store) -
         "start": np.array([config.resume_after for config in configs], np.int32),
         "stop": np.array([config.stop_after or config.epochs for config in configs], np.int32),
     }
-    if _resumable(configs[0]):
+    if is_in_parts(configs[0]):
         whole = [until(trial, None, 0) for trial in trials]
         own["key"] = np.stack([key_data(trial.id, trial.seed) for trial in whole])
-        own |= _kept_states(configs, store)
+        own |= load_states(configs, [stopped(c, c.resume_after).id for c in configs], store)
     return Inputs(shared=sets.shared, own={**sets.own, **own})
-
-
-def _kept_states(configs: Sequence[TrainConfig], store: Store) -> dict[str, np.ndarray]:
-    """State leaves with a leading row a trial; zeros for trials that start at the beginning."""
-    config = program_model(configs[0], shape_of(configs[0]))
-    shape = shape_of(config)
-    network = build_network(config.model, shape)
-    like = jax.eval_shape(lambda: fresh_state(config, jnp.zeros(network.num_params, jnp.dtype(config.dtype))))
-    leaves = [np.zeros((len(configs), *leaf.shape), leaf.dtype) for leaf in jax.tree.leaves(like)]
-    for row, config in enumerate(configs):
-        if config.resume_after:
-            kept = store.arrays(stopped(config, config.resume_after).id)
-            own = own_entries(config, shape)
-            for i, leaf in enumerate(leaves):
-                like_weights = leaf[row].shape == own.shape and i < len(leaves) - len(CURVES)
-                leaf[(row, own) if like_weights else row] = kept[f"state.{i}"]
-    return {f"state.{i}": leaf for i, leaf in enumerate(leaves)}
 
 
 def until(trial: Trial[TrainConfig], stop_after: int | None, resume_after: int) -> Trial[TrainConfig]:
@@ -231,20 +204,8 @@ def _record(trial: Trial[TrainConfig], results: Mapping[str, np.ndarray], store:
         # How it was run says nothing of the result, and would tell repeats apart.
         config=config.model_copy(update={"resume_after": 0, "pad_widths_to": None}).model_dump(mode="json"),
         figures=figures,
-        arrays={**curves, **_kept(config, shape, value)},
+        arrays={**curves, **states_to_keep(config, value)},
     )
-
-
-def _kept(config: TrainConfig, shape: DataShape, value: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The state of a trial that stops, without padding: another program may be compiled to go on."""
-    if config.stop_after is None:
-        return {}
-    own = own_entries(config, shape)
-    leaves = {name: leaf for name, leaf in value.items() if name.startswith("state.")}
-    for i in range(len(leaves) - len(CURVES)):  # the curves are the last, and as long as they are
-        leaf = leaves[f"state.{i}"]
-        leaves[f"state.{i}"] = leaf[own] if leaf.shape == own.shape else leaf
-    return leaves
 
 
 def dataset(config: TrainConfig) -> object:

@@ -13,7 +13,6 @@ import pytest
 from sweepflow.compose import compose_trials
 from sweepflow.compose.trials import TrialsRequest
 from sweepflow.errors import ConfigError
-from sweepflow.workloads.load import load_workload
 
 MODULE = """
 from sweepflow.schema.fields import Config as Base, Traced
@@ -80,7 +79,6 @@ def module(tmp_path: Path) -> Iterator[Path]:
     yield file
     for name in (file.stem, f"taken_{file.stem}"):
         sys.modules.pop(name, None)
-    load_workload.cache_clear()
 
 
 def grid_of(request: TrialsRequest) -> list[Any]:

@@ -18,6 +18,7 @@ from sweepflow.fingerprint import fingerprint
 from sweepflow.schema.data import MnistData
 
 TRAIN, TEST = 50, 20
+FIRST_LABELS = [4, 0, 5, 6, 8, 2, 7, 2, 5, 3, 7, 1]
 NAMES = {
     "x_train": "train-images-idx3-ubyte",
     "y_train": "train-labels-idx1-ubyte",
@@ -96,10 +97,29 @@ def test_every_layout_gives_the_same_rows_and_the_same_trial(layout: str, tmp_pa
 def test_pixels_are_standardised_together_by_the_training_rows(copy: Path) -> None:
     parts, data = pixels(), load(MnistData(path=str(copy)))
     train, test = parts["x_train"] / 255.0, parts["x_test"] / 255.0
-    np.testing.assert_allclose(data.x[:, 0], (train - train.mean()) / train.std(), rtol=1e-12, atol=1e-13)
+    wanted = (train - train.mean()) / train.std()
+    order = np.array([int(np.abs(wanted - image).max(axis=(1, 2)).argmin()) for image in data.x[:, 0]])
+    assert sorted(order) == list(range(TRAIN)), "every row once"
+    assert list(order) != sorted(order), "in another order than the file's"
+    np.testing.assert_allclose(data.x[:, 0], wanted[order], rtol=1e-12, atol=1e-13)
+    np.testing.assert_array_equal(data.y, parts["y_train"][order])
     np.testing.assert_allclose(data.x_test[:, 0], (test - train.mean()) / train.std(), rtol=1e-12, atol=1e-13)
-    np.testing.assert_array_equal(data.y, parts["y_train"])
     np.testing.assert_array_equal(data.y_test, parts["y_test"])
+
+
+def test_a_file_that_is_sorted_by_class_gives_every_class_to_every_part(tmp_path: Path) -> None:
+    parts = pixels(train=2000) | {"y_train": np.repeat(np.arange(10, dtype=np.uint8), 200)}
+    path = str(write_npz(tmp_path / "sorted.npz", parts))
+    y = load(MnistData(path=path)).y
+    for part in (y[:1600], y[1600:], load(MnistData(path=path, n_data=300)).y):
+        counts = np.bincount(part.astype(int), minlength=10)
+        # Drawn without replacement, a count is within 5 standard deviations of a tenth of the rows.
+        assert np.abs(counts - len(part) / 10).max() < 5 * np.sqrt(0.09 * len(part))
+
+
+def test_the_order_of_rows_is_always_the_same(copy: Path) -> None:
+    """Results in stores depend on it; another one is another `ORDER_SEED`, which is part of the digest."""
+    assert load(MnistData(path=str(copy))).y[:12].tolist() == FIRST_LABELS
 
 
 def test_images_of_one_grey_are_centred(tmp_path: Path) -> None:
@@ -109,14 +129,14 @@ def test_images_of_one_grey_are_centred(tmp_path: Path) -> None:
     assert np.isfinite(data.x_test).all()
 
 
-def test_the_first_rows_are_taken_and_standardised_by_themselves(copy: Path) -> None:
+def test_fewer_rows_are_the_first_of_all_and_standardised_by_themselves(copy: Path) -> None:
     config = MnistData(path=str(copy), n_data=12, n_test=5)
     data = load(config)
     assert describe(config) == data.shape
     assert (data.shape.n, data.shape.n_test) == (12, 5)
     assert data.x.shape == (12, 1, 28, 28) and data.y_test.shape == (5,)
     assert data.x.mean() == pytest.approx(0.0, abs=1e-12) and data.x.std() == pytest.approx(1.0)
-    np.testing.assert_array_equal(data.y, pixels()["y_train"][:12])
+    np.testing.assert_array_equal(data.y, load(MnistData(path=str(copy))).y[:12])
 
 
 def test_other_numbers_of_rows_are_other_trials_and_all_rows_have_one_name(copy: Path) -> None:

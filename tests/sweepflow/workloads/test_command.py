@@ -255,18 +255,31 @@ def test_both_streams_are_logged_in_the_order_they_were_written(store: Store, pr
 
 
 def test_where_it_runs_is_no_part_of_a_trial(store: Store, program: Write, tmp_path: Path) -> None:
-    command = program("import os; print(os.getcwd(), os.environ['COLOUR']); print('METRIC loss=1')")
+    command = program(
+        "import os; print(os.getcwd(), os.environ['CUDA_VISIBLE_DEVICES']); print('METRIC loss=1')"
+    )
     there = tmp_path / "another place"
     there.mkdir()
-    record = run_one(store, command, cwd=str(there), environment={"COLOUR": "green"})
-    assert store.paths.log(record.id).read_text().startswith(f"{there} green\n")
+    record = run_one(store, command, cwd=str(there), devices=("3",), timeout_seconds=LATE, max_concurrent=2)
+    assert store.paths.log(record.id).read_text().startswith(f"{there} 3\n")
     assert record.id == trial(command).id
 
 
+def test_what_it_finds_in_its_environment_is_part_of_a_trial(store: Store, program: Write) -> None:
+    command = program("import os; print('METRIC loss=' + os.environ['DATASET'])")
+    records = [run_one(store, command, environment={"DATASET": number}) for number in ("1", "2")]
+    assert [record.figures["loss"] for record in records] == [1, 2]
+    assert len({trial(command).id, *(record.id for record in records)}) == 3
+    ordered = [{"A": "1", "B": "2"}, {"B": "2", "A": "1"}]
+    configs = [trial(command, environment=one).config for one in ordered]
+    assert configs[0] == configs[1] and hash(configs[0]) == hash(configs[1])
+    assert len({trial(command, environment=one).id for one in ordered}) == 1
+
+
 def test_a_second_run_replaces_record_and_log_and_removing_takes_both(store: Store, program: Write) -> None:
-    command = program("import os; print(os.environ['WHICH']); print('METRIC loss=1')")
+    command = program("import os; print(os.environ['CUDA_VISIBLE_DEVICES']); print('METRIC loss=1')")
     for which in ("first", "second"):
-        record = run_one(store, command, environment={"WHICH": which})
+        record = run_one(store, command, devices=(which,))
     log = store.paths.log(record.id)
     assert log.read_text() == "second\nMETRIC loss=1\n"
     store.remove(record.id)
@@ -664,6 +677,41 @@ def test_a_changed_script_is_another_trial_and_a_moved_one_is_not(tmp_path: Path
     (tmp_path / "here" / "small.yaml").write_text("lr: 2")
     ids.append(identity("here"))
     assert ids[0] == ids[1] and len(set(ids)) == 3
+
+
+@pytest.mark.parametrize(
+    ("command", "file"),
+    [
+        ("python3 -m train", "train.py"),
+        ("python3 -u -mtrain", "train.py"),
+        ("torchrun --nproc-per-node 1 -m my.train.small --fast", "my/train/small.py"),
+        ("python3 -m my.train", "my/train/__main__.py"),
+    ],
+)
+def test_a_module_below_its_directory_is_a_file_that_the_command_names(
+    command: str, file: str, tmp_path: Path
+) -> None:
+    def identity(folder: str) -> str:
+        pinned = pin(CommandConfig(command=command, metrics=("loss",), cwd=str(tmp_path / folder)))
+        return fingerprint("trl", NAME, VERSION, pinned)
+
+    for folder, text in (("project a", "1"), ("project b", "2"), ("a moved", "1"), ("none", "")):
+        path = tmp_path / folder / (file if text else "something else.py")
+        path.parent.mkdir(parents=True)
+        path.write_text(f"print('METRIC loss={text}')")
+    ids = [identity(folder) for folder in ("project a", "project b", "a moved", "none")]
+    assert ids[0] == ids[2] and len(set(ids)) == 3
+    (tmp_path / "project a" / file).write_text("print('METRIC loss=3')")
+    assert identity("project a") not in ids
+
+
+@pytest.mark.parametrize("command", ["python3 -m", "python3 -m ../train", "python3 train", "run -mt"])
+def test_words_that_name_no_module_name_no_file(command: str, tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    for name in ("train.py", "here/train.py"):
+        (tmp_path / name).write_text("")
+    asked = [CommandConfig(command=c, metrics=("loss",), cwd=str(tmp_path / "here")) for c in (command, "x")]
+    assert pin(asked[0]).sha256 == pin(asked[1]).sha256
 
 
 def test_a_script_that_changed_since_it_was_pinned_is_not_run(

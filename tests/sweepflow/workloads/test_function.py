@@ -3,93 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
 import pytest
 
-from sweepflow.engine.run import run_batch
 from sweepflow.engine.workload import Workload
 from sweepflow.errors import ConfigError
 from sweepflow.store.store import Store
-from sweepflow.workloads.load import is_importable, load_workload
-from sweepflow.workloads.workload import goal_of
+from sweepflow.workloads.load import load_workload
 
-HEAD = """
-import jax
-import jax.numpy as jnp
-import numpy as np
-from pydantic import Field, PositiveInt
-from sweepflow.schema.fields import Config as Base, Content, Location, Traced
-"""
-
-BOWL = (
-    HEAD
-    + """
-CALLS = []
-METRIC = "height"
-GOAL = "maximize"
-VECTOR_WIDTH = 1
-
-class Inner(Base):
-    slope: Traced[float] = 1.0
-
-class Config(Base):
-    points: PositiveInt = 4
-    x: Traced[float] = 0.5
-    count: Traced[int] = 2
-    inner: Inner = Inner()
-    rows: Content[int] = 0
-    seed: Content[int] = 0
-    where: Location[str] = "here"
-
-def inputs(config):
-    CALLS.append((config.rows, config.points))
-    return {"a": np.full(config.points, float(config.rows), np.float32), "b": np.arange(3)}
-
-def run(config, inputs, key):
-    assert config.x.dtype == jnp.float32 and config.count.dtype == jnp.int32
-    curve = config.x * config.inner.slope + jnp.arange(config.points) + inputs["a"]
-    return {
-        "height": 1 - config.x**2 + 0 * curve[0],
-        "halved": config.count // 2,
-        "is_even": config.count % 2 == 0,
-        "row_sum": jnp.sum(inputs["a"]) + inputs["b"][-1],
-        "drawn": jax.random.uniform(key),
-        "root": jnp.sqrt(1 - config.x),
-        "steps": curve,
-        "table": jnp.outer(curve, curve),
-    }
-"""
-)
-
-
-@pytest.fixture
-def module(tmp_path: Path) -> Iterator[Callable[..., str]]:
-    """Writes a module under a name of its own, and forgets it afterwards."""
-    made: list[str] = []
-
-    def write(text: str, name: str | None = None) -> str:
-        name = name or f"workload_{tmp_path.name}_{len(made)}"
-        file = tmp_path / "a folder" / f"{name}.py"
-        file.parent.mkdir(exist_ok=True)
-        file.write_text(text)
-        made.append(name)
-        return str(file)
-
-    yield write
-    for name in made:
-        sys.modules.pop(name, None)
-    load_workload.cache_clear()
-
-
-def run(workload: Any, configs: list[Any], store: Store, **settings: Any) -> list[Any]:
-    trials = [workload.trial(workload.prepare(config)[0]) for config in configs]
-    settings = {"size": max(2, len(trials)), "datasets": 1, **settings}
-    return run_batch(workload.run, trials, store, **settings)
+from .conftest import BOWL, HEAD, PLAIN, run
 
 
 @pytest.mark.slow
@@ -183,21 +109,78 @@ def test_dtype(module: Callable[..., str], store: Store) -> None:
     assert workload.metric(workload.config_type()) == "loss"
 
 
-def test_identity(module: Callable[..., str], tmp_path: Path) -> None:
-    """With a VERSION it is the module's word; without, every change of the file makes other trials."""
+@pytest.mark.parametrize(
+    ("numbers", "programs"),
+    [("int | float", 1), ("Any", 2), ("Literal[1, 2.5, 0.5]", 2), ("PositiveFloat | PositiveInt", 1)],
+)
+def test_a_whole_number_cuts_no_other_number(
+    numbers: str, programs: int, module: Callable[..., str], store: Store
+) -> None:
+    """A lane depends on its program's key alone, whichever trial it is compiled for."""
+    text = (
+        HEAD
+        + "from typing import Any, Literal\nfrom pydantic import PositiveFloat\n"
+        + f"class Config(Base):\n    x: Traced[{numbers}] = 1\n"
+        + "def run(config, inputs, key):\n    return {'loss': 2 * config.x}\n"
+    )
+    workload = load_workload(module(text))
+    asked = [workload.config_type(x=x) for x in (1, 0.5, 2.5)]
+    found = [run(workload, [config], store, size=2)[0].figures["loss"] for config in asked]
+    assert found == [2, 1, 5]
+    assert len({workload.run.program_key(config) for config in asked}) == programs
 
-    def trial_id(text: str) -> str:
-        path = module(text, f"identity_{tmp_path.name}")
-        load_workload.cache_clear()
-        sys.modules.pop(Path(path).stem, None)
-        workload = load_workload(path)
-        assert workload.name == Path(path).stem
-        return workload.trial(workload.config_type()).id
 
-    commented = BOWL + "\n# a remark\n"
-    assert trial_id(BOWL) == trial_id(BOWL) != trial_id(commented)
-    versioned = "VERSION = 3\n"
-    assert trial_id(versioned + BOWL) == trial_id(versioned + commented) != trial_id("VERSION = 4\n" + BOWL)
+def test_figures_are_known_before_any_work(module: Callable[..., str], compilations: list[str]) -> None:
+    workload = load_workload(module(BOWL))
+    found = workload.figures(workload.config_type())
+    assert set(found) == {"height", "halved", "is_even", "row_sum", "drawn", "root"}
+    assert compilations == []
+
+
+@pytest.mark.parametrize("returned", ["config.x", "[config.x]", "None", "{}"])
+def test_a_run_that_returns_no_dict_is_refused_before_any_work(
+    returned: str, module: Callable[..., str]
+) -> None:
+    workload = load_workload(module(HEAD + PLAIN + f"    return {returned}\n"))
+    with pytest.raises(ConfigError, match=r"returns no arrays by name\n.*got:.*\n.*allowed:.*\n.*do:"):
+        workload.figures(workload.config_type())
+
+
+def test_a_run_without_a_scalar_is_refused_before_any_work(module: Callable[..., str]) -> None:
+    workload = load_workload(module(HEAD + PLAIN + "    return {'curve': jnp.ones(3)}\n"))
+    with pytest.raises(ConfigError, match=r"returns no figure.*\n.*curve of shape \(3,\)\n.*\n.*do:"):
+        workload.figures(workload.config_type())
+
+
+RAISING: list[tuple[str, str]] = [
+    ("    if config.x > 0:\n        return {'loss': config.x}\n", "line 11: if config.x > 0:: TracerBool"),
+    ("    return {'loss': confg.x}\n", "line 11: return {'loss': confg.x}: NameError: name 'confg'"),
+    (
+        "    return {'loss': jnp.ones(3) @ jnp.ones(4)}\n",
+        "line 11: return {'loss': jnp.ones(3) @ jnp.ones(4)}:",
+    ),
+    ("    return {'loss': config.seed}\n", "line 11: return {'loss': config.seed}: AttributeError"),
+    ("    return {'loss': 'low'}\n", "got:     TypeError"),
+    (
+        "    return {'loss': config.x}\ndef inputs(config):\n    return open('none')\n",
+        "line 13: return open('none')",
+    ),
+]
+
+
+@pytest.mark.parametrize(("body", "got"), RAISING, ids=[row[1] for row in RAISING])
+def test_what_raises_as_it_is_traced_is_shown_with_its_line(
+    body: str, got: str, module: Callable[..., str]
+) -> None:
+    path = module(HEAD + PLAIN.replace("def run", "    seed: Content[int] = 0\ndef run") + body)
+    workload = load_workload(path)
+    with pytest.raises(ConfigError) as told:
+        workload.figures(workload.config_type())
+    function = "inputs" if "def inputs" in body else "run"
+    assert told.value.what == f"{function}() of {Path(path).stem} raises"
+    assert got in str(told.value) and told.value.allowed and told.value.do
+    assert path in str(told.value) or "line" not in got
+    assert isinstance(told.value.__cause__, Exception)
 
 
 def test_program_keys_hold_what_shapes_the_program_and_nothing_else(module: Callable[..., str]) -> None:
@@ -211,32 +194,6 @@ def test_program_keys_hold_what_shapes_the_program_and_nothing_else(module: Call
     assert engine.vector_width("cpu") == 1
     assert workload.trial(build(seed=7)).seed == 7
     assert workload.trial(build(where="there")).id == workload.trial(build()).id
-
-
-PLAIN = "class Config(Base):\n    x: Traced[float] = 1.0\ndef run(config, inputs, key):\n"
-WRONG: list[tuple[str, str, str]] = [
-    ("x = 1\n", "is no workload", "a class Config"),
-    ("class Config:\n    pass\ndef run(config, inputs, key): ...\n", "is no workload", "a class Config"),
-    (HEAD + "class Config(Base):\n    pass\nrun = 3\n", "is no workload", "a function run"),
-    ("import not_there_at_all\n", "cannot be imported", "ModuleNotFoundError: No module named"),
-    ("def broken(:\n", "cannot be imported", "SyntaxError"),
-    ("raise RuntimeError('as I please')\n", "cannot be imported", "as I please"),
-    (HEAD + "GOAL = 'max'\n" + PLAIN + "    return {}\n", "is no direction", "minimize or maximize"),
-]
-
-
-@pytest.mark.parametrize(("text", "what", "part"), WRONG, ids=[row[1] + " " + row[2] for row in WRONG])
-def test_modules_that_cannot_be_used(text: str, what: str, part: str, module: Callable[..., str]) -> None:
-    path = module(text)
-    with pytest.raises(ConfigError) as caught:
-        load_workload(path)
-    assert what in caught.value.what
-    assert part in str(caught.value)
-    assert Path(path).stem in str(caught.value)
-    # Mended, it can be loaded in the same process.
-    Path(path).write_text(HEAD + PLAIN + "    return {'loss': config.x}\n")
-    if what == "cannot be imported":
-        assert load_workload(path).name == Path(path).stem
 
 
 @pytest.mark.parametrize("returned", ["config.x", "[config.x]", "None", "{}"])
@@ -253,55 +210,6 @@ def test_inputs_that_are_no_dict(module: Callable[..., str]) -> None:
     workload = load_workload(module(text))
     with pytest.raises(ConfigError, match="returns no arrays by name"):
         workload.dataset(workload.config_type())
-
-
-def test_a_name_that_is_taken(module: Callable[..., str]) -> None:
-    with pytest.raises(ConfigError, match="loaded already") as caught:
-        load_workload(module(BOWL, "json"))
-    assert caught.value.do == "rename json.py"
-    assert "dumps" in vars(sys.modules["json"])
-    sys.modules["json"] = __import__("json")
-
-
-def test_module_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    name = f"package_{tmp_path.name}"
-    package = tmp_path / name
-    package.mkdir()
-    (package / "__init__.py").write_text("")
-    (package / "bowl.py").write_text(BOWL)
-    broken = tmp_path / f"broken_{name}"
-    broken.mkdir()
-    (broken / "__init__.py").write_text("import not_there_at_all\n")
-    (broken / "bowl.py").write_text(BOWL)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [p for p in sys.path if p])
-    assert is_importable(f"{name}.bowl")
-    assert sys.path[0] == str(tmp_path), "the directory that the command is typed in"
-    workload = load_workload(f"{name}.bowl")
-    assert workload.name == workload.path == f"{name}.bowl"
-    assert workload.run.label(workload.config_type()) == "bowl points=4"
-    for absent in ("", ".bowl", f"{name}.dent", f"{name}.bowl.deeper", "not_there.bowl", "no.py"):
-        assert not is_importable(absent), absent
-    assert is_importable(f"{broken.name}.bowl"), "it is there, and loading it says what is wrong"
-    with pytest.raises(ConfigError, match="not_there_at_all"):
-        load_workload(f"{broken.name}.bowl")
-    for part in ("", ".bowl"):
-        sys.modules.pop(name + part, None)
-    load_workload.cache_clear()
-
-
-def test_a_workload_that_is_ready() -> None:
-    from sweepflow.workloads.train import WORKLOAD
-
-    assert load_workload("train") is WORKLOAD
-
-
-@pytest.mark.parametrize(
-    ("metric", "goal"),
-    [("loss", "minimize"), ("validation_accuracy", "maximize"), ("AUC", "maximize"), ("rmse", "minimize")],
-)
-def test_what_a_name_says_of_its_direction(metric: str, goal: str) -> None:
-    assert goal_of(metric) == goal
 
 
 def test_strict_promotion_is_not_the_users_affair(module: Callable[..., str], store: Store) -> None:

@@ -30,7 +30,7 @@ THEIRS: list[tuple[dict[str, Any], Callable[[], optax.GradientTransformation]]] 
         {"optimizer": "adamw", "weight_decay": DECAY},
         lambda: optax.adamw(RATE, 0.87, 0.97, 1e-5, weight_decay=DECAY),
     ),
-    ({"optimizer": "rmsprop"}, lambda: optax.rmsprop(RATE, 0.97, 1e-5)),
+    ({"optimizer": "rmsprop"}, lambda: optax.rmsprop(RATE, 0.97, 1e-5, bias_correction=True)),
     ({"optimizer": "lion", "weight_decay": DECAY}, lambda: optax.lion(RATE, 0.87, 0.97, weight_decay=DECAY)),
     (
         {"optimizer": "adam", "weight_decay": DECAY},
@@ -38,7 +38,9 @@ THEIRS: list[tuple[dict[str, Any], Callable[[], optax.GradientTransformation]]] 
     ),
     (
         {"optimizer": "rmsprop", "weight_decay": DECAY},
-        lambda: optax.chain(optax.add_decayed_weights(DECAY), optax.rmsprop(RATE, 0.97, 1e-5)),
+        lambda: optax.chain(
+            optax.add_decayed_weights(DECAY), optax.rmsprop(RATE, 0.97, 1e-5, bias_correction=True)
+        ),
     ),
     (
         {"optimizer": "sgd", "weight_decay": DECAY},

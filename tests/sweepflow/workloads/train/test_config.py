@@ -89,6 +89,17 @@ def test_bundled_rows(name: Any) -> None:
         assert part.dtype == np.float32
 
 
+def test_a_file_of_sorted_classes_validates_on_the_classes_it_trains_on(tmp_path: Path) -> None:
+    rng, labels = np.random.default_rng(0), np.repeat(np.arange(10, dtype=np.uint8), 60)
+    images = rng.integers(0, 256, (600, 28, 28), dtype=np.uint8)
+    path = tmp_path / "sorted mnist.npz"
+    np.savez(path, x_train=images, y_train=labels, x_test=images[::60], y_test=labels[::60])
+    for n_data in (None, 200):
+        rows = splits(TrainConfig(data=data.pin(MnistData(path=str(path), n_data=n_data)), dtype="float64"))
+        assert set(rows["y"]) == set(rows["y_validation"]) == set(range(10))
+        assert len(rows["y_validation"]) == (n_data or 600) // 5
+
+
 def test_made_up_rows_are_left_as_they_are() -> None:
     config = TrainConfig(data=TeacherStudentData(n_data=40), dtype="float64")
     rows, whole = splits(config), data.load(config.data)
@@ -134,6 +145,17 @@ def test_what_is_refused(settings: dict[str, Any], what: str, do: str) -> None:
     assert what in caught.value.what
     assert do in (caught.value.do or "")
     assert caught.value.got is not None
+
+
+def test_what_can_be_a_metric() -> None:
+    classes, regression = (TRAIN.figures(TrainConfig(data=one)) for one in (DIGITS, DIABETES))
+    assert TRAIN.metric(TrainConfig()) in regression
+    assert set(classes) - set(regression) == {
+        "validation_accuracy",
+        "train_accuracy",
+        "test_accuracy",
+        "best_validation_accuracy",
+    }
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
