@@ -17,7 +17,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -37,8 +37,11 @@ class ServerError(SweepflowError):
 
 
 @contextmanager
-def prefect_server() -> Iterator[None]:
+def prefect_server(meanwhile: Callable[[], None] | None = None) -> Iterator[None]:
     """Where no Prefect API is configured, run a server until the block ends, and point Prefect to it.
+
+    Args:
+        meanwhile: Done in a thread of its own while the server starts, and after it where that takes longer.
 
     Raises:
         ServerError: where it does not come up, or the one that is configured does not answer.
@@ -67,6 +70,8 @@ def prefect_server() -> Iterator[None]:
     with ExitStack() as stack:
         with _alone(home):
             server = _start(environment)
+            if meanwhile is not None:
+                threading.Thread(target=meanwhile, daemon=True).start()
             stack.callback(_stop, server)
             url = _url(server)
         os.environ["PREFECT_API_URL"] = url

@@ -42,6 +42,16 @@ def prepare(overrides: Iterable[str], config_dir: str | Path | None = None) -> t
     return plan, store
 
 
+def compile_first(plan: Plan, store: Store) -> None:
+    """Compile the program of the first batch, while a server starts."""
+    from sweepflow.engine.run import compile_ahead
+    from sweepflow.targets.workload import TARGET
+
+    if plan.target_batches:  # samplers need the targets' results to be compiled for
+        batch = plan.target_batches[0]
+        compile_ahead(TARGET, batch.trials, store, size=batch.size, datasets=batch.datasets)
+
+
 def collect(plan: Plan, store: Store, command: str) -> Sweep:
     """A sweep's records as the store has them, with its tables and report written."""
     wanted = [*plan.targets, *plan.estimates]

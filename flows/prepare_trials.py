@@ -134,6 +134,18 @@ def prepare_trials(overrides: Iterable[str], options: SweepOptions) -> Prepared:
     return Prepared(plan, store, metric, goal, command, request.option, request.own or "")
 
 
+def compile_first(prepared: Prepared, options: SweepOptions) -> None:
+    """Compile the program of the first batch, while a server starts."""
+    from sweepflow.engine.run import compile_ahead
+    from sweepflow.engine.workload import Workload
+
+    run, batches = prepared.plan.workload.run, prepared.plan.run_batches
+    # Other ways of running cut batches of other sizes, which other programs hold.
+    if isinstance(run, Workload) and batches and options.mode == "batched" and options.halving is None:
+        batch = batches[0]
+        compile_ahead(run, batch.trials, prepared.store, size=batch.size, datasets=batch.datasets)
+
+
 def collect_trials(
     prepared: Prepared,
     notes: Sequence[str] = (),
@@ -148,7 +160,7 @@ def collect_trials(
             the rung. Trials that reached the end have the last rung.
     """
     from sweepflow.report.trials.view import TrialsView
-    from sweepflow.trials.result import as_shown, note_in_manifest
+    from sweepflow.trials.result import as_shown, note_in_manifest, replaced_note
 
     plan, store = prepared.plan, prepared.store
     stopped = stopped or {}
@@ -171,7 +183,7 @@ def collect_trials(
         directory=store.paths.sweep(plan.name),
         view=view,
         missing=[i for i in ids.values() if i not in found],
-        notes=[*plan.drawn.notes, *notes],
+        notes=[*plan.drawn.notes, *notes, *replaced_note(store.paths.sweep(plan.name), list(ids.values()))],
         option=prepared.option,
         own=prepared.own,
     )
@@ -241,6 +253,7 @@ def run_one(overrides: Iterable[str], config_dir: str | Path | None) -> Record:
     store = Store(Path(request.settings.store))
     if (known := store.finished([trial.id]).get(trial.id)) is not None:
         return known
+    request.workload.figures(trial.config)  # what is wrong with a user's function is said in words
     store.check_writable()
     run = request.workload.run
     if isinstance(run, Workload):

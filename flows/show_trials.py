@@ -34,15 +34,16 @@ def print_trials_plan(prepared: Prepared, halving: int | None = None) -> None:
     """Groups and batches, store hits and misses, notes on the design, and the first trials."""
     plan = prepared.plan
     groups = counted(len(set(plan.groups.values())), "group")
+    state = f"{plan.hits} are in the store, {plan.trials - plan.hits} to run in {plan.batches} "
+    state += "batch" if plan.batches == 1 else "batches"
     console.print(
         f"{plan.name}: {counted(plan.trials, 'trial')} in {groups}; "
-        f"{plan.hits} are in the store, {plan.trials - plan.hits} to run in "
-        f"{counted(plan.batches, 'batch') if plan.batches == 1 else f'{plan.batches} batches'}",
+        + (state if halving is None else "run to their ends only where halving lets them"),
         highlight=False,
         soft_wrap=True,
         markup=False,
     )
-    if plan.batches:
+    if plan.batches and halving is None:
         table = Table(box=None, pad_edge=False, header_style="bold")
         for column in ("group", "batch", "trials"):
             table.add_column(column)
@@ -54,7 +55,13 @@ def print_trials_plan(prepared: Prepared, halving: int | None = None) -> None:
     if halving is not None:
         epochs = {trial.config.epochs for trial in plan.drawn.trials.values()}
         stops = "; ".join(", ".join(map(str, rungs(number, halving))) for number in sorted(epochs))
-        console.print(f"note: halving compares after epochs {stops}; fewer go on each time", soft_wrap=True)
+        console.print(
+            f"note: halving compares after epochs {stops}, and one in {halving} goes on: what runs then, and"
+            " what of it is in the store, shows as it goes",
+            highlight=False,
+            soft_wrap=True,
+            markup=False,
+        )
     for note in plan.drawn.notes:
         console.print(f"note: {note}", highlight=False, soft_wrap=True, markup=False)
     for trial_id, row in list(plan.drawn.rows.items())[:MAX_TRIALS]:

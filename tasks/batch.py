@@ -16,7 +16,7 @@ from prefect.tasks import Task, exponential_backoff
 from sweepflow.batching import Batch
 from sweepflow.engine.devices import configure
 from sweepflow.engine.run import run_batch
-from sweepflow.engine.workload import Workload
+from sweepflow.engine.workload import Trial, Workload
 from sweepflow.errors import StoreError
 from sweepflow.store.store import Store
 from sweepflow.workloads import SweepWorkload
@@ -52,14 +52,20 @@ off their being told.
 """
 
 
-def find_workload(name: str) -> Workload[Any] | SweepWorkload[Any]:
-    """A workload by name, or by the path of its module; imported late, because it imports JAX."""
+def find_workload(name: str, trial: Trial[Any] | None = None) -> Workload[Any] | SweepWorkload[Any]:
+    """A workload by name, or by the path of its module; imported late, because it imports JAX.
+
+    Args:
+        name: As `load_workload` takes it.
+        trial: One of the batch's: where the module was edited since, this process goes on with the version
+            that the trial is of, if it has it.
+    """
     from sweepflow.llc.workload import LLC
     from sweepflow.targets.workload import TARGET
     from sweepflow.workloads import load_workload
 
     known = {workload.name: workload for workload in (TARGET, LLC)}
-    return known[name] if name in known else load_workload(name)
+    return known[name] if name in known else load_workload(name, trial)
 
 
 def batch_key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
@@ -68,7 +74,7 @@ def batch_key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
     Prefect's own policies would run a finished batch again in the next flow run, or let two tasks with
     equal inputs share a result.
     """
-    workload = find_workload(parameters["workload"])
+    workload = find_workload(parameters["workload"], parameters["batch"].trials[0])
     ids = sorted(trial.id for trial in parameters["batch"].trials)
     digest = hashlib.sha256("\n".join([parameters["store"], *ids]).encode()).hexdigest()[:32]
     return f"{workload.name}-v{workload.version}-{digest}"
@@ -114,7 +120,7 @@ def run_batch_task(
     known = records.finished(trial.id for trial in batch.trials)
     missing = [trial for trial in batch.trials if trial.id not in known]
     if missing:
-        found = find_workload(workload)
+        found = find_workload(workload, batch.trials[0])
         run = found.run if isinstance(found, SweepWorkload) else found
         if isinstance(run, Workload):
             parts = [[trial] for trial in missing] if one_by_one else [missing]

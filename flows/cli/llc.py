@@ -25,7 +25,7 @@ def llc(
     quiet_prefect()
 
     def run() -> Any:
-        from flows.prepare import collect, command_line, prepare
+        from flows.prepare import collect, command_line, compile_first, prepare
 
         plan, store = prepare(typed, config_dir)
         if dry_run:
@@ -36,7 +36,7 @@ def llc(
             return collect(plan, store, command_line(typed, config_dir))
         from flows.embedded_server import prefect_server
 
-        with prefect_server():
+        with prefect_server(meanwhile=lambda: compile_first(plan, store)):
             from flows.llc_sweep import llc as flow
 
             return flow(overrides=typed, config_dir=None if config_dir is None else str(config_dir))

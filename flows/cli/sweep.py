@@ -53,7 +53,7 @@ def sweep(
     quiet_prefect()
 
     def run() -> Any:
-        from flows.prepare_trials import SweepOptions, collect_trials, prepare_trials
+        from flows.prepare_trials import SweepOptions, collect_trials, compile_first, prepare_trials
         from flows.show_trials import print_trials_plan
         from sweepflow.trials.modes import MODES
         from sweepflow.workloads.workload import GOALS
@@ -76,7 +76,7 @@ def sweep(
             return collect_trials(prepared)
         from flows.embedded_server import prefect_server
 
-        with prefect_server():
+        with prefect_server(meanwhile=lambda: compile_first(prepared, options)):
             from flows.trials_sweep import sweep as flow
 
             return flow(

@@ -21,8 +21,8 @@ LIST_EXAMPLES = {int: "[32,32]", float: "[1.0,0.1]", str: "[a,b]"}
 
 
 def allowed_values(field: FieldInfo) -> str:
-    """`a whole number greater than 0`, `one of relu, tanh`, `a list such as [32,32] of ...`."""
-    return _words(field.annotation, field.metadata)
+    """`a whole number greater than 0`, `one of relu, tanh`; the field's own description where it has one."""
+    return field.description or _words(field.annotation, field.metadata)
 
 
 def choices(field: FieldInfo) -> list[str]:
@@ -64,6 +64,11 @@ def example(field: FieldInfo, given: object = None) -> str | None:
         if get_origin(option) is tuple:
             return _list_example(option)
     return None
+
+
+def placeholder(field: FieldInfo) -> str:
+    """What stands for a value that only the user can know: `DIRECTORY`, or three dots."""
+    return str(field.examples[0]) if field.examples else "..."
 
 
 def typed(value: object) -> str:

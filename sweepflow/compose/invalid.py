@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 
@@ -16,29 +17,37 @@ from sweepflow.compose.allowed import (
     example,
     kind_of,
     nullable,
+    placeholder,
     sections,
     tag_of,
     typed,
 )
 from sweepflow.compose.axes import Axis
+from sweepflow.compose.origins import A_FILE, Origins, Source
 from sweepflow.errors import ConfigError, nearest
 
-FROM_A_FILE = "from a configuration file"
 MAX_NAMED = 80
 """Characters of a value that the first line names; the line below has more of it."""
 
 
-def explain(error: ValidationError, root: type[BaseModel], axes: Sequence[Axis]) -> ConfigError:
+def explain(
+    error: ValidationError,
+    root: type[BaseModel],
+    axes: Sequence[Axis],
+    drawn: Mapping[str, Source] | None = None,
+) -> ConfigError:
     """The first complaint of a validation error as one readable error.
 
     Args:
         error: What pydantic says of one configuration.
         root: The configuration's model.
         axes: What was typed, to tell it from what files say.
+        drawn: Where the values are from that were set after Hydra composed, by dotted key.
 
     Returns:
         An error with all four parts: what is wrong, what was given, what is allowed, what to do.
     """
+    origins = Origins(axes, drawn or {})
     first, *others = error.errors()
     key, owner, field = _locate(first["loc"], root)
     more = {_locate(other["loc"], root)[0] for other in others} - {key}
@@ -46,14 +55,14 @@ def explain(error: ValidationError, root: type[BaseModel], axes: Sequence[Axis])
     match first["type"]:
         case "extra_forbidden":
             _, _, section = _locate(first["loc"][:-1], root)
-            return _unknown(key, owner, section, first["input"], axes, count)
+            return _unknown(key, owner, section, first["input"], origins, count)
         case "missing":
             return _missing(key, field, count)
         case "union_tag_invalid" | "union_tag_not_found":
-            return _unknown_kind(key, field, first, axes, count)
+            return _unknown_kind(key, field, first, origins, count)
         case "value_error":
-            return _at_odds(key, owner, field, first, axes, count)
-    return _refused(key, field, first, axes, count)
+            return _at_odds(key, owner, field, first, origins, count)
+    return _refused(key, field, first, origins, count)
 
 
 def _unknown(
@@ -61,7 +70,7 @@ def _unknown(
     owner: type[BaseModel],
     section: FieldInfo | None,
     value: object,
-    axes: Sequence[Axis],
+    origins: Origins,
     count: str,
 ) -> ConfigError:
     prefix, _, name = key.rpartition(".")
@@ -79,7 +88,7 @@ def _unknown(
         do = "take one of the keys above, or leave it out"
     return ConfigError(
         f"there is no key {key!r}{where}{count}",
-        got=_given(key, value, axes),
+        got=origins.given(key, value),
         allowed=", ".join(dotted.values()),
         do=do,
     )
@@ -92,12 +101,12 @@ def _missing(key: str, field: FieldInfo | None, count: str) -> ConfigError:
         f"{key} has to be given{count}",
         got=f"no {key}",
         allowed=allowed,
-        do=f"add {key}={shown or '...'}",
+        do=f"add {key}={shown or ('...' if field is None else placeholder(field))}",
     )
 
 
 def _unknown_kind(
-    key: str, field: FieldInfo | None, error: ErrorDetails, axes: Sequence[Axis], count: str
+    key: str, field: FieldInfo | None, error: ErrorDetails, origins: Origins, count: str
 ) -> ConfigError:
     models = [] if field is None else sections(field.annotation)
     known = [str(kind_of(model)) for model in models]
@@ -106,7 +115,7 @@ def _unknown_kind(
     if error["type"] == "union_tag_not_found":
         return ConfigError(
             f"{chooses} has to be given{count}",
-            got=_given(key, error["input"], axes),
+            got=origins.given(key, error["input"]),
             allowed=allowed,
             do=f"add {chooses}=..., or choose a group with {key}=...",
         )
@@ -114,7 +123,7 @@ def _unknown_kind(
     match = nearest(str(tag), known)
     return ConfigError(
         f"{chooses} is not known{count}",
-        got=_given(chooses, tag, axes),
+        got=origins.given(chooses, tag),
         allowed=allowed,
         do=f"did you mean '{chooses}={match}'?" if match else "take one of the kinds above",
     )
@@ -125,34 +134,31 @@ def _at_odds(
     owner: type[BaseModel],
     field: FieldInfo | None,
     error: ErrorDetails,
-    axes: Sequence[Axis],
+    origins: Origins,
     count: str,
 ) -> ConfigError:
     """A complaint of a validator of the schema's own: mostly of keys that do not go together."""
     message = error["msg"].removeprefix("Value error, ")
     section = error["input"]
-    if not isinstance(section, Mapping):
-        return ConfigError(
-            f"{key}: {_lowered(message)}{count}",
-            got=_given(key, section, axes),
-            allowed=None if field is None else allowed_values(field),
-            do=f"change {key}",
-        )
+    leaf = field is not None and not sections(field.annotation)
+    if leaf or not isinstance(section, Mapping):
+        return _refused_by_validator(key, field, message, section, origins, count)
     words = set(re.findall(r"\w+", message))
     dotted = {name: f"{key}.{name}" if key else name for name in owner.model_fields}
     named = [name for name in dotted if name in words] or [
         n for n in dotted if n in section and n not in TAGS
     ]
-    typed_here = [axis for axis in axes if axis.key == key or axis.key.startswith(f"{key}.")]
-    exact = {axis.key for axis in typed_here}
-    in_files = [
-        f"{dotted[name]}={typed(section[name])}"
-        for name in named
-        if section.get(name) is not None and dotted[name] not in exact
-    ]
-    got = " ".join(axis.text for axis in typed_here)
-    if in_files:
-        got += f"{', and ' if got else ''}{' '.join(in_files)}, {FROM_A_FILE}"
+    typed_here = [axis for axis in origins.axes if axis.key == key or axis.key.startswith(f"{key}.")]
+    exact = {axis.key for axis in typed_here if axis.distribution is None}
+    elsewhere: dict[str, list[str]] = {}
+    for name in named:
+        source = origins.drawn.get(dotted[name], A_FILE)
+        if section.get(name) is not None and (source != A_FILE or dotted[name] not in exact):
+            elsewhere.setdefault(source.words, []).append(f"{dotted[name]}={typed(section[name])}")
+    got = ", and ".join(
+        [*([" ".join(axis.shown for axis in typed_here if axis.distribution is None)] * bool(exact))]
+        + [f"{' '.join(values)}, {words}" for words, values in elsewhere.items()]
+    )
     keys = [dotted[name] for name in named]
     together = len(keys) > 1
     empty = "; null empties it" if any(nullable(owner.model_fields[name]) for name in named) else ""
@@ -166,8 +172,33 @@ def _at_odds(
     )
 
 
+def _refused_by_validator(
+    key: str, field: FieldInfo | None, message: str, value: object, origins: Origins, count: str
+) -> ConfigError:
+    """A complaint about one field: the whole of it, or of a free key within it, which the message names."""
+    inner = re.match(rf"{re.escape(key)}\.[^\s:=]+", message)
+    what = _lowered(message) if message.startswith(key) else f"{key}: {_lowered(message)}"
+    if inner is None:
+        return ConfigError(
+            f"{what}{count}",
+            got=origins.given(key, value),
+            allowed=None if field is None else allowed_values(field),
+            do=f"change {key}",
+        )
+    inside = value
+    for part in inner[0].removeprefix(f"{key}.").split("."):
+        inside = inside.get(part) if isinstance(inside, Mapping) else None
+    infinite = isinstance(inside, float) and not math.isfinite(inside)
+    return ConfigError(
+        f"{what}{count}",
+        got=origins.given(inner[0], inside),
+        allowed="finite numbers, text, true, false, null, and lists of them",
+        do=f"quote it as text: {inner[0]}=\"'{inside}'\"" if infinite else f"give {inner[0]} another value",
+    )
+
+
 def _refused(
-    key: str, field: FieldInfo | None, error: ErrorDetails, axes: Sequence[Axis], count: str
+    key: str, field: FieldInfo | None, error: ErrorDetails, origins: Origins, count: str
 ) -> ConfigError:
     """A value that is not of the field's type, or out of its range."""
     value = error["input"]
@@ -175,7 +206,7 @@ def _refused(
     names = [] if field is None else choices(field)
     match = nearest(value, names) if isinstance(value, str) else None
     shown = None if field is None else example(field, None if within else value)
-    got = _given(key, value, axes)
+    got = origins.given(key, value)
     allowed = _lowered(error["msg"]) if field is None else allowed_values(field)
     if error["type"] == "finite_number":
         allowed = allowed.replace("a number", "a finite number")
@@ -185,8 +216,10 @@ def _refused(
         do = f"give {key} another value"
     else:
         do = f"write it like {key}={shown}"
-    if FROM_A_FILE in got:
-        do = f"mend the file, or override it with {key}={match or shown or '...'}"
+    source = origins.source(key)
+    if source is not None:
+        instead = f"{key}={match or shown or '...'}"
+        do = f"mend {source.mend}" + (f", or override it with {instead}" if source.yields else "")
     return ConfigError(
         f"{'an entry of ' * within}{key} cannot be {_named(value)}{count}", got=got, allowed=allowed, do=do
     )
@@ -201,24 +234,6 @@ def _named(value: object) -> str:
 
 def _lowered(message: str) -> str:
     return message[:1].lower() + message[1:]
-
-
-def _given(key: str, value: object, axes: Sequence[Axis]) -> str:
-    """The refused value as it was typed, or as it was found in a file."""
-    exact = next((axis for axis in axes if axis.key == key and not axis.is_group), None)
-    if exact is not None and exact.sweeps:
-        return f"{key}={typed(value)}, one of {exact.text}"
-    if exact is not None:
-        return f"{exact.text}, which is {typed(value)}" if "${" in exact.text else exact.text
-    around = [a.text for a in axes if a.key.startswith(f"{key}.") or (_holds(a, key) and not a.is_group)]
-    if around:
-        return " ".join(around)
-    chosen = [a.text for a in axes if a.is_group and (_holds(a, key) or a.key == "experiment")]
-    return f"{key}={typed(value)}, {FROM_A_FILE}" + (f" ({', '.join(chosen)})" if chosen else "")
-
-
-def _holds(axis: Axis, key: str) -> bool:
-    return key.startswith(f"{axis.key}.")
 
 
 def _locate(

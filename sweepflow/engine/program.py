@@ -162,14 +162,22 @@ class ProgramCache:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._entries: dict[tuple[Any, ...], tuple[threading.Lock, list[Program]]] = {}
+        self._charged: set[tuple[Any, ...]] = set()
 
-    def get(self, key: tuple[Any, ...], compile: Callable[[], Program]) -> tuple[Program, bool]:
-        """The program under `key`, compiled now where it is not there; and whether it was."""
+    def get(
+        self, key: tuple[Any, ...], compile: Callable[[], Program], *, charge: bool = True
+    ) -> tuple[Program, float]:
+        """The program under `key`, compiled now where it is not there, and the seconds that took.
+
+        The seconds are charged once, to the first who runs the program: 0 for everybody else, and for who
+        asks with `charge=False` because it only compiles ahead.
+        """
         with self._lock:
             lock, found = self._entries.setdefault(key, (threading.Lock(), []))
         with lock:
-            if found:
-                return found[0], True
-            program = compile()
-            found.append(program)
-            return program, False
+            if not found:
+                found.append(compile())
+            if not charge or key in self._charged:
+                return found[0], 0.0
+            self._charged.add(key)
+            return found[0], found[0].seconds

@@ -6,6 +6,7 @@ import gc
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -125,21 +126,11 @@ def _run_once(
     width: int,
 ) -> list[Record]:
     lanes_each = workload.lanes(trials[0].config)
-    shape = layout(lanes_each * size, jax.local_device_count(), width)
-
-    text = workload.program_key(trials[0].config)
-    first = first_device(text, shape.devices, jax.local_device_count())
-
-    def compile_now() -> Program:
-        return compile_program(workload.lane(trials[0].config), shape, *arguments, first_device=first)
-
-    program_key = (workload.name, text, shape, datasets)
     try:
-        arguments = _arguments(workload, trials, store, datasets, shape.lanes)
-        program, hit = _PROGRAMS.get(program_key, compile_now)
+        program, compiling, arguments = _program(workload, trials, store, size, datasets, width, charge=True)
         if len(trials) > 1 and memory_share(program) > share * _allowance(program):
             raise _TooLargeError("more than the share of the free memory that a batch may take")
-        with _DEVICES.hold(range(first, first + shape.devices)):
+        with _DEVICES.hold(device.id for device in program.sharded.mesh.devices.flat):
             started = time.perf_counter()
             results = program(*arguments)
             elapsed = time.perf_counter() - started
@@ -147,10 +138,7 @@ def _run_once(
         if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
             raise _TooLargeError(f"out of memory: {str(error)[:200] or 'host'}".splitlines()[0]) from error
         raise
-    seconds = {
-        "compile": 0.0 if hit else program.seconds / len(trials),
-        "run": elapsed / len(trials),
-    }
+    seconds = {"compile": compiling / len(trials), "run": elapsed / len(trials)}
     return [
         replace(
             workload.record(trial, _rows(results, slice(i * lanes_each, (i + 1) * lanes_each)), store),
@@ -161,9 +149,49 @@ def _run_once(
     ]
 
 
+def _program(
+    workload: Workload[C],
+    trials: Sequence[Trial[C]],
+    store: Store,
+    size: int,
+    datasets: int,
+    width: int,
+    *,
+    charge: bool,
+) -> tuple[Program, float, _Arguments]:
+    """A batch's compiled program, the seconds of compiling it that are this batch's, and its arguments."""
+    config = trials[0].config
+    devices = jax.local_device_count()
+    shape = layout(workload.lanes(config) * size, devices, width)
+    text = workload.program_key(config)
+    first = first_device(text, shape.devices, devices)
+    arguments = _arguments(workload, trials, store, datasets, shape.lanes)
+
+    def compile_now() -> Program:
+        return compile_program(workload.lane(config), shape, *arguments, first_device=first)
+
+    program, seconds = _PROGRAMS.get((workload.name, text, shape, datasets), compile_now, charge=charge)
+    return program, seconds, arguments
+
+
+def compile_ahead(
+    workload: Workload[C], trials: Sequence[Trial[C]], store: Store, *, size: int, datasets: int
+) -> None:
+    """Compile a batch's program, so that `run_batch` finds it; arguments as there.
+
+    What goes wrong is left to `run_batch` to say.
+    """
+    width = workload.vector_width(jax.default_backend())
+    with suppress(Exception):
+        _program(workload, trials, store, size, datasets, width, charge=False)
+
+
+_Arguments = tuple[Any, Any, Any, np.ndarray, np.ndarray]
+
+
 def _arguments(
     workload: Workload[C], trials: Sequence[Trial[C]], store: Store, datasets: int, lanes: int
-) -> tuple[Any, Any, Any, np.ndarray, np.ndarray]:
+) -> _Arguments:
     """The program's arguments, all but the shared ones with a leading row a lane."""
     inputs = workload.inputs(trials, datasets, store)
     lanes_each = workload.lanes(trials[0].config)

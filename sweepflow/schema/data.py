@@ -110,7 +110,7 @@ class FileData(Config):
     """The user's own `.npz` (arrays `x` and `y`) or CSV (a header line; one column is the target)."""
 
     kind: Literal["file"] = "file"
-    path: Location[str]
+    path: Location[str] = Field(description="the path of a .npz or .csv file", examples=["FILE.npz"])
     sha256: Content[str] = ""
     """SHA-256 of the file's bytes; filled in by sweepflow, so that a changed file is another target."""
     target_column: Content[str | None] = None
@@ -125,7 +125,10 @@ class MnistData(Config):
     """MNIST or Fashion-MNIST, from the user's copy: a directory of IDX files, or an `.npz`."""
 
     kind: Literal["mnist"] = "mnist"
-    path: Location[str]
+    path: Location[str] = Field(
+        description="a directory with the four files of MNIST or Fashion-MNIST, or an .npz of them",
+        examples=["DIRECTORY"],
+    )
     sha256: Content[str] = ""
     """SHA-256 of the images and labels; filled in by sweepflow, so that other content is another trial."""
     n_data: PositiveInt | None = None

@@ -93,6 +93,14 @@ def note_in_manifest(directory: Path, event: str, **what: Any) -> None:
     append_line(path, f"\n{line}" if torn else line)
 
 
+def replaced_note(directory: Path, trials: Sequence[str]) -> list[str]:
+    """A note where the folder holds the results of other trials, which are about to be replaced."""
+    ended = _last_ended(directory)
+    if ended is None or set(ended["trials"]) & set(trials):
+        return []
+    return [f"{directory.name} named another sweep before ({ended['command']}): its tables are replaced"]
+
+
 def load_sweep(store: Store, name: str) -> TrialsSweep:
     """A sweep as its manifest and the store have it.
 
@@ -100,24 +108,15 @@ def load_sweep(store: Store, name: str) -> TrialsSweep:
         ConfigError: where there is no such sweep.
     """
     directory = store.paths.sweep(name)
-    try:
-        lines = (directory / MANIFEST).read_text("utf-8").splitlines()
-    except OSError:
-        folder = store.paths.sweep(name).parent
-        known = sorted(path.parent.name for path in folder.glob(f"*/{MANIFEST}"))
+    if not (directory / MANIFEST).is_file():
+        known = sorted(path.parent.name for path in directory.parent.glob(f"*/{MANIFEST}"))
         raise ConfigError(
             "there is no such sweep in the store",
             got=f"{name} in {store.root}",
             allowed=", ".join(known[-20:]) or "none yet: start one with sweepflow sweep",
             do=did_you_mean(name, known),
-        ) from None
-    ended: Any = None
-    for line in lines:
-        try:
-            event = json.loads(line)
-        except ValueError:
-            continue  # torn by a kill
-        ended = event if event.get("event") == "ended" else ended
+        )
+    ended = _last_ended(directory)
     if ended is None:
         raise ConfigError(
             "this sweep has not ended", got=name, do="start the same command again: it goes on where it was"
@@ -136,6 +135,22 @@ def load_sweep(store: Store, name: str) -> TrialsSweep:
     return TrialsSweep(ended["name"], ended["command"], directory, view, ended["missing"], ended["notes"])
 
 
+def _last_ended(directory: Path) -> Any:
+    """The last whole `ended` event of a sweep's manifest; None where there is none."""
+    try:
+        lines = (directory / MANIFEST).read_text("utf-8").splitlines()
+    except OSError:
+        return None
+    for line in reversed(lines):
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue  # torn by a kill
+        if isinstance(event, dict) and event.get("event") == "ended":
+            return event
+    return None
+
+
 def as_shown(record: Record, rung: int | None, left_out: Sequence[str]) -> Record:
     """A record as tables and pictures show it.
 
@@ -147,7 +162,7 @@ def as_shown(record: Record, rung: int | None, left_out: Sequence[str]) -> Recor
     """
     config, figures = dict(record.config), dict(record.figures)
     if rung is not None:
-        config |= {"stop_after": None, "resume_after": 0}
+        config["stop_after"] = None
         figures["rung"] = rung
     for key in left_out:
         _drop(config, key.split("."))

@@ -70,8 +70,14 @@ def _label(config: TrainConfig) -> str:
     shape = shape_of(config)
     model = program_model(config, shape).model
     widths = f" {'x'.join(map(str, model.widths or ()))}" if isinstance(model, MlpModel) else ""
-    network = f"{model.kind}{widths} d={count_params(config, shape)}"
-    return f"{config.optimizer} on {network} batch={config.batch_size}"
+    words: list[str] = [config.optimizer]
+    if config.optimizer == "sgd" and config.nesterov:
+        words.append("nesterov")
+    if config.schedule != "constant":
+        words.append(config.schedule)
+    words += [name for name, drawn in _noise(config)._asdict().items() if drawn]
+    network = f"{model.kind}{widths}" + ("" if config.pad_widths_to else f" d={count_params(config, shape)}")
+    return f"{' '.join(words)} on {network} batch={config.batch_size}"
 
 
 def _lane(config: TrainConfig) -> LaneFunction:
@@ -202,7 +208,7 @@ def _record(trial: Trial[TrainConfig], results: Mapping[str, np.ndarray], store:
         status="diverged" if bad >= 0 else "ok",
         reasons=(f"training diverged at step {bad}",) if bad >= 0 else (),
         # How it was run says nothing of the result, and would tell repeats apart.
-        config=config.model_copy(update={"resume_after": 0, "pad_widths_to": None}).model_dump(mode="json"),
+        config=config.model_dump(mode="json", exclude={"resume_after", "pad_widths_to"}),
         figures=figures,
         arrays={**curves, **states_to_keep(config, value)},
     )

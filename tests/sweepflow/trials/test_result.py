@@ -128,7 +128,7 @@ def test_as_shown() -> None:
     assert (plain.config, plain.figures) == (RECORDS[0].config, RECORDS[0].figures)
     shown = as_shown(RECORDS[2], 2, ())
     assert shown.figures == {"validation_loss": 0.1, "rung": 2}
-    assert (shown.config["stop_after"], shown.config["resume_after"]) == (None, 0)
+    assert shown.config["stop_after"] is None
     nested = record(0, 0.5, momentum=0.9, model={"kind": "mlp", "depth": 2})
     shown = as_shown(nested, None, ["momentum", "model.depth", "model.depth.deeper", "not.there"])
     assert shown.config == {**record(0, 0.5).config, "model": {"kind": "mlp"}}

@@ -1,0 +1,78 @@
+"""Where the values of one configuration are from: typed, drawn, out of a table, or said by a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sweepflow.compose.allowed import typed
+from sweepflow.compose.axes import TYPED, Axis
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a value is from that was not typed.
+
+    Attributes:
+        words: As a list of values ends: `from the table samples.csv, row 3`.
+        mend: What a person has to change: `the table`.
+        yields: Whether an override of the command line wins over it.
+    """
+
+    words: str
+    mend: str
+    yields: bool = True
+
+
+A_FILE = Source("from a configuration file", "the file")
+A_TABLE = Source("from the table", "the table", yields=False)
+A_REPEAT = Source("drawn for the repeats", "--repeats", yields=False)
+
+
+@dataclass(frozen=True)
+class Origins:
+    """Who said what.
+
+    Attributes:
+        axes: The overrides.
+        drawn: Sources of the keys that were set after Hydra composed, by dotted key.
+    """
+
+    axes: Sequence[Axis]
+    drawn: Mapping[str, Source] = field(default_factory=dict)
+
+    def source(self, key: str) -> Source | None:
+        """Where a key's value is from; None where it, or what holds it, or a part of it, was typed."""
+        if (drawn := self._drawn(key)) is not None:
+            return drawn[1]
+        near = [axis for axis in self.axes if axis.key == key and not axis.is_group] or self._around(key)
+        if not near:
+            return A_FILE
+        elsewhere = [axis.source for axis in near if axis.source != TYPED]
+        return Source(f"from the {elsewhere[0]}", f"the {elsewhere[0]}") if elsewhere else None
+
+    def given(self, key: str, value: object) -> str:
+        """A refused value as it was typed, or as it was found elsewhere."""
+        if (drawn := self._drawn(key)) is not None:
+            whole, source = drawn
+            return f"{key}={typed(value)}, {f'in {whole}, ' * (whole != key)}{source.words}"
+        exact = next((axis for axis in self.axes if axis.key == key and not axis.is_group), None)
+        if exact is not None and exact.sweeps:
+            return f"{key}={typed(value)}, one of {exact.shown}"
+        if exact is not None:
+            return f"{exact.shown}, which is {typed(value)}" if "${" in exact.text else exact.shown
+        if around := self._around(key):
+            return " ".join(axis.shown for axis in around)
+        chosen = [a.text for a in self.axes if a.is_group and (_holds(a.key, key) or a.key == "experiment")]
+        return f"{key}={typed(value)}, {A_FILE.words}" + (f" ({', '.join(chosen)})" if chosen else "")
+
+    def _drawn(self, key: str) -> tuple[str, Source] | None:
+        return next(((k, self.drawn[k]) for k in self.drawn if k == key or _holds(k, key)), None)
+
+    def _around(self, key: str) -> list[Axis]:
+        """Overrides of a part of the key's value, or of a value that holds it."""
+        return [a for a in self.axes if _holds(key, a.key) or (_holds(a.key, key) and not a.is_group)]
+
+
+def _holds(outer: str, key: str) -> bool:
+    return key.startswith(f"{outer}.")
