@@ -207,11 +207,15 @@ def _grouped() -> float:
     from sweepflow.engine.run import run_batch
 
     workload, prepared = _trials()
-    (batch,) = prepared.plan.run_batches
 
     def run() -> float:
-        records = run_batch(workload, batch.trials, prepared.store, size=batch.size, datasets=batch.datasets)
-        return sum(record.seconds["run"] for record in records)
+        return sum(
+            record.seconds["run"]
+            for batch in prepared.plan.run_batches
+            for record in run_batch(
+                workload, batch.trials, prepared.store, size=batch.size, datasets=batch.datasets
+            )
+        )
 
     run()
     return TRIALS / min(run() for _ in range(REPEATS))
@@ -223,9 +227,9 @@ def _one_by_one() -> float:
     from sweepflow.fingerprint import key_data
 
     workload, prepared = _trials()
-    (batch,) = prepared.plan.run_batches
-    inputs = workload.inputs(batch.trials, batch.datasets, prepared.store)
-    lane = workload.lane(batch.trials[0].config)
+    trials = [trial for batch in prepared.plan.run_batches for trial in batch.trials]
+    inputs = workload.inputs(trials, 1, prepared.store)
+    lane = workload.lane(trials[0].config)
     shared = jax.device_put(dict(inputs.shared))
 
     @jax.jit
@@ -234,7 +238,7 @@ def _one_by_one() -> float:
 
     def run() -> float:
         started = time.perf_counter()
-        for index, one in enumerate(batch.trials):
+        for index, one in enumerate(trials):
             own = {name: value[index] for name, value in inputs.own.items()}
             numbers = {name: np.float64(value) for name, value in one.traced.items()}
             jax.device_get(trial(own, numbers, key_data(one.id, one.seed)))

@@ -25,6 +25,11 @@ from sweepflow.targets.workload import target_trial
 MAX_TRIALS = 20
 """Trials that a plan lists."""
 
+MAX_LISTED = 200
+"""Trials that a list of the store's has, unless all are asked for."""
+MAX_LABEL = 60
+"""Characters that say what varies."""
+
 FILE_WIDTH = 140
 """Columns where the output is no terminal: wide enough that ids and reasons stay on their lines."""
 
@@ -88,6 +93,67 @@ def print_estimates(store: Store) -> None:
     """Every estimate the store knows."""
     targets = {record.id: record for record in store.records("tgt")}
     console.print(results_table(list(store.records("est")), targets, ids=True))
+
+
+def print_trial_records(store: Store, everything: bool = False) -> None:
+    """Every trial of a hyperparameter sweep that the store knows, by the time of writing.
+
+    Args:
+        store: The store.
+        everything: Whether to print more than the newest `MAX_LISTED`.
+    """
+    known = sorted(store.records("trl"), key=lambda record: (_written(record), record.id))
+    if not known:
+        console.print(
+            f"there are no trials in {store.root}; for another store add --store DIR",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
+        return
+    shown = known if everything else known[-MAX_LISTED:]
+    varying = _what_varies(shown)
+    rows = [("id", "written (UTC)", "workload", "status", "what varies", "reason")]
+    rows += [
+        (
+            record.id,
+            _written(record)[:19].replace("T", " "),
+            record.workload,
+            record.status,
+            _cut(varying[record.id]),
+            record.reasons[0] if record.reasons else "",
+        )
+        for record in shown
+    ]
+    # Lines rather than a table of rich's, which wraps cells and takes long for ten thousand rows.
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        console.out(" ".join(line.rstrip().splitlines()), highlight=False)
+    if len(shown) < len(known):
+        console.out(f"the newest {len(shown)} of {len(known)} trials; --all lists them all", highlight=False)
+
+
+def _what_varies(records: Sequence[Record]) -> dict[str, str]:
+    """In few words, what tells each record from the others of its workload; by id."""
+    by_workload: dict[str, dict[str, Record]] = {}
+    for record in records:
+        by_workload.setdefault(record.workload, {})[record.id] = record
+    found: dict[str, str] = {}
+    for members in by_workload.values():
+        for trial_id, label in derive_labels([], members).target.items():
+            # Labels are told apart by digits of the id, which is in its own column here.
+            words = label.removesuffix(f" #{trial_id.rpartition('_')[2][:6]}")
+            found[trial_id] = "" if words == trial_id else words
+    return found
+
+
+def _written(record: Record) -> str:
+    return str(record.provenance.get("written", ""))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MAX_LABEL else f"{text[: MAX_LABEL - 1]}…"
 
 
 def print_record(record: Record) -> None:

@@ -1,4 +1,4 @@
-"""Commands that look into the store: targets, estimates, show, rm."""
+"""Commands that look into the store: targets, estimates, trials, show, rm."""
 
 from __future__ import annotations
 
@@ -23,6 +23,17 @@ def estimates(store: StoreDir = None) -> None:
     from flows.show import print_estimates
 
     guarded(lambda: print_estimates(open_store(store)))
+
+
+@app.command()
+def trials(
+    store: StoreDir = None,
+    everything: Annotated[bool, typer.Option("--all", help="All of them, not only the newest.")] = False,
+) -> None:
+    """List the trials of hyperparameter sweeps that the store knows, the newest last."""
+    from flows.show import print_trial_records
+
+    guarded(lambda: print_trial_records(open_store(store), everything))
 
 
 @app.command()

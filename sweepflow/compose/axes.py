@@ -151,7 +151,7 @@ def _axis(override: Override, text: str, groups: Groups, distributions: bool, so
                     f"group {key!r} has no option {value!r}",
                     got=said,
                     allowed=", ".join(groups[key]),
-                    do=did_you_mean_option(key, str(value), groups[key]),
+                    do=did_you_mean_option("+" * text.startswith("+") + key, str(value), groups[key]),
                 )
     sweeps = override.is_sweep_override()
     return Axis(key, values, text, is_group, sweeps=sweeps, distribution=drawn, source=source)
@@ -160,7 +160,7 @@ def _axis(override: Override, text: str, groups: Groups, distributions: bool, so
 def did_you_mean_option(group: str, name: str, options: Sequence[str]) -> str:
     """The override that takes the nearest option of a group, or how to find one."""
     match = nearest(name, options)
-    return f"did you mean '{group}={match}'?" if match else f"write {group}= with one of the names above"
+    return f"did you mean '{group}={match}'?" if match else f"write {group}=NAME with a name from above"
 
 
 def _shown(text: str, source: str) -> str:

@@ -155,10 +155,9 @@ def _at_odds(
         source = origins.drawn.get(dotted[name], A_FILE)
         if section.get(name) is not None and (source != A_FILE or dotted[name] not in exact):
             elsewhere.setdefault(source.words, []).append(f"{dotted[name]}={typed(section[name])}")
-    got = ", and ".join(
-        [*([" ".join(axis.shown for axis in typed_here if axis.distribution is None)] * bool(exact))]
-        + [f"{' '.join(values)}, {words}" for words, values in elsewhere.items()]
-    )
+    said = [" ".join(axis.shown for axis in typed_here if axis.distribution is None)] if exact else []
+    said += [f"{' '.join(values)}, {words}" for words, values in elsewhere.items()]
+    got = ", and ".join(said)
     keys = [dotted[name] for name in named]
     together = len(keys) > 1
     empty = "; null empties it" if any(nullable(owner.model_fields[name]) for name in named) else ""

@@ -35,6 +35,7 @@ def compose_llc(overrides: Sequence[str], config_dir: str | Path | None = None) 
 
 def _expand(overrides: Sequence[str], config_dir: str | Path | None) -> Iterator[LlcConfig]:
     with session("llc", config_dir) as hydra:
+        hydra.refuse_foreign(overrides)
         axes = hydra.with_experiment(parse_axes(overrides, hydra.groups))
         refuse(axes, list(LlcConfig.model_fields))
         choices = [axis for axis in axes if axis.is_group]
@@ -62,14 +63,14 @@ def refuse(axes: Sequence[Axis], known: Sequence[str]) -> None:
             if axis.sweeps and top in NOT_SWEPT:
                 raise ConfigError(
                     f"{top} says where the sweep runs, so it cannot be swept",
-                    got=axis.text,
+                    got=axis.shown,
                     allowed="one value",
                     do="start one sweep for each value",
                 )
             continue
         raise ConfigError(
             f"there is no key or group {axis.key!r}",
-            got=axis.text,
+            got=axis.shown,
             allowed=", ".join(known) + ", +experiment",
             do=did_you_mean(top, [*known, "experiment"]),
         )

@@ -63,7 +63,8 @@ class Origins:
             return f"{exact.shown}, which is {typed(value)}" if "${" in exact.text else exact.shown
         if around := self._around(key):
             return " ".join(axis.shown for axis in around)
-        chosen = [a.text for a in self.axes if a.is_group and (_holds(a.key, key) or a.key == "experiment")]
+        files = [a for a in self.axes if a.is_group and (a.key == "experiment" or _holds(a.key, f"{key}."))]
+        chosen = [axis.text for axis in files]
         return f"{key}={typed(value)}, {A_FILE.words}" + (f" ({', '.join(chosen)})" if chosen else "")
 
     def _drawn(self, key: str) -> tuple[str, Source] | None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import hydra
@@ -21,6 +24,22 @@ from sweepflow.errors import ConfigError
 
 CONF = Path(sweepflow.__file__).parent.parent / "conf"
 """Shipped beside the package, both in a checkout and where a wheel is installed."""
+
+
+OTHER = {"llc": "sweep", "sweep": "llc"}
+"""The command that has the groups that a command lacks; primary files are named like commands."""
+NO_DEFAULT = re.compile(
+    r"(?:In '(?P<file>[^']+)': )?Could not override '(?P<group>[^']+)'. No match in the defaults list"
+)
+"""How Hydra says that an option was asked for of a group that nothing has chosen an option of."""
+
+
+class NoSuchGroupError(ConfigError):
+    """An option of a group that nothing has chosen an option of, so that there is none to replace."""
+
+    group = ""
+    elsewhere = False
+    """Whether another command has the group."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +65,50 @@ class Session:
         try:
             return hydra.compose(self.primary, [*self.search, *overrides], return_hydra_config=hydra_too)
         except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
+            said = " ".join(str(error).split())[:500]
+            if found := NO_DEFAULT.match(said):
+                raise self._not_chosen(found["group"], overrides, found["file"]) from error
             raise ConfigError(
-                "Hydra cannot compose this",
+                f"Hydra cannot compose this: {said}",
                 got=" ".join(overrides),
-                do=" ".join(str(error).split())[:500],
+                allowed=f"files that Hydra can read, and options of the groups {', '.join(self.groups)}",
+                do="mend the file or the override that it names",
             ) from error
+
+    def refuse_foreign(self, overrides: Sequence[str]) -> None:
+        """Refuse groups that only another command has.
+
+        Raises:
+            ConfigError: with that command.
+        """
+        for text in overrides:
+            group = text.partition("=")[0]
+            if group in self.groups and group in _chosen_by(OTHER[self.primary]) - _chosen_by(self.primary):
+                raise self._not_chosen(group, overrides)
+
+    def _not_chosen(self, group: str, overrides: Sequence[str], file: str | None = None) -> NoSuchGroupError:
+        """An error for a group that nothing of this command has an option of."""
+        other, own = OTHER[self.primary], ", ".join(sorted(_chosen_by(self.primary)))
+        asks = f"{file} asks for {group!r}: " if file else ""
+        text = next((text for text in overrides if text.partition("=")[0] == group), group)
+        elsewhere = group in _chosen_by(other) - _used_by(self.primary)
+        if elsewhere:
+            if other == "sweep":
+                do = (
+                    f"use: sweepflow sweep {shlex.join(overrides)} --dry-run, and without --dry-run to run it"
+                )
+            else:
+                wanted = shlex.join(overrides if file else [text])
+                do = f"leave it out, or use: sweepflow {other} {wanted}"
+            what = f"{asks}{group} is a group of `sweepflow {other}`, and `sweepflow {self.primary}` has none"
+        else:
+            what = f"{asks}there is no option of the group {group!r} that this one could replace"
+            do = f"mend {file}" if file else f"to add it where there is none, write a plus: +{text}"
+        error = NoSuchGroupError(
+            what, got=" ".join(overrides), allowed=f"the groups {own}, +experiment=NAME", do=do
+        )
+        error.group, error.elsewhere = group, elsewhere
+        return error
 
     def with_experiment(self, axes: list[Axis], *, distributions: bool = False) -> list[Axis]:
         """Add the sweep that an experiment file holds in `hydra.sweeper.params`; the command line wins."""
@@ -58,12 +116,19 @@ class Session:
         if experiment is None:
             return axes
         if experiment.sweeps:
-            raise ConfigError("one experiment at a time", got=experiment.text)
-        config = self.compose([f"+experiment={quote(experiment.values[0])}"], hydra_too=True)
+            raise ConfigError(
+                "one experiment at a time",
+                got=experiment.text,
+                allowed=f"one of {', '.join(self.groups['experiment'])}",
+                do="start one sweep for each experiment",
+            )
+        name = experiment.values[0]
+        config = self.compose([f"+experiment={quote(name)}"], hydra_too=True)
         params = OmegaConf.select(config, "hydra.sweeper.params") or {}
         given = {axis.key for axis in axes}
         texts = [f"{key}={value}" for key, value in params.items() if key.lstrip("+") not in given]
-        return [*parse_axes(texts, self.groups, distributions=distributions), *axes]
+        source = f"experiment {name}"
+        return [*parse_axes(texts, self.groups, distributions=distributions, source=source), *axes]
 
 
 @contextmanager
@@ -115,6 +180,22 @@ def quote(value: object) -> str:
     return text if text.replace("_", "").replace("-", "").isalnum() else "'" + text.replace("'", "\\'") + "'"
 
 
+@cache
+def _chosen_by(primary: str) -> frozenset[str]:
+    """Groups that a shipped primary file chooses an option of."""
+    defaults = OmegaConf.load(CONF / f"{primary}.yaml").defaults
+    return frozenset(str(key) for item in defaults if not isinstance(item, str) for key in item)
+
+
+def _used_by(primary: str) -> set[str]:
+    """Those, and the ones that options of theirs choose in turn: workloads have data and models."""
+    chosen = _chosen_by(primary)
+    files = [file for group in chosen for file in (CONF / group).glob("*.yaml")]
+    trees = [OmegaConf.to_container(OmegaConf.load(file)) for file in files]
+    lines = [line for tree in trees if isinstance(tree, dict) for line in tree.get("defaults", [])]
+    return {*chosen, *(str(key).lstrip("/") for line in lines if not isinstance(line, str) for key in line)}
+
+
 def _directory(config_dir: str | Path) -> Path:
     path = Path(config_dir).expanduser().resolve()
     if not path.is_dir():
@@ -122,5 +203,6 @@ def _directory(config_dir: str | Path) -> Path:
             "the configuration directory is not there",
             got=config_dir,
             allowed="a directory of groups, such as DIR/model/mine.yaml",
+            do="check its spelling, or make it",
         )
     return path

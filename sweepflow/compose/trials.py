@@ -11,12 +11,13 @@ from typing import Any
 from omegaconf import OmegaConf
 from pydantic import Field, ValidationError
 
-from sweepflow.compose.axes import Axis, parse_axes, single_value
+from sweepflow.compose.axes import Axis, did_you_mean_option, parse_axes, single_value
 from sweepflow.compose.invalid import explain
 from sweepflow.compose.llc import refuse
-from sweepflow.compose.session import Session, choice_text, forced_text, session
-from sweepflow.compose.vary import assign, vary
-from sweepflow.errors import ConfigError, did_you_mean
+from sweepflow.compose.origins import A_REPEAT, A_TABLE, Source
+from sweepflow.compose.session import NoSuchGroupError, Session, choice_text, forced_text, session
+from sweepflow.compose.vary import Mandatory, assign, vary
+from sweepflow.errors import ConfigError
 from sweepflow.schema.fields import Config
 from sweepflow.schema.runner import RunnerConfig, SweepName, default_store
 from sweepflow.space import Space
@@ -28,6 +29,15 @@ DEFAULT = "digits_mlp"
 """The option of the group `workload` that the primary file takes."""
 OWN = "function"
 """Option of the group `workload` that stands for a module of the user's."""
+
+
+MANDATORY = {
+    "command": {
+        "command": Mandatory("a program with its first arguments", "'python train.py'"),
+        "metrics": Mandatory("names that the program prints, each as METRIC name=value", "[val_loss]"),
+    }
+}
+"""Keys that shipped files leave open, by workload."""
 
 
 class SweepSettings(Config):
@@ -64,8 +74,13 @@ class TrialsRequest:
     option: str
     own: str | None
 
-    def config(self, point: Mapping[str, Any], drawn: Mapping[str, Any]) -> Any:
+    def config(self, point: Mapping[str, Any], drawn: Mapping[str, Any], table: str | None = None) -> Any:
         """One validated configuration: a point with drawn values set in it.
+
+        Args:
+            point: One of `points`.
+            drawn: Values by dotted key, from the space, the repeats or a table.
+            table: Where in which table they are, `samples.csv, row 3`, for errors.
 
         Raises:
             ConfigError: in the words of the override that caused it.
@@ -76,7 +91,21 @@ class TrialsRequest:
         try:
             return self.workload.config_type.model_validate(content)
         except ValidationError as error:
-            raise explain(error, self.workload.config_type, self.axes) from error
+            sources = {key: self._source(key, table) for key in drawn}
+            raise explain(error, self.workload.config_type, self.axes, sources) from error
+
+    def _source(self, key: str, table: str | None) -> Source:
+        """Where a value is from that was set in a point."""
+        asked = next((axis for axis in self.axes if axis.key == key and axis.distribution is not None), None)
+        if asked is not None:
+            return Source(f"drawn from {asked.shown}", asked.text)
+        if self.space is not None and key in self.space.keys:
+            chosen = next((axis for axis in self.axes if axis.key == "space" and axis.is_group), None)
+            name = f"the space {chosen.values[0]}" if chosen else "the space"
+            return Source(f"drawn from {name}", name)
+        if self.space is not None:
+            return A_REPEAT
+        return A_TABLE if table is None else Source(f"from the table {table}", "the table", yields=False)
 
 
 def compose_trials(overrides: Sequence[str], config_dir: str | Path | None = None) -> TrialsRequest:
@@ -102,15 +131,24 @@ def compose_trials(overrides: Sequence[str], config_dir: str | Path | None = Non
             top = axis.key.split(".")[0]
             one = len(axis.values) == 1 if axis.is_group else not axis.sweeps
             if top in ("workload", "space", "runner") and not one:
-                raise ConfigError(f"one {top} a sweep", got=axis.text, do=f"start one sweep for each {top}")
+                raise ConfigError(
+                    f"one {top} a sweep",
+                    got=axis.shown,
+                    allowed="one value",
+                    do=f"start one sweep for each {top}",
+                )
         points: list[dict[str, Any]] = []
         settings: SweepSettings | None = None
         for chosen in itertools.product(*[axis.values for axis in choices]):
             groups = [choice_text(axis, value) for axis, value in zip(choices, chosen, strict=True)]
-            base = hydra.compose([*groups, *map(forced_text, fixed)])
+            try:
+                base = hydra.compose([*groups, *map(forced_text, fixed)])
+            except NoSuchGroupError as error:
+                raise _without_group(error, hydra, axes, own) from error
             if own is not None:
                 OmegaConf.update(base, "workload", own, force_add=True)
-            for content in vary(base, swept, drawn):
+            mandatory = MANDATORY.get(str(OmegaConf.select(base, "workload")))
+            for content in vary(base, swept, drawn, mandatory):
                 found = {key: content.pop(key) for key in SweepSettings.model_fields if key in content}
                 settings = settings or _settings(found, axes)
                 points.append(content)
@@ -149,11 +187,29 @@ def _own_workload(overrides: Sequence[str], hydra: Session) -> tuple[str | None,
                     f"there is no workload {value!r}",
                     got=text,
                     allowed=", ".join(options) + ", or a module path, or a .py file",
-                    do=did_you_mean(value, options),
+                    do=did_you_mean_option("workload", value, options),
                 )
             own, text = value, f"workload={OWN}"
         replaced.append(text)
     return own, replaced
+
+
+def _without_group(
+    error: NoSuchGroupError, hydra: Session, axes: Sequence[Axis], own: str | None
+) -> ConfigError:
+    """A group that the workload does not have, in terms of the keys that it has; else the error as it is."""
+    if error.elsewhere or error.group not in hydra.groups or error.group == "experiment":
+        return error
+    chosen = next((axis for axis in axes if axis.is_group and axis.key == "workload"), None)
+    base = hydra.compose([] if chosen is None else [choice_text(chosen, chosen.values[0])])
+    workload = load_workload(own or str(base.workload))
+    keys = list(workload.config_type.model_fields)
+    return ConfigError(
+        f"the workload {workload.name!r} has no group {error.group!r}",
+        got=next((axis.shown for axis in axes if axis.key == error.group), error.got),
+        allowed=f"its keys: {', '.join(keys)}",
+        do="leave it out, or take a workload that has it",
+    )
 
 
 def _settings(found: Mapping[str, Any], axes: Sequence[Axis]) -> SweepSettings:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -13,7 +13,19 @@ from sweepflow.compose.axes import Axis
 from sweepflow.errors import ConfigError
 
 
-def vary(base: DictConfig, swept: Sequence[Axis], later: Collection[str] = ()) -> Iterator[dict[str, Any]]:
+class Mandatory(NamedTuple):
+    """What a value is that only the user can know, and one as it is typed."""
+
+    words: str
+    example: str
+
+
+def vary(
+    base: DictConfig,
+    swept: Sequence[Axis],
+    later: Collection[str] = (),
+    mandatory: Mapping[str, Mandatory] | None = None,
+) -> Iterator[dict[str, Any]]:
     """The composed tree with every combination of the swept values, as plain nested dicts.
 
     The dicts share what does not vary: set values in them with `assign`.
@@ -22,6 +34,7 @@ def vary(base: DictConfig, swept: Sequence[Axis], later: Collection[str] = ()) -
         base: The composed tree.
         swept: Axes of values.
         later: Dotted keys that are set afterwards, and so may be missing.
+        mandatory: What to say of keys that are missing, by dotted key.
 
     Raises:
         ConfigError: for a mandatory value that is missing, or an interpolation that cannot be resolved.
@@ -30,11 +43,10 @@ def vary(base: DictConfig, swept: Sequence[Axis], later: Collection[str] = ()) -
     interpolates = "${" in OmegaConf.to_yaml(base) or any("${" in str(axis.values) for axis in swept)
     fixed: Any = None if interpolates else OmegaConf.to_container(base)
     if fixed is not None:
-        for key in sorted(OmegaConf.missing_keys(base) - {axis.key for axis in swept} - set(later)):
-            raise _missing(key)
+        _refuse_missing(base, {*later, *(axis.key for axis in swept)}, mandatory or {})
     for values in itertools.product(*[axis.values for axis in swept]):
         if fixed is None:
-            yield _resolved(base, swept, values, later)
+            yield _resolved(base, swept, values, later, mandatory or {})
         else:
             content = dict(fixed)
             for axis, value in zip(swept, values, strict=True):
@@ -51,13 +63,16 @@ def assign(content: dict[Any, Any], path: Sequence[str], value: Any) -> None:
 
 
 def _resolved(
-    base: DictConfig, swept: Sequence[Axis], values: Sequence[Any], later: Collection[str]
+    base: DictConfig,
+    swept: Sequence[Axis],
+    values: Sequence[Any],
+    later: Collection[str],
+    mandatory: Mapping[str, Mandatory],
 ) -> dict[str, Any]:
     try:
         for axis, value in zip(swept, values, strict=True):  # all of them each time, so no copy is needed
             OmegaConf.update(base, axis.key, value, force_add=True)
-        for key in sorted(OmegaConf.missing_keys(base) - set(later)):
-            raise _missing(key)
+        _refuse_missing(base, later, mandatory)
         content: Any = OmegaConf.to_container(base, resolve=True)
         return content
     except OmegaConfBaseException as error:
@@ -69,5 +84,15 @@ def _resolved(
         ) from error
 
 
-def _missing(key: str) -> ConfigError:
-    return ConfigError(f"{key} has to be given", got=f"{key}=???", do=f"add {key}=...")
+def _refuse_missing(base: DictConfig, given: Collection[str], mandatory: Mapping[str, Mandatory]) -> None:
+    """Refuse keys that a file leaves to the command line with `???` and that nothing gives."""
+    missing = sorted(OmegaConf.missing_keys(base) - set(given))
+    if not missing:
+        return
+    known = {key: mandatory.get(key, Mandatory("a value; a file leaves it open", "...")) for key in missing}
+    raise ConfigError(
+        f"{' and '.join(missing)} {'has' if len(missing) == 1 else 'have'} to be given",
+        got=" ".join(f"{key}=???" for key in missing),
+        allowed="; ".join(f"{key}: {one.words}" for key, one in known.items()),
+        do="add " + " ".join(f"{key}={one.example}" for key, one in known.items()),
+    )

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from sweepflow.report.headline import SYMBOL, has_converged, headline
 from sweepflow.report.labels import derive_labels, target_key
+from sweepflow.report.noted import NotedTable
 from sweepflow.report.numbers import NOTHING, counted, llc_text, number, short
 from sweepflow.store.record import Record
 
@@ -17,7 +18,7 @@ STYLE = {"ok": "green", "flagged": "yellow", "diverged": "red", "failed": "red"}
 
 
 def results_table(estimates: Sequence[Record], targets: Mapping[str, Record], *, ids: bool = False) -> Table:
-    """Estimates as they were asked for, with what was found as the caption; `MAX_ROWS` at most, or all of
+    """Estimates as they were asked for, with what was found under them; `MAX_ROWS` at most, or all of
     them where `ids` asks for their ids too.
 
     Columns: target, sampler, λ̂ ± half the 95 % interval, effective sample size, R̂, λ̂ lost to the
@@ -44,14 +45,14 @@ def results_table(estimates: Sequence[Record], targets: Mapping[str, Record], *,
             Text(short(number(figures, "llc_bias"), 2)),
             _status(estimate),
         )
-    notes = [headline(estimates, targets)]
+    notes = table.notes
+    notes.append(headline(estimates, targets))
     if any(target_key(e) in unsettled for e in shown):
         notes.append("† this target did not reach a minimum")
     if any(len(e.reasons) > 1 for e in shown):
         notes.append("(+1): one more reason; the report and `sweepflow show ID` have them all")
     if len(estimates) > len(shown):
         notes.append(f"{len(estimates) - len(shown):,} more are in results.csv")
-    table.caption = Text("\n".join(notes))
     return table
 
 
@@ -75,17 +76,17 @@ def targets_table(targets: Mapping[str, Record], *, ids: bool = False) -> Table:
             _status(target, "no minimum" if not has_converged(target) else ""),
         )
     lost = sum(not has_converged(t) for t in targets.values())
-    notes = [f"{counted(len(targets), 'target')}, {lost:,} without a minimum" if lost else ""]
+    if lost:
+        table.notes.append(f"{counted(len(targets), 'target')}, {lost:,} without a minimum")
     if len(targets) > len(shown):
-        notes.append(f"{len(targets) - len(shown):,} more are not shown")
+        table.notes.append(f"{len(targets) - len(shown):,} more are not shown")
     if not targets:
-        notes = ["No targets"]
-    table.caption = Text("\n".join(filter(None, notes))) if any(notes) else None
+        table.notes.append("No targets")
     return table
 
 
-def _table(ids: bool = False) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold", caption_justify="left", caption_style="")
+def _table(ids: bool = False) -> NotedTable:
+    table = NotedTable()
     if ids:
         table.add_column("id", no_wrap=True)
     return table

@@ -21,6 +21,8 @@ from sweepflow.store.paths import FOLDERS, StorePaths
 from sweepflow.store.record import Record, Status
 
 FORMAT = 1
+LISTS = tuple(f"sweepflow {folder}" for folder in FOLDERS.values())
+"""Commands that list the ids of each kind."""
 TRIAL_ID = re.compile(rf"({'|'.join(FOLDERS)})_[0-9a-f]{{16}}")
 
 
@@ -157,11 +159,19 @@ class Store:
                 got=str(self.paths.record(matches[0])),
                 do="start its sweep again, which computes it anew",
             )
+        if matches:
+            raise ConfigError(
+                "more than one record starts like this",
+                got=name,
+                allowed=", ".join(matches[:5]),
+                do="give more of its id",
+            )
+        lists = f"sweepflow {FOLDERS[prefix]}" if prefix in FOLDERS else ", ".join(LISTS)
         raise ConfigError(
-            "more than one record starts like this" if len(matches) > 1 else "no such record",
-            got=name,
-            allowed=", ".join(matches[:5]) or "an id, or the beginning of one, such as tgt_1a2b",
-            do="list the ids with: sweepflow targets, sweepflow estimates",
+            "no such record",
+            got=f"{name}, in the store {self.root}",
+            allowed=f"an id, or the beginning of one, such as {prefix if prefix in FOLDERS else 'tgt'}_1a2b",
+            do=f"list the ids with: {lists}; for another store add --store DIR",
         )
 
     def remove(self, trial_id: str) -> None:

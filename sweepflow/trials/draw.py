@@ -80,9 +80,10 @@ def draw_trials(request: TrialsRequest, options: DesignOptions) -> Drawn:
     workload = request.workload
     for point in request.points:
         chosen = {key: _at(point, key) for key in request.grid}
-        for drawn in _rows(request, options, point, tally):
+        for number, drawn in enumerate(_rows(request, options, point, tally), 1):
+            where = None if options.table is None else f"{options.table}, row {number}"
             for seed in seeds:
-                config, mended = workload.prepare(request.config(point, {**drawn, **seed}))
+                config, mended = workload.prepare(request.config(point, {**drawn, **seed}, where))
                 workload.check(config)
                 trial = workload.trial(config)
                 tally.mended.update(mended)

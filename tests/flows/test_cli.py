@@ -43,7 +43,7 @@ def assert_whole(store: Store, targets: int, estimates: int) -> None:
 def test_help_is_there_before_anything_is_imported(machine: Machine) -> None:
     code, text = machine.run("sweepflow", "--help")
     assert code == 0
-    for command in ("llc", "plan", "verify", "targets", "estimates", "show", "rm"):
+    for command in "llc plan verify sweep samples train compare targets estimates trials show rm".split():
         assert f"  {command} " in text
 
 
@@ -101,7 +101,7 @@ def test_a_sweep_from_the_first_command_to_the_last(office: Machine) -> None:
 BAD: dict[str, tuple[list[str], list[str]]] = {
     "a typo in a key": (["sampler.stepsize=1e-3"], ["sampler.stepsize", "step_size"]),
     "a typo in a group": (["samplr=hmc"], ["samplr", "did you mean 'sampler'?"]),
-    "an unknown option": (["sampler=hcm"], ["hcm", "did you mean 'hmc'?"]),
+    "an unknown option": (["sampler=hcm"], ["hcm", "did you mean 'sampler=hmc'?"]),
     "a value out of range": (["data.n_data=0"], ["data.n_data", "greater than 0", "0"]),
     "no rows to learn from": (["data=file", "data.path=gap.csv", "data.task=regression"], ["gap.csv", "3"]),
     "an empty sweep": (["sampler=glob(zzz*)"], ["sampler", "no values"]),

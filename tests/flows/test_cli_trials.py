@@ -85,7 +85,7 @@ def test_the_best_configuration_is_an_experiment(asked: list[str], office: Machi
         (["learning_rate=interval(0.1,1)", "--samples", "0"], "at least one sample"),
         (["learning_rate=0.1", "--method", "sobel"], "did you mean 'sobol'?"),
         (["lr=0.1"], "there is no key"),
-        (["workload=digits_mpl"], "did you mean 'digits_mlp'?"),
+        (["workload=digits_mpl"], "did you mean 'workload=digits_mlp'?"),
         (["workload=mnist_cnn", "data.path=nowhere"], "nowhere"),
         (["learning_rate=0.1", "--from", "nowhere.csv"], "nowhere.csv"),
     ],

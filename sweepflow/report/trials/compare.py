@@ -12,6 +12,7 @@ from rich.text import Text
 
 from sweepflow.errors import ConfigError
 from sweepflow.report.document import Cell, Column, Document, Table, html, provenance_facts
+from sweepflow.report.noted import NotedTable
 from sweepflow.report.numbers import NOTHING, setting, short
 from sweepflow.report.table import Row
 from sweepflow.report.trials.charts.progress import progress_chart
@@ -44,15 +45,13 @@ class Comparison:
 
     def table(self) -> RichTable:
         """For a terminal."""
-        table = RichTable(
-            box=None, pad_edge=False, header_style="bold", caption_justify="left", caption_style=""
-        )
+        table = NotedTable()
         table.add_column("", overflow="fold")
         for name in self.names:
             table.add_column(name, justify="right", overflow="fold")
         for row in self.rows:
             table.add_row(Text(row["what"]), *(Text(_text(row[name])) for name in self.names))
-        table.caption = Text(self.title)
+        table.notes.append(self.title)
         return table
 
 
@@ -60,7 +59,7 @@ def compare(a: Named, b: Named) -> Comparison:
     """Lays two sweeps side by side.
 
     Regret is how much worse a sweep's best single trial so far was than the best single trial of the two
-    sweeps, in units of the metric, after a share of its own trials in the order in which they were written.
+    sweeps, in units of the metric, after a share of its own trials in the order in which they were asked for.
 
     Args:
         a: A sweep's name and its trials.
@@ -123,7 +122,8 @@ def write_comparison(path: Path, comparison: Comparison, command: str) -> None:
 
 def _measures(views: tuple[TrialsView, TrialsView]) -> dict[str, Callable[[TrialsView], float | str | None]]:
     metric, sign = views[0].metric, views[0].sign
-    reached = [float(view.scores[view.by_merit[0]]) for view in views if len(view.by_merit)]
+    singles = {id(view): spent(view) for view in views}
+    reached = [view.sign * singles[id(view)].after(1.0) for view in views if len(view.by_merit)]
     reference = min(reached, default=math.nan)
     repeats = any(has_repeats(configurations(view)) for view in views)
 
@@ -132,14 +132,14 @@ def _measures(views: tuple[TrialsView, TrialsView]) -> dict[str, Callable[[Trial
         return None if found is None else found.mean
 
     def single(view: TrialsView) -> float | None:
-        return float(view.values[view.by_merit[0]]) if len(view.by_merit) else None
+        return _finite(singles[id(view)].after(1.0))
 
     def best_id(view: TrialsView) -> str | None:
         found = best(view)
         return None if found is None else view.records[found.place].id
 
     def regret(share: float) -> Callable[[TrialsView], float | None]:
-        return lambda view: _finite(sign * spent(view).after(share) - reference)
+        return lambda view: _finite(sign * singles[id(view)].after(share) - reference)
 
     def seconds(part: str) -> Callable[[TrialsView], float]:
         return lambda view: float(sum(record.seconds.get(part, 0.0) for record in view.records))

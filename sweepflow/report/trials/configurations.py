@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,7 +13,7 @@ from jaxtyping import Int
 from omegaconf import OmegaConf
 
 from sweepflow.errors import ConfigError
-from sweepflow.report.numbers import number, short, with_error
+from sweepflow.report.numbers import short, with_error
 from sweepflow.report.trials.view import TrialsView
 from sweepflow.store.record import Json, Record, Status
 
@@ -94,7 +94,7 @@ class Configuration:
         """Sorts the better first: those that halving let go further, then whole ones before those that lost a
         repeat, then by mean metric."""
         mean = self.mean
-        rung = max(number(record.figures, "rung") or 0.0 for record in self.records)
+        rung = float(self.view.rungs[list(self.places)].max())
         return mean is None, -rung, self.n_failed > 0, math.inf if mean is None else self.view.sign * mean
 
 
@@ -130,10 +130,33 @@ def best(view: TrialsView) -> Configuration | None:
     return None if first is None or first.mean is None else first
 
 
+def best_first(view: TrialsView) -> Int[np.ndarray, " valued"]:
+    """Places of the trials with a value: the best trial first, then the others by their metric.
+
+    The best trial is the best repeat of the best configuration (see `best`): what every table and picture
+    marks, even where a lucky repeat of another, or a trial that halving stopped early, has a better value.
+    """
+    found = best(view)
+    if found is None:
+        return view.by_merit
+    return np.concatenate([[found.place], view.by_merit[view.by_merit != found.place]])
+
+
+def best_in_words(view: TrialsView) -> str:
+    """Which trial is called the best, in a sentence; empty where it is simply that of the best value."""
+    repeats, halved = has_repeats(configurations(view)), bool(view.stopped.any())
+    if not repeats and not halved:
+        return ""
+    what = "the best repeat of the configuration with the best mean" if repeats else "the best"
+    among = " among those that halving let go furthest" if halved else ""
+    return f"The best trial is {what}{among}."
+
+
 def best_yaml(view: TrialsView, command: str = "", option: str = "", workload: str = "") -> str:
     """The best configuration as a file for Hydra: an experiment, or a file of overrides.
 
-    The seed is that of its best repeat, so that running the file gives the trial that its comment names.
+    Nulls and empty lists that are the same in all trials are left out: they are the defaults. The seed is
+    that of its best repeat, so that running the file gives the trial that its comment names.
 
     Args:
         view: The sweep.
@@ -161,8 +184,21 @@ def best_yaml(view: TrialsView, command: str = "", option: str = "", workload: s
     comments = "".join(f"# {note}\n" for note in notes)
     chosen: dict[str, Json] = {"defaults": [{"override /workload": option}]} if option else {}
     chosen |= {"workload": workload} if workload else {}
-    config = OmegaConf.create(chosen | _literal(dict(view.records[found.place].config)))
+    given = _given(dict(view.records[found.place].config), frozenset(view.varying))
+    config = OmegaConf.create(chosen | _literal(given))
     return f"# @package _global_\n{comments}{OmegaConf.to_yaml(config)}"
+
+
+def _given(config: Mapping[str, Json], varying: frozenset[str], prefix: str = "") -> dict[str, Json]:
+    """The configuration without nulls and empty lists, but for those that were chosen among others."""
+    kept: dict[str, Json] = {}
+    for key, value in config.items():
+        path = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            kept[key] = _given(value, varying, f"{path}.")
+        elif path in varying or not (value is None or value == [] or value == ()):
+            kept[key] = value
+    return kept
 
 
 def _literal(value: Json) -> Json:

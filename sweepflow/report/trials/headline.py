@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from sweepflow.report.numbers import counted, short
-from sweepflow.report.trials.configurations import Configuration, best, configurations
+from sweepflow.report.trials.configurations import Configuration, best, configurations, has_repeats
 from sweepflow.report.trials.view import TrialsView
 
 
 def headline(view: TrialsView) -> str:
-    """`best validation_loss 0.0812 (trl_…) of 256 trials; 3 diverged, 1 failed`."""
+    """`best validation_loss 0.0812 (trl_…) of 256 trials; 3 diverged, 1 failed`.
+
+    With repeats it counts configurations too: `of 14 configurations (28 trials)`.
+    """
     if not view.records:
         return "no trials"
     found = best(view)
@@ -19,7 +22,9 @@ def headline(view: TrialsView) -> str:
     if found.n > 1:
         value += f" over {len(found.values):,} repeats"
     unsound = ", ".join(f"{count:,} {status}" for status, count in view.counts.items() if status != "ok")
-    all_of_them = f"{value} ({view.records[found.place].id}) of {counted(len(view.records), 'trial')}"
+    trials, ours = counted(len(view.records), "trial"), configurations(view)
+    of = f"{counted(len(ours), 'configuration')} ({trials})" if has_repeats(ours) else trials
+    all_of_them = f"{value} ({view.records[found.place].id}) of {of}"
     return f"{all_of_them}; {unsound}" if unsound else all_of_them
 
 

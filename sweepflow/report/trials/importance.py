@@ -30,7 +30,8 @@ class Importance:
     """How much of its R² the forest loses when a key's settings are shuffled.
 
     Attributes:
-        order: Places of the keys among the dimensions, the most important first.
+        order: Places of the keys among the dimensions, the most important first; where the forest says
+            nothing, by rank correlation with the metric.
         mean: The loss of R², by dimension; empty where `too_few`.
         sd: Its standard deviation over folds and shuffles.
         r2: R² on configurations that the forest did not see (cross-validated), None where `too_few`.
@@ -62,7 +63,8 @@ def importance(view: TrialsView, axes: Sequence[Dimension]) -> Importance:
     """Permutation importance of every varying key for the rank of a configuration's mean metric.
 
     Ranks, so that a few enormous losses do not outweigh everything else. Trials without a value take no
-    part. Where there are too few configurations the keys are in the order of their rank correlation.
+    part. Where there are too few configurations, or the forest knows no better than chance, the keys are in
+    the order of their rank correlation.
     """
     found = [(c.place, c.mean) for c in configurations(view) if c.mean is not None]
     needed = max(MIN_CONFIGURATIONS, MIN_FOR_A_KEY * len(axes))
@@ -70,14 +72,14 @@ def importance(view: TrialsView, axes: Sequence[Dimension]) -> Importance:
     places = np.array([place for place, _ in found], dtype=np.int64)[::stride]
     ranks = rankdata([view.sign * mean for _, mean in found])[::stride] if found else np.empty(0)
     x = np.stack([axis.at[places] for axis in axes], axis=1) if axes else np.empty((len(places), 0))
+    order = sorted(range(len(axes)), key=lambda i: -_correlation(x[:, i], ranks))
     if len(found) < needed or not axes or np.ptp(ranks) == 0:
-        order = sorted(range(len(axes)), key=lambda i: -_correlation(x[:, i], ranks))
         return Importance(order, np.empty(0), np.empty(0), None, len(found), len(places), needed)
     losses, r2 = _losses(x, ranks)
     mean, sd = losses.mean(axis=1), losses.std(axis=1, ddof=1)
-    return Importance(
-        [int(i) for i in np.argsort(-mean, kind="stable")], mean, sd, r2, len(found), len(places), needed
-    )
+    if r2 >= MIN_R2:
+        order = [int(i) for i in np.argsort(-mean, kind="stable")]
+    return Importance(order, mean, sd, r2, len(found), len(places), needed)
 
 
 def _losses(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, float]:

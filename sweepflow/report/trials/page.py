@@ -93,10 +93,10 @@ def _charts(name: str, view: TrialsView, ours: Sequence[Configuration], arrays: 
     matter = importance(view, axes)
     by_importance = [axes[i] for i in matter.order]
     charts = [
-        parallel_chart(view, by_importance),
-        response_chart(view, by_importance, ours),
+        parallel_chart(view, by_importance, matter.means_something),
+        response_chart(view, by_importance, ours, matter.means_something),
         importance_chart(view, axes, matter),
-        pairs_chart(view, by_importance),
+        pairs_chart(view, by_importance, matter.means_something),
         groups_chart(view),
         curves_chart(view, arrays),
         progress_chart([(name, view)]),

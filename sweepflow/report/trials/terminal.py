@@ -6,8 +6,10 @@ from rich.table import Table
 from rich.text import Text
 
 from sweepflow.report.headline import SYMBOL
+from sweepflow.report.noted import NotedTable
 from sweepflow.report.numbers import NOTHING, counted, setting
 from sweepflow.report.terminal import STYLE
+from sweepflow.report.trials.causes import causes
 from sweepflow.report.trials.configurations import has_repeats, ranked
 from sweepflow.report.trials.dimension import NOT_SET
 from sweepflow.report.trials.headline import caveats, headline
@@ -16,10 +18,11 @@ from sweepflow.report.trials.view import TrialsView
 MAX_ROWS = 10
 MAX_KEYS = 6
 """Keys that have a column of their own; more do not fit a terminal."""
+MAX_CAUSES = 5
 
 
 def trials_table(view: TrialsView, *, rows: int = MAX_ROWS) -> Table:
-    """The best configurations, the best first, with what was found as the caption.
+    """The best configurations, the best first, with what was found and why trials were lost under them.
 
     Columns: the trial (its best repeat), the metric (mean ± standard deviation and n where there are
     repeats), the keys that vary, and the status.
@@ -27,7 +30,7 @@ def trials_table(view: TrialsView, *, rows: int = MAX_ROWS) -> Table:
     ours = ranked(view)
     repeats = has_repeats(ours)
     keys = view.varying[:MAX_KEYS]
-    table = Table(box=None, pad_edge=False, header_style="bold", caption_justify="left", caption_style="")
+    table = NotedTable()
     table.add_column("trial", no_wrap=True)
     table.add_column(f"{view.metric}{' ± sd' if repeats else ''}", justify="right", overflow="fold")
     if repeats:
@@ -46,11 +49,15 @@ def trials_table(view: TrialsView, *, rows: int = MAX_ROWS) -> Table:
             *map(Text, shown),
             Text(f"{SYMBOL[one.status]} {one.status}", style=STYLE[one.status]),
         )
-    notes = [headline(view), *caveats(view)]
+    why = causes(view)
+    notes = table.notes
+    notes += [headline(view), *(cause.text for cause in why[:MAX_CAUSES])]
+    if len(why) > MAX_CAUSES:
+        notes.append(f"{counted(len(why) - MAX_CAUSES, 'more cause')} in runs.csv")
+    notes += caveats(view)
     if len(view.varying) > MAX_KEYS:
         notes.append(f"{counted(len(view.varying) - MAX_KEYS, 'more key')} vary: see runs.csv")
     if len(ours) > rows:
         more = counted(len(ours) - rows, "more configuration")
         notes.append(f"{more} in configurations.csv" if repeats else f"{len(ours) - rows:,} more in runs.csv")
-    table.caption = Text("\n".join(notes))
     return table

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from sweepflow.errors import ConfigError, did_you_mean
 from sweepflow.report.headline import STATUSES
@@ -88,7 +88,10 @@ class TrialsView:
 
     @cached_property
     def by_merit(self) -> Int[np.ndarray, " valued"]:
-        """Places of the trials with a value, the best first, equals in the order asked for."""
+        """Places of the trials with a value by their metric alone, equals in the order asked for.
+
+        The best of a sweep is not always the first: `configurations.best` says which it is.
+        """
         order = np.argsort(self.scores, kind="stable")
         return order[: int(np.isfinite(self.scores).sum())]
 
@@ -96,6 +99,18 @@ class TrialsView:
     def lost(self) -> Int[np.ndarray, " lost"]:
         """Places of the trials without a value."""
         return np.flatnonzero(~np.isfinite(self.scores))
+
+    @cached_property
+    def rungs(self) -> Float[np.ndarray, " trials"]:
+        """The rung up to which halving let each trial go; 0 where there was none."""
+        return np.array([number(r.figures, "rung") or 0.0 for r in self.records], dtype=np.float64)
+
+    @cached_property
+    def stopped(self) -> Bool[np.ndarray, " trials"]:
+        """Which trials halving stopped at an earlier rung than the furthest that a trial with a value has
+        reached: their values are of fewer epochs, so that none of them can be the best."""
+        valued = self.rungs[np.isfinite(self.scores)]
+        return self.rungs < (valued.max() if valued.size else -np.inf)
 
     @cached_property
     def settings(self) -> list[Flat]:

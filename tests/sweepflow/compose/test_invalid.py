@@ -21,6 +21,8 @@ FILES = {
     "model/typo.yaml": "kind: mlp\nwidth: [8]\n",
     "model/kindless.yaml": "widths: [8]\n",
     "model/mpl.yaml": "kind: mpl\n",
+    "experiment/swept.yaml": '# @package _global_\nhydra: {sweeper: {params: {target.steps: "10,many"}}}\n',
+    "experiment/odd.yaml": '# @package _global_\nhydra: {sweeper: {params: {data.eigenvalues: "[1,2,3]"}}}\n',
     "experiment/empty.yaml": "# @package _global_\ndata:\n  n_data: 0\n",
 }
 WHOLE = "a whole number greater than 0"
@@ -226,10 +228,37 @@ REFUSED: list[tuple[list[str], str, str, str, str]] = [
         ["data=file", "data.path=null"],
         "data.path cannot be null",
         "data.path=null",
-        "text",
+        "the path of a .npz or .csv file",
         "give data.path another value",
     ),
-    (["data=file"], "data.path has to be given", "no data.path", "text", "add data.path=..."),
+    (
+        ["data=file"],
+        "data.path has to be given",
+        "no data.path",
+        "the path of a .npz or .csv file",
+        "add data.path=FILE.npz",
+    ),
+    (
+        ["data=mnist"],
+        "data.path has to be given",
+        "no data.path",
+        "a directory with the four files of MNIST or Fashion-MNIST, or an .npz of them",
+        "add data.path=DIRECTORY",
+    ),
+    (
+        ["+experiment=swept"],
+        "target.steps cannot be 'many'",
+        "target.steps=many, one of target.steps=10,many, from the experiment swept",
+        "a whole number of at least 0",
+        "mend the experiment swept, or override it with target.steps=5000",
+    ),
+    (
+        ["data=quadratic", "+experiment=odd"],
+        "data: dimension=2 needs 2 eigenvalues",
+        "data.eigenvalues=[1,2,3], from the experiment odd data=quadratic",
+        "values of data.eigenvalues, data.dimension that go together",
+        "change data.eigenvalues or data.dimension",
+    ),
     (
         ["~sampler"],
         "sampler has to be given",
@@ -318,7 +347,7 @@ REFUSED: list[tuple[list[str], str, str, str, str]] = [
     (
         ["model=kindless"],
         "model.kind has to be given",
-        f"model={{widths:[8]}}, {FILE}",
+        f"model={{widths:[8]}}, {FILE} (model=kindless)",
         "one of mlp, deep_linear, cnn, potential",
         "add model.kind=..., or choose a group with model=...",
     ),

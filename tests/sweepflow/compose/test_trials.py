@@ -249,21 +249,23 @@ def refused(overrides: list[str], directory: Path | None = None) -> ConfigError:
     return caught.value
 
 
+PROGRAM = ("workload=command", "command=echo", "metrics=[a]")
+
 BAD: list[tuple[list[str], str, str]] = [
-    (["workload=digits_mpl"], "there is no workload 'digits_mpl'", "did you mean 'digits_mlp'?"),
+    (["workload=digits_mpl"], "there is no workload 'digits_mpl'", "did you mean 'workload=digits_mlp'?"),
     (["workload=no.such.module"], "there is no workload 'no.such.module'", "or a module path, or a .py file"),
     (["workload=nowhere.py"], "there is no workload 'nowhere.py'", "digits_mlp"),
     (["workload="], "there is no workload ''", "digits_mlp"),
     (["workload=json"], "this module is no workload", "class Config(sweepflow.Config)"),
     (["workload=digits_mlp,digits_cnn"], "one workload a sweep", "one sweep for each workload"),
     (["space=optimizer,learning_rate"], "one space a sweep", "one sweep for each space"),
-    (["space=optimiser"], "group 'space' has no option 'optimiser'", "did you mean 'optimizer'?"),
+    (["space=optimiser"], "group 'space' has no option 'optimiser'", "did you mean 'space=optimizer'?"),
     (["learningrate=0.1"], "there is no key or group 'learningrate'", "did you mean 'learning_rate'?"),
     (["lr=interval(0,1)"], "there is no key or group 'lr'", "learning_rate"),
     (["workload=landscape", "epochs=3"], "there is no key or group 'epochs'", "steps"),
     (["model.width=[3]"], "there is no key 'model.width'", "did you mean 'model.widths'?"),
-    (["model=smal"], "group 'model' has no option 'smal'", "did you mean 'small'?"),
-    (["model=interval(0,1)"], "model: an interval is a distribution", ""),
+    (["model=smal"], "group 'model' has no option 'smal'", "did you mean 'model=small'?"),
+    (["model=interval(0,1)"], "model: an interval is a distribution", "list the options: model=FIRST"),
     (["learning_rate=-1"], "learning_rate cannot be -1", "a number greater than 0"),
     (["learning_rate=0.1,fast"], "learning_rate cannot be 'fast'", "a number greater than 0"),
     (["optimizer=sdg"], "optimizer cannot be 'sdg'", "sgd"),
@@ -284,6 +286,31 @@ BAD: list[tuple[list[str], str, str]] = [
     (["space=learning_rate", "space.parameters.learning_rate.low=1e-4,1e-3"], "one space a sweep", "space"),
     (["space.parameter.x=1"], "a space has no field 'parameter'", "did you mean 'parameters'?"),
     (["data=quadratic,digits", "+experiment=data_scaling,x"], "", "experiment"),
+    (["workload=command"], "command and metrics have to be", "'python train.py' metrics=[val_loss]"),
+    (["workload=command", "command=a"], "metrics has to be given", "add metrics=[val_loss]"),
+    (["workload=mnist_cnn"], "data.path has to be given", "four files of MNIST or Fashion-MNIST, or an .npz"),
+    (["sampler=hmc"], "sampler is a group of `sweepflow llc`", "or use: sweepflow llc sampler=hmc"),
+    (["target=adam", "epochs=1"], "target is a group of `sweepflow llc`", "use: sweepflow llc target=adam"),
+    (
+        ["workload=landscape", "model=small"],
+        "'landscape' has no group 'model'",
+        "allowed: its keys: optimizer, ",
+    ),
+    (["workload=landscape", "data=digits"], "'landscape' has no group 'data'", "leave it out"),
+    (["workload=landscape", "+model=small"], "there is no key 'model'", "(+model=small)"),
+    (
+        ["+experiment=data_scaling"],
+        "experiment/data_scaling asks for 'sampler': sampler is a group of `sweepflow llc`",
+        "use: sweepflow llc +experiment=data_scaling",
+    ),
+    (
+        [*PROGRAM, "args.mode=a,nan"],
+        "args.mode cannot be nan: it is no finite number",
+        "do:      quote it as text: args.mode=\"'nan'\"",
+    ),
+    ([*PROGRAM, "args.deep.mode=inf"], "args.deep.mode cannot be inf", "=\"'inf'\""),
+    ([*PROGRAM, "args={a.b:1,a:{b:2}}"], "args has the same key twice: a.b", "change args"),
+    (["workload=command", "command=''", "metrics=[a]"], "command names no program", "got:     command=''"),
     (["learning_rate=(("], "this is not an override in Hydra's grammar", "learning_rate=(("),
 ]
 
@@ -293,7 +320,7 @@ def test_bad_overrides(overrides: list[str], what: str, part: str) -> None:
     error = refused(overrides)
     assert what in error.what
     assert part in str(error)
-    assert error.got is not None
+    assert error.got is not None and error.allowed and error.do, "all four parts"
 
 
 @pytest.mark.parametrize(("name", "part"), [("bad", "low"), ("weights", "weights")])
@@ -304,3 +331,111 @@ def test_bad_spaces(name: str, part: str, mine: Path) -> None:
 
 def test_a_directory_that_is_not_there(tmp_path: Path) -> None:
     assert "not there" in refused([], tmp_path / "nothing").what
+
+
+def test_a_module_without_a_group_is_told_with_its_keys(module: Path) -> None:
+    error = refused([f"workload='{module}'", "model=small"])
+    assert "has no group 'model'" in error.what and error.allowed == "its keys: size, x, other"
+
+
+def test_a_value_that_is_quoted_as_the_error_says_is_text() -> None:
+    for text, values in {"args.mode='nan'": ["nan"], "args.mode='nan',a": ["nan", "a"]}.items():
+        found = grid_of(compose_trials([*PROGRAM, text]))
+        assert [config.args["mode"] for config in found] == values
+
+
+DRAWN: list[tuple[list[str], dict[str, Any], str | None, str, str]] = [
+    # overrides, drawn, table, got, do
+    (
+        ["space=optimizer"],
+        {"learning_rate": -1.0},
+        None,
+        "learning_rate=-1.0, drawn from the space optimizer",
+        "mend the space optimizer, or override it with learning_rate=0.001",
+    ),
+    (
+        ["learning_rate=interval(-2,1)"],
+        {"learning_rate": -1.0},
+        None,
+        "learning_rate=-1.0, drawn from learning_rate=interval(-2,1)",
+        "mend learning_rate=interval(-2,1), or override it with learning_rate=0.001",
+    ),
+    (
+        ["space=misspelt"],
+        {"learning_rat": 0.1},
+        None,
+        "learning_rat=0.1, drawn from the space misspelt",
+        "did you mean 'learning_rate'?",
+    ),
+    (
+        ["epochs=2", "learning_rate=0.5"],
+        {"learning_rate": -1},
+        None,
+        "learning_rate=-1, from the table",
+        "mend the table",
+    ),
+    (
+        [],
+        {"learning_rate": "fast"},
+        "samples.csv, row 3",
+        "learning_rate=fast, from the table samples.csv, row 3",
+        "mend the table",
+    ),
+    (
+        [],
+        {"model.widths": [8, 0]},
+        "samples.csv, row 3",
+        "model.widths=0, from the table samples.csv, row 3",
+        "mend the table",
+    ),
+    (
+        ["space=optimizer"],
+        {"seed": -3},
+        None,
+        "seed=-3, drawn for the repeats",
+        "mend --repeats",
+    ),
+    (
+        ["+experiment=drawing", "workload=digits_mlp"],
+        {"learning_rate": -1.0},
+        None,
+        "learning_rate=-1.0, drawn from learning_rate=interval(-2,1), from the experiment drawing",
+        "mend learning_rate=interval(-2,1), or override it with learning_rate=0.001",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "drawn", "table", "got", "do"), DRAWN, ids=[row[3].replace("/", " ") for row in DRAWN]
+)
+def test_what_was_drawn_is_not_said_to_be_from_a_file(
+    overrides: list[str], drawn: dict[str, Any], table: str | None, got: str, do: str, mine: Path
+) -> None:
+    (mine / "space/misspelt.yaml").write_text(
+        "parameters: {learning_rat: {distribution: uniform, low: 0.1, high: 0.2}}\n"
+    )
+    (mine / "experiment/drawing.yaml").write_text(
+        '# @package _global_\nhydra: {sweeper: {params: {learning_rate: "interval(-2,1)"}}}\n'
+    )
+    request = compose_trials(overrides, mine)
+    with pytest.raises(ConfigError) as caught:
+        request.config(request.points[0], drawn, table)
+    assert (caught.value.got, caught.value.do) == (got, do)
+    assert len(str(caught.value).splitlines()) == 4
+
+
+def test_keys_that_do_not_go_together_are_told_with_where_each_is_from(mine: Path) -> None:
+    request = compose_trials(["workload=diabetes_mlp", "data=quadratic", "data.dimension=2"], mine)
+    with pytest.raises(ConfigError) as caught:
+        request.config(request.points[0], {"data.eigenvalues": [1, 2, 3]}, "t.csv, row 1")
+    assert caught.value.what.startswith("data: dimension=2 needs 2 eigenvalues")
+    assert caught.value.got == (
+        "data=quadratic data.dimension=2, and data.eigenvalues=[1,2,3], from the table t.csv, row 1"
+    )
+
+
+def test_an_axis_knows_where_it_is_from(mine: Path) -> None:
+    axes = {axis.key: axis for axis in compose_trials(["+experiment=descents", "steps=5"], mine).axes}
+    assert axes["optimizer"].source == "experiment descents" and axes["steps"].source == "typed"
+    assert axes["optimizer"].shown == "optimizer=sgd,adam, from the experiment descents"
+    assert axes["steps"].shown == "steps=5"

@@ -303,14 +303,16 @@ def test_a_record_is_found_by_the_beginning_of_its_id(store: Store, name: str, f
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("est_aa", ["more than one", f"{IDS[0]}, {IDS[1]}"]),
+        ("est_aa", ["more than one", f"{IDS[0]}, {IDS[1]}", "give more of its id"]),
         ("est_", ["more than one", IDS[2]]),
         ("est_ac", ["no such record", "est_ac", "sweepflow estimates"]),
         ("est_a*1", ["no such record", "est_a*1"]),
         ("est_a?0", ["no such record"]),
         ("est_[a]", ["no such record"]),
         ("est_../est_aa", ["no such record"]),
-        ("aa00", ["no such record", "tgt_1a2b"]),
+        ("aa00", ["no such record", "tgt_1a2b", "sweepflow targets, sweepflow estimates, sweepflow trials;"]),
+        ("trl_zzz", ["no such record", "trl_1a2b", "list the ids with: sweepflow trials; ", "--store DIR"]),
+        ("tgt_no", ["in the store ", "list the ids with: sweepflow targets; ", "--store DIR"]),
         ("", ["no such record"]),
         (IDS[0] + "0", ["no such record"]),
     ],

@@ -21,6 +21,7 @@ from sweepflow.report.charts.panel import (
 from sweepflow.report.charts.running import Arrays
 from sweepflow.report.numbers import points, short
 from sweepflow.report.trials.charts.scale import LOG_RATIO, log_axis
+from sweepflow.report.trials.configurations import best_first, best_in_words
 from sweepflow.report.trials.view import TrialsView
 
 PREFIX = "curve."
@@ -33,6 +34,9 @@ WORDS = {
 MAX_PANELS = 6
 MAX_POINTS = 200
 MAX_MARKERS = 30
+MAX_TICKS = 8
+STEADY = "learning_rate"
+"""A curve of this name has no panel where it never changes: the legend says it."""
 
 
 def curves_chart(view: TrialsView, arrays: Arrays) -> Chart | None:
@@ -52,14 +56,20 @@ def curves_chart(view: TrialsView, arrays: Arrays) -> Chart | None:
         for i, (name, place) in enumerate(drawn.items())
     }
     ordered = sorted(names, key=lambda key: (key.removeprefix(PREFIX) not in view.metric, key not in names))
-    panels = tuple(filter(None, (_panel(key, loaded, series) for key in ordered[:MAX_PANELS])))
-    if not panels:
+    found = {key: curves for key in ordered if (curves := _curves(key, loaded))}
+    if not found:
         return None
-    left_out = len(names) - MAX_PANELS
+    log = _losses_by_log(found)
+    panels = tuple(
+        _panel(key, found[key], series, log if _is_loss(key) else _falls_far(found[key]))
+        for key in list(found)[:MAX_PANELS]
+    )
+    left_out = len(found) - MAX_PANELS
     return Chart(
         heading="Learning curves",
         reading=f"By {view.metric}: {', '.join(WORDS[name] for name in drawn)}. A curve that ends early is of"
-        " a trial that was stopped or left the finite numbers.",
+        " a trial that was stopped or left the finite numbers."
+        f" {best_in_words(view)}".rstrip(),
         panels=panels,
         legend=tuple(series.values()),
         note=f"{left_out} more are recorded." if left_out > 0 else "",
@@ -69,12 +79,13 @@ def curves_chart(view: TrialsView, arrays: Arrays) -> Chart | None:
 
 def _drawn(view: TrialsView) -> dict[str, int]:
     places: dict[str, int] = {}
-    if len(view.by_merit):
-        places["best"] = int(view.by_merit[0])
-    if len(view.by_merit) > 2:
-        places["median"] = int(view.by_merit[len(view.by_merit) // 2])
-    if len(view.by_merit) > 1:
-        places["worst"] = int(view.by_merit[-1])
+    order = best_first(view)
+    if len(order):
+        places["best"] = int(order[0])
+    if len(order) > 2:
+        places["median"] = int(order[len(order) // 2])
+    if len(order) > 1:
+        places["worst"] = int(order[-1])
     diverged = next((i for i in view.lost.tolist() if view.records[i].status == "diverged"), None)
     return places if diverged is None else {**places, "diverged": diverged}
 
@@ -87,28 +98,57 @@ def _said(view: TrialsView, place: int) -> str:
     return " · ".join(part for part in (told, label, id) if part and (part != label or label != id))
 
 
-def _panel(
-    key: str, loaded: Mapping[str, Mapping[str, np.ndarray]], series: Mapping[str, Style]
-) -> Panel | None:
+def _curves(key: str, loaded: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """A key's curves by trial; none where no trial has a finite number, or a learning rate never changes."""
     curves: dict[str, np.ndarray] = {}
     for name, ours in loaded.items():
         curve = np.asarray(ours.get(key, np.empty(0)), dtype=np.float64).ravel()
         if np.isfinite(curve).any():
             curves[name] = np.where(np.isfinite(curve), curve, np.nan)
-    if not curves:
-        return None
+    still = all(np.nanmin(curve) == np.nanmax(curve) for curve in curves.values())
+    return {} if still and key.endswith(STEADY) else curves
+
+
+def _is_loss(key: str) -> bool:
+    return "loss" in key
+
+
+def _falls_far(curves: Mapping[str, np.ndarray]) -> bool:
+    """Whether the first curve falls, and all of them span decades: what falls towards zero is read by its
+    logarithm; what rises, an accuracy, is not."""
     finite = np.concatenate([c[np.isfinite(c)] for c in curves.values()])
     first = next(iter(curves.values()))
     falls = first[np.isfinite(first)][-1] < first[np.isfinite(first)][0]
-    # What falls towards zero is read by its logarithm; what rises, an accuracy, is not.
-    log = bool(falls and finite.min() > 0 and finite.max() > LOG_RATIO * finite.min())
+    return bool(falls and finite.min() > 0 and finite.max() > LOG_RATIO * finite.min())
+
+
+def _losses_by_log(found: Mapping[str, Mapping[str, np.ndarray]]) -> bool:
+    """Whether losses stand on a log axis: all of them or none, since they are compared."""
+    losses = [curves for key, curves in found.items() if _is_loss(key)]
+    positive = all(np.nanmin(curve) > 0 for curves in losses for curve in curves.values())
+    return positive and any(_falls_far(curves) for curves in losses)
+
+
+def _panel(key: str, curves: Mapping[str, np.ndarray], series: Mapping[str, Style], log: bool) -> Panel:
     data = [_line(curve, series[name]) for name, curve in curves.items()]
     title = key.removeprefix(PREFIX)
     y = axis_title(escaped(title + (" (log)" if log else "")))
     if log:
+        finite = np.concatenate([c[np.isfinite(c)] for c in curves.values()])
         y |= log_axis(float(np.log10(finite.min())), float(np.log10(finite.max())))
-    x = {**axis_title("epoch"), "nticks": 8, "rangemode": "tozero"}
+    x = {
+        **axis_title("epoch"),
+        **_epochs(max(int(np.flatnonzero(np.isfinite(c))[-1]) + 1 for c in curves.values())),
+    }
     return Panel(title, {"data": data, "layout": layout(x, y)}, height=290)
+
+
+def _epochs(last: int) -> Json:
+    """An axis from the first epoch to the last, with whole numbers at its ticks."""
+    step = next(m * 10**e for e in range(9) for m in (1, 2, 5) if last <= MAX_TICKS * m * 10**e)
+    ticks = [1, *(at for at in range(step, last + 1, step) if at > 1)]
+    pad = max(0.03 * (last - 1), 0.1)
+    return {"tickvals": ticks, "range": [1 - pad, last + pad]}
 
 
 def _line(curve: np.ndarray, style: Style) -> Json:

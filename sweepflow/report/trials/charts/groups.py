@@ -11,6 +11,7 @@ from sweepflow.report.charts.panel import COLOURS, INK, Chart, Json, Panel, esca
 from sweepflow.report.numbers import NOTHING, counted, setting, short
 from sweepflow.report.trials.charts.palette import BEST, POINT, told
 from sweepflow.report.trials.charts.scale import Scale, metric_scale
+from sweepflow.report.trials.configurations import configurations, has_repeats, ranked
 from sweepflow.report.trials.view import TrialsView
 
 MAX_GROUPS = 20
@@ -36,6 +37,10 @@ def groups_chart(view: TrialsView) -> Chart | None:
     if not ordered:
         return None
     shown = ordered[:MAX_GROUPS]
+    stars: dict[str, int] = {}
+    for one in ranked(view):
+        # The first of a group in the sweep's own order, so that the best of all is the star of its group.
+        stars.setdefault(view.groups.get(view.records[one.place].id, ""), one.place)
     scale = metric_scale(view)
     data: list[Json] = []
     for row, name in enumerate(reversed(shown)):
@@ -44,7 +49,7 @@ def groups_chart(view: TrialsView) -> Chart | None:
             data.append(_box(row, view.values[places], scale))
         else:
             data.append(_dots(view, row, places, scale))
-        data.append(_best(view, row, int(places[np.argmin(view.scores[places])]), scale))
+        data.append(_best(view, row, stars[name], scale))
     names = [escaped(_named(name, len(valued[name]), len(members[name]))) for name in reversed(shown)]
     y: Json = {
         "tickvals": list(range(len(names))),
@@ -61,11 +66,13 @@ def groups_chart(view: TrialsView) -> Chart | None:
     if gone:
         more = f" and {len(gone) - 3:,} more" if len(gone) > 3 else ""
         notes.append(f"Without any value: {', '.join(gone[:3])}{more}.")
+    repeats = has_repeats(configurations(view))
+    best = "best repeat of the group's best configuration" if repeats else "group's best"
     return Chart(
         heading="Static groups",
         reading=f"{scale.better} Trials that share a compiled program, the best median on top. A box holds"
         " the middle half with the median in it, its whiskers nine tenths; fewer than five trials are drawn"
-        " one by one; the star is the group's best. n counts trials with a value.",
+        f" one by one; the star is the {best}. n counts trials with a value.",
         panels=(Panel("", figure, height=100 + 34 * len(shown)),),
         legend=(replace(BEST, label="the best of its group"), POINT),
         note=" ".join(notes),

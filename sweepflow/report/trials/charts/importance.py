@@ -52,7 +52,10 @@ def importance_chart(view: TrialsView, axes: Sequence[Dimension], found: Importa
     )
     if not found.means_something:
         verdict += f" Below {MIN_R2:g}: the forest knows no better than chance, and these bars mean nothing."
-    order = list(found.order)[:MAX_BARS][::-1]
+    if found.r2 is not None and float(found.mean.max()) > found.r2:
+        verdict += " A loss can exceed R²: a shuffled setting misleads the forest more than none would."
+    by_loss = sorted(range(len(axes)), key=lambda i: -float(found.mean[i]))
+    order = by_loss[:MAX_BARS][::-1]
     names = [escaped(axes[i].name) for i in order]
     colour = COLOURS[0] if found.means_something else "white"
     data = {
@@ -71,7 +74,7 @@ def importance_chart(view: TrialsView, axes: Sequence[Dimension], found: Importa
         "data": [data],
         "layout": layout(axis_title("loss of R² (dimensionless)") | {"rangemode": "tozero"}, y, bargap=0.35),
     }
-    note = f" The {MAX_BARS} most important of {len(axes)} keys." if len(axes) > MAX_BARS else ""
+    note = f" The {MAX_BARS} greatest losses of {len(axes)} keys." if len(axes) > MAX_BARS else ""
     return Chart(
         heading="Importance",
         reading=reading,

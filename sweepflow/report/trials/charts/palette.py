@@ -7,24 +7,35 @@ from collections.abc import Sequence
 import numpy as np
 from plotly.colors import sample_colorscale
 
-from sweepflow.report.charts.panel import COLOURS, INK, Json, Style
+from sweepflow.report.charts.panel import COLOURS, INK, MUTED, Json, Style
 from sweepflow.report.numbers import short
 from sweepflow.report.trials.charts.scale import Scale
-from sweepflow.report.trials.dimension import Dimension
+from sweepflow.report.trials.dimension import Dimension, Ticks
 from sweepflow.report.trials.view import TrialsView
 
 POINT = Style("a trial", COLOURS[0], "circle", "solid")
 BEST = Style("the best trial", COLOURS[1], "star", "solid")
 LOST = Style("diverged or failed", INK, "x-thin", "dot")
 MEDIAN = Style("median", INK, "circle", "dash")
-LEGEND = (POINT, BEST, LOST)
+STOPPED = Style("stopped by halving at an earlier rung", MUTED, "triangle-down", "solid")
 
 
-def colour_scale(scale: Scale) -> list[list[float | str]]:
-    """Plotly's colour scale along the metric: Cividis, dark where the metric is good."""
-    names = _samples([i / 8 for i in range(9)])
-    names = names if scale.sign > 0 else names[::-1]
-    return [[i / 8, name] for i, name in enumerate(names)]
+def colour_scale() -> list[list[float | str]]:
+    """Plotly's colour scale from bad to good: Cividis, dark where the metric is good."""
+    return [[i / 8, name] for i, name in enumerate(reversed(binned_colours(9)))]
+
+
+def toned(scale: Scale, values: np.ndarray) -> np.ndarray:
+    """Places on the metric's axis turned so that more is better, as colour bars show them."""
+    return -scale.sign * scale.at(values)
+
+
+def distinct(ticks: Ticks) -> Ticks:
+    """Ticks that say something else than those before them."""
+    first: dict[str, float] = {}
+    for place, text in ticks:
+        first.setdefault(text, place)
+    return [(place, text) for text, place in first.items()]
 
 
 def binned_colours(count: int) -> list[str]:
@@ -33,12 +44,13 @@ def binned_colours(count: int) -> list[str]:
 
 
 def colour_bar(scale: Scale) -> Json:
-    """Plotly's colour axis for places on the scale."""
-    ticks = scale.ticks
+    """Plotly's colour axis for places that `toned` gives: the best, and dark, at the top."""
+    ends = sorted((-scale.sign * scale.low, -scale.sign * scale.high))
+    ticks = distinct([(-scale.sign * place, text) for place, text in scale.ticks])
     return {
-        "colorscale": colour_scale(scale),
-        "cmin": scale.low,
-        "cmax": scale.high,
+        "colorscale": colour_scale(),
+        "cmin": ends[0],
+        "cmax": ends[1],
         "colorbar": {
             "title": {"text": scale.metric, "side": "right"},
             "thickness": 12,
@@ -54,6 +66,7 @@ def told(view: TrialsView, place: int, axis: Dimension | None = None) -> str:
     value = float(view.values[place])
     end = f"{view.metric} = {short(value, 4)}" if np.isfinite(value) else record.status
     flag = " (flagged)" if record.status == "flagged" else ""
+    flag += " (stopped by halving)" if view.stopped[place] else ""
     setting = f"{axis.name} = {axis.texts[place]}<br>" if axis is not None else ""
     return f"{setting}{end}{flag}<br>{record.id}"
 

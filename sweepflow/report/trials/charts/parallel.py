@@ -16,12 +16,13 @@ from sweepflow.report.trials.charts.palette import (
     BEST,
     LOST,
     binned_colours,
+    distinct,
     evenly,
     spread_over,
     told,
 )
 from sweepflow.report.trials.charts.scale import metric_scale
-from sweepflow.report.trials.configurations import configuration_numbers
+from sweepflow.report.trials.configurations import best_first, best_in_words, configuration_numbers
 from sweepflow.report.trials.dimension import Dimension, Ticks
 from sweepflow.report.trials.view import TrialsView
 
@@ -31,18 +32,19 @@ BINS = 9
 MAX_TICKS = 12
 
 
-def parallel_chart(view: TrialsView, axes: Sequence[Dimension]) -> Chart | None:
+def parallel_chart(view: TrialsView, axes: Sequence[Dimension], important: bool = False) -> Chart | None:
     """One panel; None where nothing varies or no trial is there.
 
     Args:
         view: The sweep.
         axes: The keys' axes, the most important first.
+        important: Whether their order is one of importance; else it is that of their rank correlation.
     """
     if not axes or not len(view.records):
         return None
     shown = axes[:MAX_AXES]
     scale = metric_scale(view)
-    best = spread_over(view.by_merit, MAX_LINES, MAX_LINES // 10)
+    best = spread_over(best_first(view), MAX_LINES, MAX_LINES // 10)
     lost = evenly(view.lost, MAX_LOST)
     # Trials without a value end beyond the bad end of the metric's axis, at a place of their own.
     beyond = 1.09 if scale.sign > 0 else -0.09
@@ -83,15 +85,16 @@ def parallel_chart(view: TrialsView, axes: Sequence[Dimension]) -> Chart | None:
         "margin": {"l": 16, "r": 16, "t": 44, "b": 12},
         "hovermode": "closest",
     }
+    order = "importance" if important else f"rank correlation with {view.metric}"
     return Chart(
         heading="Parallel coordinates",
         reading="A line is a trial, from setting to setting to its metric on the right; the darker the"
         " better, and the thick line with stars is the best trial. Dotted lines are trials that diverged or"
-        " failed. Keys stand in the order of their importance; point at a line where it crosses an axis to"
-        " read it.",
+        f" failed. Keys stand in the order of their {order}; point at a line where it crosses an axis to"
+        f" read it. {best_in_words(view)}".rstrip(),
         panels=(Panel("", figure, height=440),),
         legend=((BEST,) if len(best) else ()) + ((LOST,) if len(lost) else ()),
-        note=_note(view, axes, len(best), len(lost)),
+        note=_note(view, axes, important, len(best), len(lost)),
         columns=1,
         marks="lines",
     )
@@ -119,6 +122,10 @@ def _by_colour(
 def _colour_bar(view: TrialsView) -> Json:
     """From the best rank, at the top, to the worst, with the metric at a few of them."""
     places = view.by_merit[np.linspace(0, len(view.by_merit) - 1, 5).round().astype(int)]
+    texts = [short(float(v)) for v in view.values[places]]
+    found = list(zip((1.0, 0.75, 0.5, 0.25, 0.0), texts, strict=True))
+    # The ends first: of equals, they keep their tick.
+    ticks = distinct([found[0], found[-1], *found[1:-1]])
     colours = binned_colours(9)
     return {
         # A share of 1 is the best here: the top of a colour bar is where people look for it.
@@ -128,8 +135,8 @@ def _colour_bar(view: TrialsView) -> Json:
         "colorbar": {
             "title": {"text": f"{escaped(view.metric)}, coloured by rank", "side": "right"},
             "thickness": 12,
-            "tickvals": [1, 0.75, 0.5, 0.25, 0],
-            "ticktext": [short(float(v)) for v in view.values[places]],
+            "tickvals": [place for place, _ in ticks],
+            "ticktext": [text for _, text in ticks],
         },
     }
 
@@ -200,10 +207,10 @@ def _thin(ticks: Ticks) -> Ticks:
     return ticks[:: -(-len(ticks) // MAX_TICKS)] if ticks else ticks
 
 
-def _note(view: TrialsView, axes: Sequence[Dimension], best: int, lost: int) -> str:
+def _note(view: TrialsView, axes: Sequence[Dimension], important: bool, best: int, lost: int) -> str:
     notes = []
     if len(axes) > MAX_AXES:
-        notes.append(f"The {MAX_AXES} most important of {len(axes)} keys.")
+        notes.append(f"The {'most important' if important else 'first'} {MAX_AXES} of {len(axes)} keys.")
     if best < len(view.by_merit):
         notes.append(
             f"{best:,} of {len(view.by_merit):,} trials with a value: the best, and the rest evenly by rank."

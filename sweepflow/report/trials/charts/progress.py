@@ -9,7 +9,7 @@ import numpy as np
 from sweepflow.report.charts.panel import Chart, Json, Panel, Style, axis_title, escaped, layout, styles
 from sweepflow.report.numbers import points, short
 from sweepflow.report.trials.charts.scale import metric_scale
-from sweepflow.report.trials.spent import Spent, spent
+from sweepflow.report.trials.spent import spent
 from sweepflow.report.trials.view import TrialsView
 
 MAX_STEPS = 400
@@ -25,22 +25,29 @@ def progress_chart(sweeps: Sequence[tuple[str, TrialsView]]) -> Chart | None:
     reached = np.concatenate([s.best[np.isfinite(s.best)] for _, _, s in known])
     scale = metric_scale(view, reached, whole=True)
     costs = (
-        ("trials spent", [np.arange(1, len(s.best) + 1) for _, _, s in known]),
-        ("seconds of compiling and running, over all trials", [s.seconds for _, _, s in known]),
+        ("trials, in the order asked for", [(np.arange(1, len(s.best) + 1), s.best) for _, _, s in known]),
+        (
+            "seconds of compiling and running, over all trials",
+            [(s.seconds, s.best_in_time) for _, _, s in known],
+        ),
     )
     panels = []
     for title, axes in costs:
         data = [
-            _line(series[name], cost, s, view.metric) for (name, _, s), cost in zip(known, axes, strict=True)
+            _line(series[name], cost, best, view.metric)
+            for (name, _, _), (cost, best) in zip(known, axes, strict=True)
         ]
         x: Json = {**axis_title(title), "rangemode": "tozero", "nticks": 8}
         panels.append(Panel("", {"data": data, "layout": layout(x, scale.axis)}, height=310))
+    halved = ""
+    if any(view.stopped.any() for _, view, _ in known):
+        halved = ", of those that halving let go furthest"
     without = [name for name, view in sweeps if not len(view.by_merit)]
     return Chart(
         heading="Best so far",
-        reading="The best single trial so far, in the order in which the trials were written; a marker is an"
-        f" improvement. {scale.better} Trials that were in the store already"
-        " count with what they cost when they ran.",
+        reading=f"The best single trial so far{halved}; a marker is an improvement. {scale.better} Against"
+        " trials it goes in the order asked for; against seconds in the order in which they were written, and"
+        " trials that were in the store already count with what they cost when they ran.",
         panels=tuple(panels),
         legend=tuple(series[name] for name, _, _ in known) if len(sweeps) > 1 else (),
         note=f"Without any value: {', '.join(without)}." if without else "",
@@ -48,10 +55,10 @@ def progress_chart(sweeps: Sequence[tuple[str, TrialsView]]) -> Chart | None:
     )
 
 
-def _line(style: Style, cost: np.ndarray, found: Spent, metric: str) -> Json:
-    first = int(np.flatnonzero(np.isfinite(found.best))[0])
-    steps = np.flatnonzero(np.diff(found.best[first:]) != 0) + first + 1
-    at = np.unique(np.concatenate([[first], steps, [len(found.best) - 1]]))
+def _line(style: Style, cost: np.ndarray, best: np.ndarray, metric: str) -> Json:
+    first = int(np.flatnonzero(np.isfinite(best))[0])
+    steps = np.flatnonzero(np.diff(best[first:]) != 0) + first + 1
+    at = np.unique(np.concatenate([[first], steps, [len(best) - 1]]))
     if len(at) > MAX_STEPS:
         at = at[np.unique(np.linspace(0, len(at) - 1, MAX_STEPS).round().astype(int))]
     better = np.isin(at, np.concatenate([[first], steps]))
@@ -61,7 +68,7 @@ def _line(style: Style, cost: np.ndarray, found: Spent, metric: str) -> Json:
         "mode": "lines+markers",
         "name": name,
         "x": points(cost[at]),
-        "y": points(found.best[at]),
+        "y": points(best[at]),
         "line": {"color": style.colour, "width": 2, "dash": style.dash, "shape": "hv"},
         # The line's end is no improvement, and has no marker.
         "marker": {
@@ -69,6 +76,6 @@ def _line(style: Style, cost: np.ndarray, found: Spent, metric: str) -> Json:
             "symbol": style.symbol,
             "size": [7 if is_better else 0 for is_better in better.tolist()],
         },
-        "text": [f"{name}<br>{escaped(metric)} = {short(float(v), 4)}" for v in found.best[at]],
+        "text": [f"{name}<br>{escaped(metric)} = {short(float(v), 4)}" for v in best[at]],
         "hovertemplate": "%{text} after %{x:.4~s}<extra></extra>",
     }

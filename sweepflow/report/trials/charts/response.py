@@ -6,11 +6,26 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sweepflow.report.charts.panel import INK, Chart, Json, Panel, axis_title, escaped, faded, layout
+from sweepflow.report.charts.panel import INK, MUTED, Chart, Json, Panel, axis_title, escaped, faded, layout
 from sweepflow.report.numbers import counted, points
-from sweepflow.report.trials.charts.palette import BEST, LOST, MEDIAN, POINT, evenly, spread_over, told
+from sweepflow.report.trials.charts.palette import (
+    BEST,
+    LOST,
+    MEDIAN,
+    POINT,
+    STOPPED,
+    evenly,
+    spread_over,
+    told,
+)
 from sweepflow.report.trials.charts.scale import Scale, metric_scale
-from sweepflow.report.trials.configurations import Configuration, configuration_numbers, has_repeats
+from sweepflow.report.trials.configurations import (
+    Configuration,
+    best_first,
+    best_in_words,
+    configuration_numbers,
+    has_repeats,
+)
 from sweepflow.report.trials.dimension import Dimension
 from sweepflow.report.trials.view import TrialsView
 
@@ -22,7 +37,7 @@ MAX_TICKS, MAX_NUMBERS = 12, 6
 
 
 def response_chart(
-    view: TrialsView, axes: Sequence[Dimension], ours: Sequence[Configuration]
+    view: TrialsView, axes: Sequence[Dimension], ours: Sequence[Configuration], important: bool = False
 ) -> Chart | None:
     """Panels in the order of the axes; None where nothing varies.
 
@@ -30,15 +45,23 @@ def response_chart(
         view: The sweep.
         axes: The keys' axes, the most important first.
         ours: Its configurations; their repeats are joined.
+        important: Whether the order of the axes is one of importance.
     """
     if not axes:
         return None
     shown = axes[:MAX_PANELS]
     scale = metric_scale(view, band=bool(len(view.lost)))
     each = max(MAX_MARKERS // len(shown), 200)
-    drawn, lost = spread_over(view.by_merit, each, each // 4), evenly(view.lost, each // 3)
+    drawn, lost = spread_over(best_first(view), each, each // 4), evenly(view.lost, each // 3)
     panels = tuple(_panel(view, axis, scale, ours, drawn, lost) for axis in shown)
     reading = f"{scale.better} A marker is a trial, open where it was flagged, a star the best one."
+    reading += f" {best_in_words(view)}" if best_in_words(view) else ""
+    stopped = bool(view.stopped[drawn].any())
+    if stopped:
+        reading += (
+            " A grey triangle is a trial that halving stopped at an earlier rung than others: its value is of"
+            " when it stopped."
+        )
     if len(view.lost):
         edge = "upper" if scale.sign > 0 else "lower"
         reading += f" × at the {edge} edge is a trial that diverged or failed."
@@ -47,13 +70,14 @@ def response_chart(
     with_median = any(len(p.figure["data"]) and p.figure["data"][-1].get("name") == "median" for p in panels)
     if with_median:
         reading += " The dashed line is the median of trials near a setting."
-    legend = ([POINT, BEST] if len(drawn) else []) + ([LOST] if len(lost) else [])
+    legend = ([POINT, BEST] if len(drawn) else []) + ([STOPPED] if stopped else [])
+    legend += [LOST] if len(lost) else []
     return Chart(
         heading=f"{view.metric} against each key",
         reading=reading,
         panels=panels,
         legend=tuple(legend),
-        note=_note(view, axes, scale, len(drawn), len(lost)),
+        note=_note(view, axes, important, scale, len(drawn), len(lost)),
         columns=3 if len(panels) > 4 else 2,
         marks="markers",
     )
@@ -73,7 +97,10 @@ def _panel(
     if joined["x"]:
         data.append(joined)
     if len(drawn):
-        data += [_markers(view, axis, at, scale, drawn[1:]), _star(view, axis, at, scale, drawn[:1])]
+        stopped, others = drawn[view.stopped[drawn]], drawn[1:][~view.stopped[drawn[1:]]]
+        if len(stopped):
+            data.append(_stopped(view, axis, at, scale, stopped))
+        data += [_markers(view, axis, at, scale, others), _star(view, axis, at, scale, drawn[:1])]
     if len(lost):
         data.append(_crosses(view, axis, at, scale, lost))
     median = _median(view, axis, scale)
@@ -125,6 +152,12 @@ def _star(view: TrialsView, axis: Dimension, at: np.ndarray, scale: Scale, place
     return _markers(view, axis, at, scale, places) | {"name": "best", "marker": marker}
 
 
+def _stopped(view: TrialsView, axis: Dimension, at: np.ndarray, scale: Scale, places: np.ndarray) -> Json:
+    size = 5 if len(places) > 300 else 8
+    marker = {"color": faded(STOPPED.colour, 0.65), "size": size, "symbol": STOPPED.symbol}
+    return _markers(view, axis, at, scale, places) | {"name": "stopped", "marker": marker}
+
+
 def _crosses(view: TrialsView, axis: Dimension, at: np.ndarray, scale: Scale, places: np.ndarray) -> Json:
     return {
         "type": "scatter",
@@ -148,7 +181,7 @@ def _joined(
         if len(places) > 1:
             x += [*points(at[places]), None]
             y += [*scale.drawn(view.values[places]), None]
-    line = {"color": faded(POINT.colour, 0.35), "width": 1}
+    line = {"color": faded(MUTED, 0.8), "width": 1.5}
     return {"type": "scatter", "mode": "lines", "x": x, "y": y, "line": line, "hoverinfo": "skip"}
 
 
@@ -174,10 +207,12 @@ def _texts(view: TrialsView, axis: Dimension, places: np.ndarray) -> list[str]:
     return ["<br>".join(map(escaped, told(view, i, axis).split("<br>"))) for i in places.tolist()]
 
 
-def _note(view: TrialsView, axes: Sequence[Dimension], scale: Scale, drawn: int, lost: int) -> str:
+def _note(
+    view: TrialsView, axes: Sequence[Dimension], important: bool, scale: Scale, drawn: int, lost: int
+) -> str:
     notes = []
     if len(axes) > MAX_PANELS:
-        notes.append(f"The {MAX_PANELS} most important of {len(axes)} keys.")
+        notes.append(f"The {'most important' if important else 'first'} {MAX_PANELS} of {len(axes)} keys.")
     if drawn < len(view.by_merit):
         notes.append(
             f"{drawn:,} of {len(view.by_merit):,} trials with a value: the best, and the rest evenly by rank."

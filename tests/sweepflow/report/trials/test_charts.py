@@ -15,11 +15,12 @@ from sweepflow.report.trials.charts.failures import failures_chart
 from sweepflow.report.trials.charts.groups import MAX_GROUPS, groups_chart
 from sweepflow.report.trials.charts.importance import importance_chart
 from sweepflow.report.trials.charts.pairs import pairs_chart
+from sweepflow.report.trials.charts.palette import STOPPED, colour_bar, distinct, toned
 from sweepflow.report.trials.charts.parallel import MAX_LINES, MAX_LOST, parallel_chart
 from sweepflow.report.trials.charts.progress import progress_chart
 from sweepflow.report.trials.charts.response import MAX_MARKERS, response_chart
 from sweepflow.report.trials.charts.scale import metric_scale
-from sweepflow.report.trials.configurations import configurations
+from sweepflow.report.trials.configurations import best, configurations
 from sweepflow.report.trials.dimension import dimensions
 from sweepflow.report.trials.importance import importance
 from sweepflow.report.trials.view import TrialsView
@@ -336,3 +337,121 @@ def test_stretches_of_a_number_line_count_every_trial(sweep_of: SweepOf) -> None
         assert sum(counts) == 200, panel.title
     # The learning rate decides what diverges here.
     assert chart.panels[0].title == "learning_rate"
+
+
+def test_every_picture_marks_the_best_repeat_of_the_best_mean(
+    trial: Trial, view_of: ViewOf, arrays: Arrays
+) -> None:
+    """A lucky repeat of a worse configuration is the best single trial, and is marked nowhere."""
+    random = np.random.default_rng(0)
+    records = []
+    for i in range(24):
+        x, y = (float(v) for v in random.uniform(0.1, 1.0, 2))
+        values = (0.5 + 0.01 * i, 0.52 + 0.01 * i) if i else (0.1, 2.0)
+        records += [trial(v, x=x, y=y, optimizer="ab"[i % 2], seed=s) for s, v in enumerate(values)]
+    view = view_of(records)
+    found, lucky = best(view), view.records[view.by_merit[0]].id
+    assert found is not None and found.place == 2
+    ident = view.records[found.place].id
+    charts = all_charts(view, arrays)
+    stars = {
+        name: [
+            data["text"]
+            for panel in chart.panels
+            for data in panel.figure["data"]
+            if data.get("marker", {}).get("symbol") == "star"
+        ]
+        for name in ("parallel", "response", "pairs", "groups")
+        if (chart := charts[name]) is not None
+    }
+    for name in ("parallel", "response", "pairs"):
+        assert stars[name] and all(ident in str(text) and lucky not in str(text) for text in stars[name]), (
+            name
+        )
+    # Each group has a star: the best of all is that of its own, and the other's is its best mean.
+    assert sum(ident in str(text) for text in stars["groups"]) == 1 and lucky not in str(stars["groups"])
+    curves = charts["curves"]
+    assert (
+        curves is not None and ident in curves.legend[0].label and curves.legend[0].label.startswith("best")
+    )
+
+
+def test_what_halving_stopped_is_told_from_the_rest(trial: Trial, view_of: ViewOf) -> None:
+    records = [trial(v, learning_rate=0.1 + i) for i, v in enumerate((0.1, 0.2, 0.3, 0.4))]
+    records = [
+        replace(r, figures={**r.figures, "rung": k}) for r, k in zip(records, (1, 2, 2, 1), strict=True)
+    ]
+    view = view_of(records)
+    chart = response_chart(view, dimensions(view), configurations(view))
+    assert chart is not None and STOPPED in chart.legend and "A grey triangle is a trial" in chart.reading
+    figure = chart.panels[0].figure
+    assert trace(figure, "stopped")["y"] == [0.1, 0.4] and trace(figure, "trials")["y"] == [0.3]
+    assert (
+        trace(figure, "best")["y"] == [0.2] and trace(figure, "stopped")["marker"]["symbol"] == STOPPED.symbol
+    )
+
+
+@pytest.mark.parametrize("name", ["typical", "maximised"])
+def test_the_top_of_a_colour_bar_is_dark_and_good(name: str, cases: dict[str, TrialsView]) -> None:
+    scale = metric_scale(cases[name])
+    bar = colour_bar(scale)
+    (worst, best_value) = toned(scale, cases[name].values[cases[name].by_merit[[-1, 0]]])
+    assert bar["cmin"] <= worst < best_value <= bar["cmax"]
+    darkness = [sum(int(colour[i : i + 2], 16) for i in (1, 3, 5)) for _, colour in bar["colorscale"]]
+    assert darkness[-1] < darkness[0]
+
+
+def test_ticks_of_a_colour_bar_are_distinct(trial: Trial, view_of: ViewOf) -> None:
+    assert distinct([(1.0, "0.2"), (0.75, "0.2"), (0.5, "0.5"), (0.0, "0.5")]) == [(1.0, "0.2"), (0.5, "0.5")]
+    view = view_of([trial(v, learning_rate=0.1 + i) for i, v in enumerate((0.2, 0.2, 0.5))])
+    chart = parallel_chart(view, dimensions(view))
+    assert chart is not None
+    bar = chart.panels[0].figure["data"][-1]["marker"]["colorbar"]
+    assert dict(zip(bar["ticktext"], bar["tickvals"], strict=True)) == {"0.2": 1.0, "0.5": 0.0}
+
+
+def test_empty_cells_are_hatched_and_marks_are_whole(trial: Trial, view_of: ViewOf) -> None:
+    # On the diagonal, so that no cell beside it holds a trial.
+    view = view_of([trial(0.1 + 0.01 * i, x=0.037 * i, y=0.041 * i) for i in range(20)])
+    chart = pairs_chart(view, dimensions(view))
+    assert chart is not None
+    figure = chart.panels[0].figure
+    empty = sum(value is None for row in figure["data"][0]["z"] for value in row)
+    (hatch,) = figure["layout"]["shapes"]
+    assert empty and hatch["path"].count("Z") == empty
+    (low, high), cells = figure["layout"]["xaxis"]["range"], figure["data"][0]["x"]
+    for marks in figure["data"][1:]:
+        assert not marks["cliponaxis"] and low < min(marks["x"]) and max(marks["x"]) < high
+    assert (low, high) == (cells[0], cells[-1])
+
+
+def test_epochs_are_whole_numbers_from_one(trial: Trial, view_of: ViewOf, arrays: Arrays) -> None:
+    chart = curves_chart(view_of([trial(0.5), trial(0.3, x=1)]), arrays)
+    assert chart is not None
+    axis = chart.panels[0].figure["layout"]["xaxis"]
+    assert (
+        axis["tickvals"] == [1, 2, 4, 6, 8, 10, 12]
+        and 0 < axis["range"][0] < 1
+        and 12 < axis["range"][1] < 13
+    )
+
+
+def test_losses_share_the_form_of_their_axis_and_a_still_learning_rate_has_no_panel(
+    trial: Trial, view_of: ViewOf
+) -> None:
+    curves = {
+        "curve.validation_loss": np.geomspace(5.0, 0.01, 6),
+        "curve.train_loss": np.linspace(5.0, 1.0, 6),
+        "curve.accuracy": np.linspace(0.01, 0.9, 6),
+        "curve.learning_rate": np.full(6, 0.1),
+    }
+    view = view_of([trial(0.5), trial(0.3, x=1)])
+    chart = curves_chart(view, lambda record: curves)
+    assert chart is not None
+    kinds = {panel.title: panel.figure["layout"]["yaxis"].get("type") for panel in chart.panels}
+    assert kinds == {"validation_loss": "log", "train_loss": "log", "accuracy": None}
+    # A loss of zero has no place on a log axis, and takes the other off it.
+    none = curves_chart(view, lambda record: curves | {"curve.train_loss": np.linspace(5.0, 0.0, 6)})
+    assert none is not None and "type" not in none.panels[0].figure["layout"]["yaxis"]
+    falling = curves_chart(view, lambda record: curves | {"curve.learning_rate": np.geomspace(0.1, 1e-3, 6)})
+    assert falling is not None and "learning_rate" in [panel.title for panel in falling.panels]

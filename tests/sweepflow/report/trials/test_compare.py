@@ -100,4 +100,14 @@ def test_it_is_shown_in_a_terminal_and_on_a_page(sweep_of: Callable[..., TrialsV
         assert len(panel.figure["data"]) == 2
     by_trials, by_seconds = (panel.figure["data"][0] for panel in chart.panels)
     assert by_trials["x"][-1] == 32 and by_seconds["x"][-1] == pytest.approx(32 * 2.5)
-    assert by_trials["y"] == by_seconds["y"]
+    assert by_trials["y"][-1] == by_seconds["y"][-1]
+    assert "point at a status" not in page
+
+
+def test_regret_goes_by_the_order_asked_for(trial: Trial, view_of: ViewOf) -> None:
+    """The order of writing is one group after another, whatever the design."""
+    values = (0.9, 0.2, 0.4, 0.3)
+    view = view_of([trial(v, at=10 - i, x=i) for i, v in enumerate(values)])
+    found = cells(compare(("a", view), ("b", view)))
+    assert found["regret after 25% of trials"] == pytest.approx((0.7, 0.7))
+    assert found["regret after 50% of trials"] == (0.0, 0.0)

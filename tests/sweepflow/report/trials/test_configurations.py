@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -11,7 +13,14 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from sweepflow.errors import ConfigError
-from sweepflow.report.trials.configurations import best, best_yaml, configurations, ranked
+from sweepflow.report.trials.configurations import (
+    best,
+    best_first,
+    best_in_words,
+    best_yaml,
+    configurations,
+    ranked,
+)
 from sweepflow.report.trials.view import TrialsView
 from sweepflow.store.record import Record
 
@@ -93,7 +102,7 @@ def test_no_trial_with_a_value_has_no_best(trial: Trial, view_of: ViewOf) -> Non
 
 
 def test_the_best_is_a_file_that_gives_the_same_configuration(trial: Trial, view_of: ViewOf) -> None:
-    odd = {"command": "python ${HOME}/x.py 'a' # b", "text": "1e-5", "yes": "on", "flag": True, "none": None}
+    odd = {"command": "python ${HOME}/x.py 'a' # b", "text": "1e-5", "yes": "on", "flag": True}
     records = [
         trial(0.3, learning_rate=3e-05, odd=odd, seed=4),
         trial(0.2, learning_rate=3e-05, odd=odd, seed=5),
@@ -107,6 +116,38 @@ def test_the_best_is_a_file_that_gives_the_same_configuration(trial: Trial, view
         "# sweep: sweepflow sweep workload=x",
     ]
     assert OmegaConf.to_container(OmegaConf.create(text), resolve=True) == records[1].config
+
+
+def test_defaults_that_say_nothing_are_left_out_of_the_best(trial: Trial, view_of: ViewOf) -> None:
+    rest: dict[str, Any] = {
+        "idle": None,
+        "overrides": [],
+        "model": {"kind": "mlp", "norm": None, "widths": []},
+        "zero": 0,
+    }
+    records = [trial(0.2, clip_norm=None, **rest), trial(0.3, clip_norm=1.0, **rest)]
+    found = OmegaConf.to_container(OmegaConf.create(best_yaml(view_of(records))))
+    # A null that was chosen among others need not be the default.
+    expected = {**records[0].config, "model": {"kind": "mlp"}}
+    assert found == {key: value for key, value in expected.items() if key not in ("idle", "overrides")}
+    assert found["clip_norm"] is None and found["zero"] == 0
+
+
+def test_the_best_trial_is_the_best_repeat_of_the_best_mean(trial: Trial, view_of: ViewOf) -> None:
+    values = {0.1: (0.1, 0.9), 0.01: (0.3, 0.2)}
+    records = [trial(v, learning_rate=x, seed=s) for x, ours in values.items() for s, v in enumerate(ours)]
+    view = view_of(records)
+    assert view.by_merit.tolist() == [0, 3, 2, 1] and best_first(view).tolist() == [3, 0, 2, 1]
+    assert "the configuration with the best mean." in best_in_words(view)
+    assert best_in_words(view_of(records[::2])) == ""
+
+
+def test_the_best_trial_is_one_that_halving_let_go_furthest(trial: Trial, view_of: ViewOf) -> None:
+    records = [trial(v, learning_rate=0.1 + i) for i, v in enumerate((0.1, 0.4, 0.3))]
+    records = [replace(r, figures={**r.figures, "rung": min(i, 1)}) for i, r in enumerate(records)]
+    view = view_of(records)
+    assert best_first(view).tolist() == [2, 0, 1] and view.stopped.tolist() == [True, False, False]
+    assert best_in_words(view) == "The best trial is the best among those that halving let go furthest."
 
 
 def test_the_best_is_an_experiment_for_hydra(trial: Trial, view_of: ViewOf, tmp_path: Path) -> None:

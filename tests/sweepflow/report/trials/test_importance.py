@@ -35,6 +35,7 @@ def test_the_keys_that_matter_are_found_in_their_order(trial: Trial, view_of: Vi
     chart = importance_chart(view, axes, found)
     assert chart is not None and "R² = 0." in chart.note and "n = 120" in chart.note
     assert "mean nothing" not in chart.note
+    assert float(found.mean.max()) > found.r2 and "A loss can exceed R²" in chart.note
     # The most important bar is on top.
     assert chart.panels[0].figure["layout"]["yaxis"]["ticktext"] == ["y", "kind", "x"]
 

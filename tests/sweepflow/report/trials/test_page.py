@@ -36,6 +36,7 @@ def test_the_page_says_what_was_found(cases: dict[str, TrialsView], arrays: Arra
         and f"({best.id}) of 64 trials; " in title[1]
     )
     assert "sweepflow sweep workload=digits_mlp" in html and "jax 0.10.2" in html
+    assert "point at a status to read its reasons" in html
     for heading in (
         "Trials",
         "Parallel coordinates",
@@ -56,6 +57,16 @@ def test_repeats_are_a_table_of_configurations(cases: dict[str, TrialsView], arr
     html = render_trials("r", "x", cases["repeats"], arrays)
     assert "<h2>Configurations</h2>" in html and html.count("<tr>") == 1 + 24
     assert "± sd" in html and "72 trials: " in html
+
+
+def test_nothing_is_called_important_where_there_are_too_few(
+    cases: dict[str, TrialsView], arrays: Arrays
+) -> None:
+    few = render_trials("few", "x", cases["grid"], arrays)
+    assert "too few to say what matters" in few and "rank correlation with validation_loss" in few
+    assert "most important" not in few and "order of their importance" not in few
+    many = render_trials("many", "x", cases["typical"], arrays)
+    assert "The two keys are the most important" in many and "order of their importance" in many
 
 
 @pytest.mark.parametrize(

@@ -90,13 +90,13 @@ def test_on_another_number_of_devices(
     there = type(here)(asked, Store(tmp_path / "another store"))
     done = subprocess.run(
         [sys.executable, "-c", ELSEWHERE, str(there.store.root), str(listed)],
-        env={**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=3"},
+        env={**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=4"},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["3"]
+    assert done.stdout.split() == ["4"]
     for i in range(3):
         assert here.outcome(i) == there.outcome(i)
 
