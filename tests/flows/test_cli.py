@@ -43,7 +43,20 @@ def assert_whole(store: Store, targets: int, estimates: int) -> None:
 def test_help_is_there_before_anything_is_imported(machine: Machine) -> None:
     code, text = machine.run("sweepflow", "--help")
     assert code == 0
-    for command in "llc plan verify sweep samples train compare targets estimates trials show rm".split():
+    for command in [
+        "llc",
+        "plan",
+        "verify",
+        "sweep",
+        "samples",
+        "train",
+        "compare",
+        "targets",
+        "estimates",
+        "trials",
+        "show",
+        "rm",
+    ]:
         assert f"  {command} " in text
 
 

@@ -190,7 +190,12 @@ def _title(names: tuple[str, str], views: tuple[TrialsView, TrialsView]) -> str:
     if without:
         return f"Only {next(n for n in names if n not in without)} has a {metric}"
     texts = [one.value_text for one in found if one is not None]
-    merits = [one.merit for one in found if one is not None]
+    # Without the rung, which ranks the trials of one sweep: a halved one would beat any that was not.
+    merits = [
+        (one.n_failed > 0, views[0].sign * one.mean)
+        for one in found
+        if one is not None and one.mean is not None
+    ]
     if merits[0] == merits[1]:
         return f"Both found the same best {metric}, {texts[0]}"
     better = 0 if merits[0] < merits[1] else 1

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,15 @@ def test_a_sweep_without_a_value_has_no_regret(trial: Trial, view_of: ViewOf) ->
     assert cells(comparison)["regret after 100% of trials"] == (0.0, None)
     assert cells(comparison)["failed"] == (0, 1)
     assert compare(("a", lost), ("b", view_of([]))).title == "Neither sweep has a validation_loss"
+
+
+def test_a_halved_sweep_is_not_better_by_its_rungs(trial: Trial, view_of: ViewOf) -> None:
+    halved = [trial(v, learning_rate=0.1 + i) for i, v in enumerate((0.1, 0.5))]
+    halved = [replace(r, figures={**r.figures, "rung": i + 1}) for i, r in enumerate(halved)]
+    comparison = compare(("halved", view_of(halved)), ("whole", view_of([trial(0.3)])))
+    assert comparison.title == "whole found the better validation_loss: 0.3 against 0.5"
+    assert cells(comparison)["best validation_loss"] == (0.5, 0.3)
+    assert cells(comparison)["regret after 100% of trials"] == pytest.approx((0.2, 0.0))
 
 
 def test_a_sweep_and_itself(trial: Trial, view_of: ViewOf) -> None:
