@@ -8,6 +8,8 @@ so the gradient of what leaves it is zero, and so is that of what enters it, bec
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import jax
@@ -16,11 +18,13 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from sweepflow.data.dataset import DataShape
+from sweepflow.engine.workload import Trial
 from sweepflow.models import build_network
 from sweepflow.models.mlp import hidden_widths, num_params
 from sweepflow.models.network import Network
 from sweepflow.schema.model import MlpModel
 from sweepflow.workloads.train.config import TrainConfig
+from sweepflow.workloads.train.splits import shape_of
 
 
 def own_widths(config: TrainConfig, shape: DataShape) -> tuple[int, ...]:
@@ -101,3 +105,26 @@ def initial_weights(
 
 def _uniform(key: PRNGKeyArray, length: int, config: TrainConfig) -> Float[Array, " n"]:
     return jax.random.uniform(key, (length,), config.dtype, -1, 1)
+
+
+def pad_widths(
+    trials: Sequence[Trial[TrainConfig]], program_key: Callable[[TrainConfig], str]
+) -> list[Trial[TrainConfig]]:
+    """The same trials; MLPs that differ in their widths only are compiled for the widest of each layer.
+
+    Args:
+        trials: In any order.
+        program_key: What decides a configuration's program.
+    """
+    own = [own_widths(trial.config, shape_of(trial.config)) for trial in trials]
+    families = [
+        program_key(trial.config.model_copy(update={"pad_widths_to": (1,) * len(widths)}))
+        for trial, widths in zip(trials, own, strict=True)
+    ]
+    widest: dict[str, tuple[int, ...]] = {}
+    for family, widths in zip(families, own, strict=True):
+        widest[family] = tuple(map(max, widest.get(family, widths), widths))
+    return [
+        replace(trial, config=trial.config.model_copy(update={"pad_widths_to": widest[family] or None}))
+        for trial, family in zip(trials, families, strict=True)
+    ]

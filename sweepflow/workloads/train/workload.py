@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import jax
@@ -25,7 +24,13 @@ from sweepflow.store.store import Store
 from sweepflow.workloads.train.config import TrainConfig
 from sweepflow.workloads.train.epochs import Noise, State, fresh_state, look, run_epochs
 from sweepflow.workloads.train.kept_state import is_in_parts, load_states, states_to_keep
-from sweepflow.workloads.train.network import count_params, initial_weights, own_widths, program_model
+from sweepflow.workloads.train.network import (
+    count_params,
+    initial_weights,
+    own_widths,
+    pad_widths,
+    program_model,
+)
 from sweepflow.workloads.train.splits import shape_of, sizes, splits
 from sweepflow.workloads.workload import SweepWorkload
 
@@ -155,26 +160,6 @@ def until(trial: Trial[TrainConfig], stop_after: int | None, resume_after: int) 
 def stopped(config: TrainConfig, epochs: int) -> Trial[TrainConfig]:
     """The trial that runs the same training up to `epochs` and keeps its state."""
     return TRAIN.trial(config.model_copy(update={"stop_after": epochs, "resume_after": 0}))
-
-
-def pad_widths(trials: Sequence[Trial[TrainConfig]]) -> list[Trial[TrainConfig]]:
-    """The same trials; MLPs that differ in their widths only are compiled for the widest of each layer."""
-    widest: dict[str, tuple[int, ...]] = {}
-
-    def family(config: TrainConfig) -> str:
-        own = own_widths(config, shape_of(config))
-        return _program_key(config.model_copy(update={"pad_widths_to": (1,) * len(own)}))
-
-    for trial in trials:
-        if own := own_widths(trial.config, shape_of(trial.config)):
-            known = widest.setdefault(family(trial.config), own)
-            widest[family(trial.config)] = tuple(map(max, known, own))
-    return [
-        replace(trial, config=trial.config.model_copy(update={"pad_widths_to": widest[family(trial.config)]}))
-        if own_widths(trial.config, shape_of(trial.config))
-        else trial
-        for trial in trials
-    ]
 
 
 def _record(trial: Trial[TrainConfig], results: Mapping[str, np.ndarray], store: Store) -> Record:
@@ -308,6 +293,6 @@ TRAIN: SweepWorkload[TrainConfig] = SweepWorkload(
     check=check,
     dataset=dataset,
     figures=metrics,
-    pad=pad_widths,
+    pad=lambda trials: pad_widths(trials, _program_key),
     until=until,
 )

@@ -25,12 +25,14 @@ def commands() -> list[str]:
     return [line.lstrip("# ") for line in HEAD.splitlines() if line.startswith("#     ")]
 
 
-def test_the_file_names_a_flow_that_there_is() -> None:
-    (deployment,) = yaml.safe_load(FILE.read_text())["deployments"]
-    path, name = deployment["entrypoint"].split(":")
-    assert f"\ndef {name}(" in (ROOT / path).read_text()
-    assert "pull" not in deployment and deployment["work_pool"]["name"] == "sweepflow"
-    assert deployment["parameters"] == {"overrides": []}
+def test_the_file_names_flows_that_there_are() -> None:
+    deployments = yaml.safe_load(FILE.read_text())["deployments"]
+    assert [deployment["name"] for deployment in deployments] == ["llc", "sweep"]
+    for deployment in deployments:
+        path, name = deployment["entrypoint"].split(":")
+        assert f"\ndef {name}(" in (ROOT / path).read_text()
+        assert "pull" not in deployment and deployment["work_pool"]["name"] == "sweepflow"
+        assert deployment["parameters"] == {"overrides": []}
 
 
 @pytest.mark.timeout(400)
@@ -48,10 +50,11 @@ def test_a_deployment_run_does_what_the_shell_does(office: Machine, tmp_path: Pa
         worker = checkout.start(*work.split())
         worker.wait_for(lambda said: "started!" in said)
 
-        def run(*overrides: str) -> tuple[int, str]:
-            given = ["--param", f"overrides={json.dumps(overrides)}"]
+        def run(*overrides: str, flow: str = "llc/llc", **more: int) -> tuple[int, str]:
+            parameters = {"overrides": overrides, **more}
+            given = [w for k, v in parameters.items() for w in ("--param", f"{k}={json.dumps(v)}")]
             watch = ["--watch", "--watch-interval", "1", "--watch-timeout", "240"]
-            return checkout.run("prefect", "deployment", "run", "llc/llc", *given, *watch, seconds=260)
+            return checkout.run("prefect", "deployment", "run", flow, *given, *watch, seconds=260)
 
         code, text = run(*sweep, f"store={deployed}")
         assert code == 0 and "Completed" in text, f"{text}\n--- worker:\n{worker.text}"
@@ -59,7 +62,12 @@ def test_a_deployment_run_does_what_the_shell_does(office: Machine, tmp_path: Pa
         # What cannot be run fails the flow run, with the shell's own words in the log.
         code, text = run("data.n_data=0")
         assert code != 0, f"{text}\n--- worker:\n{worker.text}"
-        worker.wait_for(lambda said: "data.n_data: input should be greater than 0" in said, 20)
+        worker.wait_for(lambda said: "data.n_data cannot be 0" in said, 20)
+
+        trials = ["workload=landscape", "x=interval(0,1)", "steps=5", f"store={deployed}"]
+        code, text = run(*trials, flow="sweep/sweep", samples=4)
+        assert code == 0 and "Completed" in text, f"{text}\n--- worker:\n{worker.text}"
+        assert len(list(Store(deployed).records("trl"))) == 4
     finally:
         checkout.end()
 
