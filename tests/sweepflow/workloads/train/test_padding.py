@@ -16,7 +16,7 @@ from sweepflow.schema.model import CnnModel, MlpModel
 from sweepflow.workloads.train.config import TrainConfig
 from sweepflow.workloads.train.network import initial_weights, own_entries, own_widths, program_model
 from sweepflow.workloads.train.splits import shape_of
-from sweepflow.workloads.train.workload import ENGINE, TRAIN, pad_widths
+from sweepflow.workloads.train.workload import ENGINE, TRAIN
 
 from .conftest import NARROW, TABLE, WIDE, name_of, of_table
 
@@ -57,7 +57,7 @@ def test_every_optimizer(
 ) -> None:
     """The wider network's program is that of the table in test_training.py."""
     trials = [of_table(trial, row, widths) for widths in (WIDE, NARROW)]
-    wide, narrow = pad_widths(trials)
+    wide, narrow = TRAIN.pad(trials)
     assert (wide.id, narrow.id) == tuple(one.id for one in trials), "it is the same trial"
     padded = run_trials([wide, narrow])
     w = raw_results(narrow)["state.0"]
@@ -91,7 +91,7 @@ def test_who_is_padded_with_whom(trial: Callable[..., Any]) -> None:
         MlpModel(target_params=900, depth=2),
     ]
     trials = [trial(model=model) for model in models]
-    padded = pad_widths(trials)
+    padded = TRAIN.pad(trials)
     budget = own_widths(trials[6].config, shape_of(trials[6].config))
     widest = (max(6, budget[0]), max(9, budget[1]))
     expected = [widest, widest, (5,), (7, 1), None, None, widest]
