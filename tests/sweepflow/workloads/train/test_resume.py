@@ -11,7 +11,7 @@ import pytest
 from sweepflow.errors import StoreError
 from sweepflow.schema.model import MlpModel
 from sweepflow.store.store import Store
-from sweepflow.workloads.train.workload import ENGINE, TRAIN, pad_widths, until
+from sweepflow.workloads.train.workload import ENGINE, TRAIN, until
 
 from .conftest import SMALL
 
@@ -72,7 +72,7 @@ def test_going_on_in_a_wider_program(trial: Callable[..., Any], run_trials: Call
     store = run_trials([until(narrow, 2, 0)]).store
     kept = store.arrays(until(narrow, 2, 0).id)["state.0"]
     assert kept.shape == (4 * 4 + 5 * 3 + 4,)
-    padded, _ = pad_widths([until(narrow, None, 2), until(wide, 2, 0)])
+    padded, _ = TRAIN.pad([until(narrow, None, 2), until(wide, 2, 0)])
     assert padded.config.pad_widths_to == (5, 4)
     wider = run_trials([padded], store).record()
     kept_on = run_trials([narrow_rest := until(narrow, None, 2)], store)
@@ -80,7 +80,7 @@ def test_going_on_in_a_wider_program(trial: Callable[..., Any], run_trials: Call
     plain = kept_on.record()
     assert wider.figures["validation_loss"] == pytest.approx(plain.figures["validation_loss"], rel=1e-4)
     # And a state that a padded program kept is the trial's own.
-    again = run_trials([pad_widths([until(narrow, 2, 0), until(wide, 2, 0)])[0]])
+    again = run_trials([TRAIN.pad([until(narrow, 2, 0), until(wide, 2, 0)])[0]])
     np.testing.assert_allclose(again.arrays()["state.0"], kept, rtol=1e-4, atol=1e-6)
 
 
