@@ -40,7 +40,7 @@ class Batch(Generic[C]):
 def batches(
     workload: Workload[C],
     trials: Sequence[Trial[C]],
-    batch_size: int | Literal["auto"],
+    batch_size: int | Literal["auto"] | Callable[[int], int],
     dataset: Callable[[C], object],
 ) -> list[Batch[C]]:
     """Cut trials into batches, groups in order of first appearance.
@@ -48,8 +48,8 @@ def batches(
     Args:
         workload: Says which trials share a program.
         trials: Distinct trials.
-        batch_size: Most trials a batch; `auto` puts a group into one batch (the engine halves what
-            does not fit the memory).
+        batch_size: Most trials a batch, or what gives it for a group of so many trials; `auto` puts a group
+            into one batch (the engine halves what does not fit the memory).
         dataset: What identifies a trial's data set; the program holds as many as a batch may need.
     """
     groups: dict[str, list[Trial[C]]] = {}
@@ -60,7 +60,8 @@ def batches(
         # Trials on one data set side by side: a batch then loads the fewest.
         order = {key: i for i, key in enumerate(dict.fromkeys(dataset(t.config) for t in members))}
         members.sort(key=lambda t: order[dataset(t.config)])
-        count = 1 if batch_size == "auto" else math.ceil(len(members) / batch_size)
+        most = batch_size(len(members)) if callable(batch_size) else batch_size
+        count = 1 if most == "auto" else math.ceil(len(members) / most)
         size = math.ceil(len(members) / count)
         count = math.ceil(len(members) / size)
         label = workload.label(members[0].config)

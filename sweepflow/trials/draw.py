@@ -78,9 +78,10 @@ def draw_trials(request: TrialsRequest, options: DesignOptions) -> Drawn:
     trials: dict[str, Trial[Any]] = {}
     rows: dict[str, dict[str, Any]] = {}
     workload = request.workload
+    table = _table(request, options.table)
     for point in request.points:
         chosen = {key: _at(point, key) for key in request.grid}
-        for number, drawn in enumerate(_rows(request, options, point, tally), 1):
+        for number, drawn in enumerate(_rows(request, options, point, tally) if table is None else table, 1):
             where = None if options.table is None else f"{options.table}, row {number}"
             for seed in seeds:
                 config, mended = workload.prepare(request.config(point, {**drawn, **seed}, where))
@@ -171,11 +172,7 @@ def _seeds(request: TrialsRequest, options: DesignOptions) -> list[dict[str, int
 def _rows(
     request: TrialsRequest, options: DesignOptions, point: Mapping[str, Any], tally: _Tally
 ) -> Sequence[dict[str, Any]]:
-    """What is set at one point of the grid."""
-    if options.table is not None:
-        rows = read_table(options.table)
-        _check_columns(request, rows, options.table)
-        return rows
+    """What is drawn at one point of the grid."""
     if request.space is None:
         return [{}]
     try:
@@ -191,7 +188,11 @@ def _rows(
     return design.rows
 
 
-def _check_columns(request: TrialsRequest, rows: Sequence[Mapping[str, Any]], table: Path) -> None:
+def _table(request: TrialsRequest, table: Path | None) -> list[dict[str, Any]] | None:
+    """The rows of a table of configurations, whose columns are keys; None where there is no table."""
+    if table is None:
+        return None
+    rows = read_table(table)
     known = request.workload.config_type.model_fields
     for key in dict.fromkeys(key for row in rows for key in row):
         if key.split(".")[0] not in known:
@@ -201,6 +202,7 @@ def _check_columns(request: TrialsRequest, rows: Sequence[Mapping[str, Any]], ta
                 allowed=", ".join(known),
                 do=did_you_mean(key, known) + ", or remove the column",
             )
+    return rows
 
 
 def _fixed(request: TrialsRequest, point: Mapping[str, Any]) -> dict[str, Any]:

@@ -111,14 +111,12 @@ def cut(
     if hold is not None:
         return _held(batches(run, trials, hold, workload.dataset), hold)
     lanes = call_lanes(run.vector_width(jax.default_backend()))
-    groups: dict[str, list[Trial[Any]]] = {}
-    for trial in trials:
-        groups.setdefault(run.program_key(trial.config), []).append(trial)
-    found = []
-    for members in groups.values():
-        size = max(SMALLEST_BATCH, -(-len(members) // MOST_BATCHES))
-        found += batches(run, members, -(-size // lanes) * lanes, workload.dataset)
-    return found
+
+    def whole_calls(members: int) -> int:
+        size = max(SMALLEST_BATCH, -(-members // MOST_BATCHES))
+        return -(-size // lanes) * lanes
+
+    return batches(run, trials, whole_calls, workload.dataset)
 
 
 def _held(found: list[Batch[Any]], hold: int | None) -> list[Batch[Any]]:

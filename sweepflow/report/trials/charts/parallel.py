@@ -12,6 +12,7 @@ import numpy as np
 
 from sweepflow.report.charts.panel import GRID, INK, MUTED, Chart, Json, Panel, escaped, layout
 from sweepflow.report.numbers import points, short
+from sweepflow.report.trials.charts.omissions import omissions
 from sweepflow.report.trials.charts.palette import (
     BEST,
     LOST,
@@ -94,7 +95,7 @@ def parallel_chart(view: TrialsView, axes: Sequence[Dimension], important: bool 
         f" read it. {best_in_words(view)}".rstrip(),
         panels=(Panel("", figure, height=440),),
         legend=((BEST,) if len(best) else ()) + ((LOST,) if len(lost) else ()),
-        note=_note(view, axes, important, len(best), len(lost)),
+        note=" ".join(omissions(view, len(axes), MAX_AXES, important, len(best), len(lost))),
         columns=1,
         marks="lines",
     )
@@ -205,16 +206,3 @@ def _tick(i: int, place: float, text: str) -> Json:
 
 def _thin(ticks: Ticks) -> Ticks:
     return ticks[:: -(-len(ticks) // MAX_TICKS)] if ticks else ticks
-
-
-def _note(view: TrialsView, axes: Sequence[Dimension], important: bool, best: int, lost: int) -> str:
-    notes = []
-    if len(axes) > MAX_AXES:
-        notes.append(f"The {'most important' if important else 'first'} {MAX_AXES} of {len(axes)} keys.")
-    if best < len(view.by_merit):
-        notes.append(
-            f"{best:,} of {len(view.by_merit):,} trials with a value: the best, and the rest evenly by rank."
-        )
-    if lost < len(view.lost):
-        notes.append(f"{lost:,} of {len(view.lost):,} trials without a value.")
-    return " ".join(notes)

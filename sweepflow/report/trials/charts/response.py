@@ -8,6 +8,7 @@ import numpy as np
 
 from sweepflow.report.charts.panel import INK, MUTED, Chart, Json, Panel, axis_title, escaped, faded, layout
 from sweepflow.report.numbers import counted, points
+from sweepflow.report.trials.charts.omissions import omissions
 from sweepflow.report.trials.charts.palette import (
     BEST,
     LOST,
@@ -210,15 +211,7 @@ def _texts(view: TrialsView, axis: Dimension, places: np.ndarray) -> list[str]:
 def _note(
     view: TrialsView, axes: Sequence[Dimension], important: bool, scale: Scale, drawn: int, lost: int
 ) -> str:
-    notes = []
-    if len(axes) > MAX_PANELS:
-        notes.append(f"The {'most important' if important else 'first'} {MAX_PANELS} of {len(axes)} keys.")
-    if drawn < len(view.by_merit):
-        notes.append(
-            f"{drawn:,} of {len(view.by_merit):,} trials with a value: the best, and the rest evenly by rank."
-        )
-    if lost < len(view.lost):
-        notes.append(f"{lost:,} of {len(view.lost):,} trials without a value.")
+    notes = omissions(view, len(axes), MAX_PANELS, important, drawn, lost)
     outside = scale.outside(view.values)
     if outside:
         notes.append(f"{counted(outside, 'trial')} beyond the drawn range: drawn at its edge.")
