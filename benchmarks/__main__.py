@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import engine, overhead, sweep, trials
+from benchmarks import engine, overhead, runners, sweep, trials
 
 BENCHMARKS: dict[str, Callable[[Path], list[tuple[str, str]]]] = {
     "expansion": lambda directory: overhead.expansion(),
@@ -19,6 +19,11 @@ BENCHMARKS: dict[str, Callable[[Path], list[tuple[str, str]]]] = {
     "overhead": overhead.overhead,
     "compilations": sweep.compilations,
     "processes": sweep.against_processes,
+    "workers": runners.workers_against_one,
+    "slurm": runners.first_task_on_slurm,
+    "checkpoints": runners.checkpoints,
+    "again": runners.nothing_to_do,
+    "kills": runners.cost_of_kills,
     "trials-processes": trials.against_processes,
     "trials-groups": trials.grouped_against_one_by_one,
     "trials-compilations": trials.compilations,

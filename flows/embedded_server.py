@@ -30,6 +30,10 @@ FLUSH_SECONDS = 5.0
 """Longest wait for task-run states that are still on their way to the server."""
 
 
+_OWN: set[str] = set()
+"""Addresses of servers that this process runs."""
+
+
 class ServerError(SweepflowError):
     """There is no Prefect server to talk to."""
 
@@ -75,13 +79,20 @@ def prefect_server(meanwhile: Callable[[], None] | None = None) -> Iterator[None
             stack.callback(_stop, server)
             url = _url(server)
         os.environ["PREFECT_API_URL"] = url
+        _OWN.add(url)
         refresh_global_settings_context()
         try:
             yield
         finally:
             _flush()
+            _OWN.discard(url)
             del os.environ["PREFECT_API_URL"]
             refresh_global_settings_context()
+
+
+def is_embedded(url: str | None) -> bool:
+    """Whether an API is a server of this process's own, and ends with it; one of Prefect's own has no url."""
+    return url is None or url in _OWN
 
 
 def _start(environment: dict[str, str]) -> subprocess.Popen[bytes]:
@@ -115,7 +126,7 @@ def _url(server: subprocess.Popen[bytes]) -> str:
     line = server.stdout.readline() if spoke else b""
     url = f"http://127.0.0.1:{line.decode().strip()}/api"
     while server.poll() is None and time.monotonic() < deadline:
-        if _silence(url) is None:
+        if silence(url) is None:
             return url
         time.sleep(0.1)
     raise ServerError(
@@ -127,15 +138,16 @@ def _url(server: subprocess.Popen[bytes]) -> str:
 
 def _check(url: str) -> None:
     """Ask the server that is configured, before Prefect does: its own error fills three screens."""
-    if (reason := _silence(url)) is not None:
+    if (reason := silence(url)) is not None:
         raise ServerError(
             "the Prefect server that PREFECT_API_URL or the profile names does not answer",
             got=f"{url}: {reason}",
-            do="start it with: prefect server start; or unset PREFECT_API_URL to use an embedded one",
+            do="start it with: prefect server start; or unset PREFECT_API_URL to use an embedded one, which "
+            "runner=slurm cannot",
         )
 
 
-def _silence(url: str) -> str | None:
+def silence(url: str) -> str | None:
     """Why the API does not answer, or None where it does, even with a refusal."""
     try:
         with urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=10):

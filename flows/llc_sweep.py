@@ -7,6 +7,10 @@ from prefect.runtime import flow_run
 
 from flows.prepare import IncompleteError, check_complete, collect, command_line, prepare
 from flows.run_plan import run_plan
+from flows.runners.asked import asked
+from flows.runs.heartbeat import beating
+from flows.runs.hooks import settle
+from flows.runs.reconcile import close_task_runs
 from sweepflow.sweep import Sweep
 from tasks.report import publish
 
@@ -18,7 +22,14 @@ def _run_name() -> str:
     return ("llc " + " ".join(overrides))[:120]
 
 
-@flow(name="llc", flow_run_name=_run_name, validate_parameters=True)
+@flow(
+    name="llc",
+    flow_run_name=_run_name,
+    validate_parameters=True,
+    on_failure=[settle],
+    on_crashed=[settle],
+    on_cancellation=[settle],
+)
 def llc(overrides: list[str] | None = None, config_dir: str | None = None) -> Sweep:
     """Estimate the local learning coefficient of N targets with M samplers.
 
@@ -34,11 +45,19 @@ def llc(overrides: list[str] | None = None, config_dir: str | None = None) -> Sw
         IncompleteError: at the end, where a batch failed; everything else is in the store.
     """
     overrides = overrides or []
-    plan, store = prepare(overrides, config_dir)
-    get_run_logger().info("%s: %s trials, %s from the store", plan.name, plan.trials, plan.hits)
-    with tags("sweepflow", plan.name):
-        failures = run_plan(plan, store)
-    sweep = collect(plan, store, command_line(overrides, config_dir))
-    publish(sweep)
-    check_complete(sweep, failures)
+    with asked("llc", overrides, config_dir, str(flow_run.id)) as workers:
+        plan, store = prepare(overrides, config_dir)
+        get_run_logger().info("%s: %s trials, %s from the store", plan.name, plan.trials, plan.hits)
+        command = command_line(overrides, config_dir)
+        with (
+            beating(
+                store, name=plan.name, command=command, runner=plan.runner.kind, job_name=workers.job_name
+            ) as beat,
+            tags("sweepflow", plan.name),
+        ):
+            outcome = run_plan(plan, store, workers, beat.note)
+            sweep = collect(plan, store, command)
+            close_task_runs(flow_run.id, outcome.states)
+            publish(sweep)
+            check_complete(sweep.missing, plan.trials, outcome.failures)
     return sweep

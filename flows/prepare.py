@@ -68,22 +68,22 @@ def collect(plan: Plan, store: Store, command: str) -> Sweep:
     return sweep
 
 
-def check_complete(sweep: Sweep, failures: Sequence[str]) -> None:
+def check_complete(missing: Sequence[str], trials: int, failures: Sequence[str]) -> None:
     """Refuse to end well where a batch did not.
 
     Args:
-        sweep: What was found.
+        missing: Ids of trials without a record.
+        trials: How many were asked for.
         failures: What failed, in words.
 
     Raises:
         IncompleteError: where a trial has no record.
     """
-    if sweep.missing or failures:
-        trials = len(sweep.targets) + len(sweep.estimates) + len(sweep.missing)
+    if missing or failures:
         raise IncompleteError(
-            f"{len(sweep.missing)} of {trials} trials have no result"
-            if sweep.missing
+            f"{len(missing)} of {trials} trials have no result"
+            if missing
             else "a batch failed, and its trials have old results that are failures",
-            got="; ".join(failures)[:1500] or ", ".join(sweep.missing[:10]),
+            got="; ".join(failures)[:1500] or ", ".join(missing[:10]),
             do="mend the cause and start the same command again: what is done is kept",
         )

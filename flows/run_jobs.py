@@ -1,26 +1,33 @@
-"""Run batches as Prefect task runs, each as soon as what it needs is there."""
+"""Run batches as Prefect task runs, each as soon as what it needs is there and a worker is free."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from queue import SimpleQueue
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from queue import Empty
 from typing import Any
 
-from prefect.futures import PrefectConcurrentFuture, PrefectFuture
-from prefect.task_runners import ThreadPoolTaskRunner
+from distributed.client import FutureCancelledError
+from prefect.futures import PrefectFuture
+from prefect.states import Completed, Crashed, Failed
 
+from flows.runners.pool import Loss, Pool
+from flows.seen import await_records, changed
+from flows.suspects import MOST_FRUITLESS, Suspect, after_leaving, after_loss
 from sweepflow.batching import Batch
-from sweepflow.engine.devices import cores
+from sweepflow.engine.failure import failed_record
+from sweepflow.errors import StoreError
+from sweepflow.report.numbers import counted
 from sweepflow.schema.runner import RunnerConfig
+from sweepflow.store.record import Record
 from sweepflow.store.store import Store
-from sweepflow.workloads.stop import stop_all
-from tasks.batch import run_batch_task
+from tasks.batch import Ran, find_workload, run_batch_task
 from tasks.progress import SweepProgress
 
-STOP_SECONDS = 10.0
-"""Longest wait for external programs that are being ended."""
+LOOK_SECONDS = 1.0
+"""Between two looks at what there is to wait for."""
 
 
 @dataclass(frozen=True)
@@ -39,90 +46,224 @@ class Job:
     needs: frozenset[str] = frozenset()
     one_by_one: bool = False
 
+    @property
+    def ids(self) -> set[str]:
+        """Of its trials."""
+        return {trial.id for trial in self.batch.trials}
 
-def run_jobs(jobs: Sequence[Job], runner: RunnerConfig, store: Store, progress: SweepProgress) -> list[str]:
+
+@dataclass
+class Outcome:
+    """What running batches had to say beside the records in the store.
+
+    Attributes:
+        failures: What failed, in words.
+        compiled, from_cache: Programs that were compiled, and found in the persistent compilation cache.
+        states: How task runs ended that could not say so themselves, by id.
+    """
+
+    failures: list[str] = field(default_factory=list)
+    compiled: int = 0
+    from_cache: int = 0
+    states: dict[Any, Any] = field(default_factory=dict)
+
+    def add(self, other: Outcome) -> None:
+        """Take in what other batches had to say."""
+        self.failures += other.failures
+        self.compiled += other.compiled
+        self.from_cache += other.from_cache
+        self.states |= other.states
+
+
+def run_jobs(
+    jobs: Sequence[Job],
+    runner: RunnerConfig,
+    store: Store,
+    progress: SweepProgress,
+    pool: Pool,
+) -> Outcome:
     """Run every job, each as soon as what it needs is there.
 
-    Returns:
-        What failed, in words.
+    A batch that a worker leaves goes on in another. One whose worker is lost is run again, without what the
+    store has of it; after some losses it is bisected, until the trial that ends its workers is alone and
+    `failed`.
+
+    Args:
+        jobs: Batches, and what they need.
+        runner: How they run.
+        store: Where results are kept.
+        progress: Is told how far they are.
+        pool: Where they run; entered already.
+
+    Raises:
+        RunnerError: where there are no workers to be had.
     """
-    failures: list[str] = []
-    waiting = list(jobs)
-    unfinished = {trial.id for job in jobs for trial in job.batch.trials}
-    running: dict[PrefectFuture[Any], Job] = {}
-    ended: SimpleQueue[PrefectFuture[Any]] = SimpleQueue()
-
-    workers = min(8, max(2, cores() // 2)) if runner.workers == "auto" else runner.workers
-    with _pool(workers, running) as pool:
-
-        def submit(job: Job, refresh: bool = False) -> None:
-            parameters = {
-                "workload": job.workload,
-                "batch": job.batch,
-                "store": str(store.root.absolute()),
-                "memory_fraction": runner.memory_fraction,
-                "one_by_one": job.one_by_one,
-            }
-            task = run_batch_task.with_options(refresh_cache=refresh)
-            future = pool.submit(task, parameters=parameters)
-            running[future] = job
-            future.add_done_callback(ended.put)
-
-        def submit_ready() -> None:
-            for job in list(waiting):
-                if unfinished.isdisjoint(job.needs):
-                    waiting.remove(job)
-                    submit(job)
-
-        submit_ready()
-        while running:
-            future = ended.get()
-            job = running.pop(future)
-            failure = _failure(future)
-            state = str(future.state.name)
-            ids = {trial.id for trial in job.batch.trials}
-            if state == "Cached" and not ids <= store.finished(ids).keys():
-                # What Prefect remembers, the store has lost, or it was a failure.
-                submit(job, refresh=True)
-                continue
-            progress.batch_done(job.batch.name, ids, state)
-            if failure is not None:
-                failures.append(f"{job.batch.name}: {failure}")
-            else:
-                unfinished -= ids
-                submit_ready()
-    return failures + [f"{job.batch.name}: what it needs could not be made" for job in waiting]
+    return _Running(jobs, runner, store, progress, pool).run()
 
 
-@contextmanager
-def _pool(workers: int, running: Iterable[PrefectFuture[Any]]) -> Iterator[ThreadPoolTaskRunner[Any]]:
-    """Threads for batches; closed at the end, but left alone where the sweep is interrupted.
+class _Running:
+    def __init__(
+        self, jobs: Sequence[Job], runner: RunnerConfig, store: Store, progress: SweepProgress, pool: Pool
+    ) -> None:
+        self.runner, self.store, self.progress, self.pool = runner, store, progress, pool
+        self.waiting = [Suspect(job) for job in jobs]
+        self.unfinished = {trial.id for job in jobs for trial in job.batch.trials}
+        self.running: dict[PrefectFuture[Any], tuple[Suspect, float]] = {}
+        self.outcome = Outcome()
+        self.remote = runner.kind != "local"
 
-    A batch that is on the devices cannot be stopped: to close the pool is to wait for it. What is still
-    queued is taken back, and external programs are ended.
-    """
-    with ExitStack() as stack:
-        pool: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=workers)
+    def run(self) -> Outcome:
+        self._submit_ready()
+        while self.running or any(self._is_ready(suspect) for suspect in self.waiting):
+            try:
+                event = self.pool.events.get(timeout=LOOK_SECONDS)
+            except Empty:
+                event = None
+            if isinstance(event, Exception):
+                raise event
+            if event is not None:
+                self._ended(event)
+            self._submit_ready()
+            self.pool.outstanding(len(self.waiting) + len(self.running))
+            self.progress.now(self.pool.waiting, self.pool.lost, self._longest())
+        self.progress.say(self._summary())
+        self.outcome.failures += [
+            f"{suspect.job.batch.name}: what it needs could not be made" for suspect in self.waiting
+        ]
+        return self.outcome
+
+    def _summary(self) -> str:
+        """What became of workers and programs, where that is worth a line."""
+        found = []
+        if self.pool.lost:
+            found.append(f"{counted(self.pool.lost, 'worker')} lost")
+        if self.outcome.from_cache or self.remote:
+            cached = f"{self.outcome.from_cache} from the compilation cache"
+            found.append(f"{counted(self.outcome.compiled, 'program')} compiled, {cached}")
+        return "; ".join(found)
+
+    def _is_ready(self, suspect: Suspect) -> bool:
+        return self.unfinished.isdisjoint(suspect.job.needs)
+
+    def _submit_ready(self) -> None:
+        for suspect in list(self.waiting):
+            if self._is_ready(suspect) and self.pool.free() > 0 and self._submit(suspect):
+                self.waiting.remove(suspect)
+
+    def _submit(self, suspect: Suspect) -> bool:
+        job = suspect.job
+        parameters = {
+            "workload": job.workload,
+            "batch": job.batch.to_json(),
+            "store": str(self.store.root.absolute()),
+            "memory_fraction": self.runner.memory_fraction,
+            "one_by_one": job.one_by_one,
+            "checkpoint_seconds": self.runner.checkpoint_seconds,
+            "concurrency_limit": self.runner.concurrency_limit,
+        }
+        task = run_batch_task.with_options(refresh_cache=suspect.refresh)
+        future = self.pool.submit(task, parameters)
+        if future is None:  # its worker has just gone
+            return False
+        self.running[future] = suspect, time.monotonic()
+        return True
+
+    def _longest(self) -> tuple[str, float]:
+        """The batch that has run for longest, and for how many seconds."""
+        if not self.running:
+            return "", 0.0
+        suspect, started = min(self.running.values(), key=lambda entry: entry[1])
+        return suspect.job.batch.name, time.monotonic() - started
+
+    def _ended(self, future: PrefectFuture[Any]) -> None:
+        suspect, _ = self.running.pop(future)
+        job = suspect.job
+        loss = self.pool.loss(future)
+        if loss is not None:
+            self._lost(future, suspect, loss)
+            return
         try:
-            yield stack.enter_context(pool)
-        except Exception:
-            raise
-        except BaseException:  # Ctrl-C, or Prefect's TerminationSignal
-            for future in list(running):
-                if isinstance(future, PrefectConcurrentFuture):
-                    future.wrapped_future.cancel()
-            stop_all(STOP_SECONDS)
-            stack.pop_all()
-            raise
+            ran = Ran(**future.result())
+        except (Exception, FutureCancelledError) as error:
+            self._failed(job, f"{type(error).__name__}: {error}")
+            self.outcome.states[future.task_run_id] = Failed(message=f"{type(error).__name__}: {error}")
+            return
+        state = str(future.state.name)
+        if state != "Cached":  # what is remembered is of another run
+            self.outcome.compiled += ran.compiled
+            self.outcome.from_cache += ran.from_cache
+            if ran.left and ran.worker is not None:
+                self.pool.retire(ran.worker)
+        # Its worker says so to Prefect by itself, if it has the time before it is lost.
+        self.outcome.states[future.task_run_id] = Completed(name=state)
+        if ran.left and not ran.began:  # all slots of its concurrency limit were taken
+            self.waiting.append(replace(suspect, refresh=True))
+        elif ran.left and state != "Cached":
+            self._left(suspect)
+        elif ran.left or (state == "Cached" and not job.ids <= self.store.finished(job.ids).keys()):
+            # What Prefect remembers, the store has lost, or it was not the end, or a failure.
+            self.waiting.insert(0, replace(suspect, refresh=True))
+        else:
+            self._done(job, state)
 
+    def _left(self, suspect: Suspect) -> None:
+        """Let a batch that a worker had to leave go on elsewhere, where it gets on."""
+        job = suspect.job
+        times = {i: changed(self.store.paths.checkpoint(i)) for i in job.ids}
+        again = after_leaving(suspect, frozenset(times.items()) | self.store.finished(job.ids).keys())
+        if again is not None:
+            self.progress.say(f"left by its worker, and goes on elsewhere: {job.batch.name}")
+            self.waiting.insert(0, again)
+            return
+        self._failed(
+            job,
+            f"{MOST_FRUITLESS} workers in a row had to leave before they got on with it; "
+            "give a longer runner.walltime",
+        )
 
-def _failure(future: PrefectFuture[Any]) -> str | None:
-    """How a task run failed, or None where it did not.
+    def _failed(self, job: Job, why: str) -> None:
+        """A batch has ended without some of its results."""
+        self.outcome.failures.append(f"{job.batch.name}: {why}")
+        known: set[str] = set()
+        with suppress(StoreError):  # it may be why
+            records = self.store.finished(job.ids)
+            known = set(records)
+            self._count(records.values())
+        self.progress.batch_done(job.batch.name, known, "Failed")
+        self.unfinished -= known
 
-    `result` and not `wait`: only the former tells of a worker that was lost.
-    """
-    try:
-        future.result()
-    except Exception as error:  # whatever a task may raise ends up in the flow's own failure
-        return f"{type(error).__name__}: {error}"
-    return None
+    def _count(self, records: Iterable[Record]) -> None:
+        """Show trials that have a record; those that ran in this process were counted as they came."""
+        if self.remote:
+            for record in records:
+                self.progress.trial_done(record)
+
+    def _done(self, job: Job, state: str) -> None:
+        if self.remote:
+            self._count(await_records(self.store, job.ids).values())
+        self.progress.batch_done(job.batch.name, job.ids, state)
+        self.unfinished -= job.ids
+
+    def _lost(self, future: PrefectFuture[Any], suspect: Suspect, loss: Loss) -> None:
+        job = suspect.job
+        records = self.store.finished(job.ids)
+        missing = job.ids - records.keys()
+        if not missing:  # it was lost after its last record
+            self.outcome.states[future.task_run_id] = Completed(message=f"{loss.why}, after its last record")
+            self._done(job, "Completed")
+            return
+        self.outcome.states[future.task_run_id] = Crashed(message=loss.why)
+        self.progress.say(f"lost the worker of {job.batch.name}: {loss.why}")
+        again = after_loss(suspect, missing, loss)
+        if again.failure:
+            self._failed(job, again.failure)
+            return
+        for trial in again.guilty:
+            self.store.put(failed_record(find_workload(job.workload), trial, again.why, device=False))
+        self.waiting = [*again.run, *self.waiting]
+        if again.run:
+            self._count(records.values())
+            self.progress.split(len(again.run) - 1)
+        else:
+            self._done(job, "Crashed")
+        self.unfinished -= records.keys()

@@ -10,8 +10,11 @@ from typing import Any
 import jax
 
 from flows.prepare_trials import Prepared, SweepOptions
-from flows.run_jobs import Job, run_jobs
+from flows.run_jobs import Job, Outcome, run_jobs
+from flows.runners.asked import Asked
+from flows.runners.pool import Pool
 from sweepflow.batching import Batch
+from sweepflow.engine.devices import worker_count
 from sweepflow.engine.program import call_lanes
 from sweepflow.engine.workload import Trial, Workload
 from sweepflow.store.record import Record
@@ -26,42 +29,54 @@ class Ran:
     """What running a sweep had to say.
 
     Attributes:
-        failures: What failed, in words.
+        outcome: Of its batches.
         notes: What a person should know.
         stopped: Trials that halving ended early: the id of the record that each has instead, and the rung.
     """
 
-    failures: list[str] = field(default_factory=list)
+    outcome: Outcome = field(default_factory=Outcome)
     notes: list[str] = field(default_factory=list)
     stopped: dict[str, tuple[str, int]] = field(default_factory=dict)
 
 
-def run_trials(prepared: Prepared, options: SweepOptions, progress: SweepProgress) -> Ran:
+def run_trials(prepared: Prepared, options: SweepOptions, progress: SweepProgress, workers: Asked) -> Ran:
     """Run what the store lacks, in the way that was asked for."""
+    if not prepared.plan.batches and options.halving is None:  # no workers are asked for
+        return Ran()
+    with workers.pool(prepared.plan.runner, prepared.store) as pool:
+        return _run_trials(prepared, options, progress, pool)
+
+
+def _run_trials(prepared: Prepared, options: SweepOptions, progress: SweepProgress, pool: Pool) -> Ran:
     missing = [t for t in prepared.plan.drawn.trials.values() if t.id not in prepared.plan.known]
     if options.halving is not None:
-        return _by_halving(prepared, options.halving, progress)
+        return _by_halving(prepared, options.halving, progress, pool)
     way: str = options.mode
     ran = Ran()
     if way == "auto":
-        way, missing = _probe(prepared, missing, progress, ran)
+        way, missing = _probe(prepared, missing, progress, pool, ran)
     if way == "padded" and prepared.plan.workload.pad is not None:
         missing = prepared.plan.workload.pad(missing)
-    batches = cut(prepared.plan.workload, missing, prepared.plan.runner.batch_size)
-    ran.failures += _run(prepared, batches, progress, one_by_one=way == "sequential")
+    runner = prepared.plan.runner
+    batches = cut(prepared.plan.workload, missing, runner.batch_size, workers=worker_count(runner))
+    ran.outcome.add(_run(prepared, pool, batches, progress, one_by_one=way == "sequential"))
     return ran
 
 
 def _run(
-    prepared: Prepared, batches: Sequence[Batch[Any]], progress: SweepProgress, one_by_one: bool = False
-) -> list[str]:
+    prepared: Prepared,
+    pool: Pool,
+    batches: Sequence[Batch[Any]],
+    progress: SweepProgress,
+    one_by_one: bool = False,
+) -> Outcome:
     progress.expect([trial.id for batch in batches for trial in batch.trials], len(batches))
     jobs = [Job(prepared.plan.workload.path, batch, one_by_one=one_by_one) for batch in batches]
-    return run_jobs(jobs, prepared.plan.runner, prepared.store, progress)
+    return run_jobs(jobs, prepared.plan.runner, prepared.store, progress, pool)
 
 
 def _probe(
-    prepared: Prepared, missing: list[Trial[Any]], progress: SweepProgress, ran: Ran
+    prepared: Prepared, missing: list[Trial[Any]], progress: SweepProgress, pool: Pool, ran: Ran
 ) -> tuple[str, list[Trial[Any]]]:
     """Run one call of each way on real trials, and predict the rest from their times.
 
@@ -87,7 +102,8 @@ def _probe(
         one_by_one = way == "sequential"
         # Of several programs that the padded trials need, one call of each.
         batches = cut(plan.workload, trials, lanes)
-        _run(prepared, batches, progress, one_by_one)
+        # What a probe could not run is run again with the rest, so its failures are no news.
+        ran.outcome.states |= _run(prepared, pool, batches, progress, one_by_one).states
         found = measured(list(prepared.store.known(t.id for t in batches[0].trials).values()), lanes)
         if found is not None:
             probe = replace(found, lanes=1) if one_by_one else found
@@ -98,7 +114,7 @@ def _probe(
     return way, [trial for trial in missing if trial.id not in done]
 
 
-def _by_halving(prepared: Prepared, eta: int, progress: SweepProgress) -> Ran:
+def _by_halving(prepared: Prepared, eta: int, progress: SweepProgress, pool: Pool) -> Ran:
     """Rung by rung: run the trials of a rung, keep the best of each group."""
     plan, until, engine = prepared.plan, prepared.plan.workload.until, prepared.plan.workload.run
     assert until is not None and isinstance(engine, Workload)  # `prepare_trials` refuses others
@@ -120,7 +136,7 @@ def _by_halving(prepared: Prepared, eta: int, progress: SweepProgress) -> Ran:
                 todo = [t for i, t in here.items() if plan.groups[i] == group and t.id not in known]
                 hold = call_size(trials, eta, len(stops), lanes)
                 batches += cut(plan.workload, todo, plan.runner.batch_size, hold)
-            ran.failures += _run(prepared, batches, progress)
+            ran.outcome.add(_run(prepared, pool, batches, progress))
             records = prepared.store.known(trial.id for trial in here.values())
             if last or any(trial.id not in records for trial in here.values()):
                 break  # to choose without having seen all would choose differently the next time

@@ -8,9 +8,13 @@ from typing import Literal
 from prefect import flow, get_run_logger, tags
 from prefect.runtime import flow_run
 
-from flows.prepare import IncompleteError
+from flows.prepare import check_complete
 from flows.prepare_trials import SweepOptions, collect_trials, prepare_trials
 from flows.run_trials import best_so_far, run_trials
+from flows.runners.asked import asked
+from flows.runs.heartbeat import beating
+from flows.runs.hooks import settle
+from flows.runs.reconcile import close_task_runs
 from sweepflow.space import Method
 from sweepflow.trials.draw import DesignOptions
 from sweepflow.trials.modes import Mode
@@ -24,7 +28,14 @@ def _run_name() -> str:
     return ("sweep " + " ".join(overrides))[:120]
 
 
-@flow(name="sweep", flow_run_name=_run_name, validate_parameters=True)
+@flow(
+    name="sweep",
+    flow_run_name=_run_name,
+    validate_parameters=True,
+    on_failure=[settle],
+    on_crashed=[settle],
+    on_cancellation=[settle],
+)
 def sweep(
     overrides: list[str] | None = None,
     samples: int | None = None,
@@ -71,24 +82,26 @@ def sweep(
         goal=goal,
         config_dir=config_dir,
     )
-    prepared = prepare_trials(overrides or [], options)
-    plan = prepared.plan
-    get_run_logger().info("%s: %s trials, %s from the store", plan.name, plan.trials, plan.hits)
-    directory = prepared.store.paths.sweep(plan.name)
-    note_in_manifest(directory, "started", command=prepared.command, trials=plan.trials, known=plan.hits)
-    with (
-        tags("sweepflow", plan.name),
-        SweepProgress(plan.name, (), 0, plan.hits, best_so_far(prepared)) as progress,
-    ):
-        ran = run_trials(prepared, options, progress)
-    found = collect_trials(prepared, ran.notes, ran.stopped)
-    publish_trials(found)
-    if found.missing or ran.failures:
-        raise IncompleteError(
-            f"{len(found.missing)} of {plan.trials} trials have no result"
-            if found.missing
-            else "a batch failed, and its trials have old results that are failures",
-            got="; ".join(ran.failures)[:1500] or ", ".join(found.missing[:10]),
-            do="mend the cause and start the same command again: what is done is kept",
-        )
+    with asked("sweep", overrides or [], config_dir, str(flow_run.id)) as workers:
+        prepared = prepare_trials(overrides or [], options)
+        plan = prepared.plan
+        get_run_logger().info("%s: %s trials, %s from the store", plan.name, plan.trials, plan.hits)
+        directory = prepared.store.paths.sweep(plan.name)
+        note_in_manifest(directory, "started", command=prepared.command, trials=plan.trials, known=plan.hits)
+        with (
+            beating(
+                prepared.store,
+                name=plan.name,
+                command=prepared.command,
+                runner=plan.runner.kind,
+                job_name=workers.job_name,
+            ) as beat,
+            tags("sweepflow", plan.name),
+        ):
+            with SweepProgress(plan.name, (), 0, plan.hits, best_so_far(prepared), beat.note) as progress:
+                ran = run_trials(prepared, options, progress, workers)
+            found = collect_trials(prepared, ran.notes, ran.stopped)
+            close_task_runs(flow_run.id, ran.outcome.states)
+            publish_trials(found)
+            check_complete(found.missing, plan.trials, ran.outcome.failures)
     return found

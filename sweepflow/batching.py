@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Generic, Literal
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Generic
 
 from sweepflow.engine.workload import C, Trial, Workload
 
@@ -36,11 +36,46 @@ class Batch(Generic[C]):
         trials = f"{len(self.trials)} trial{'s' * (len(self.trials) != 1)}"
         return f"{self.label}, batch {self.number} of {self.of}, {trials}"
 
+    def part(self, ids: Collection[str]) -> Batch[C]:
+        """The same batch with some of its trials only; its program stays the same."""
+        return replace(self, trials=tuple(trial for trial in self.trials if trial.id in ids))
+
+    def to_json(self) -> dict[str, Any]:
+        """The batch as plain JSON: what travels to another process."""
+        trials = [
+            {"id": trial.id, "seed": trial.seed, "config": trial.config.model_dump(mode="json")}
+            for trial in self.trials
+        ]
+        plain = {name: getattr(self, name) for name in ("label", "number", "of", "size", "datasets")}
+        return {"name": self.name, **plain, "trials": trials}
+
+
+def batch_from_json(content: Mapping[str, Any], config_type: type[C]) -> Batch[C]:
+    """What `Batch.to_json` wrote.
+
+    Args:
+        content: As written.
+        config_type: Of the workload's configurations.
+    """
+    return Batch(
+        trials=tuple(
+            Trial(trial["id"], config_type.model_validate(trial["config"]), trial["seed"])
+            for trial in content["trials"]
+        ),
+        **{name: content[name] for name in ("label", "number", "of", "size", "datasets")},
+    )
+
+
+def shared_out(workers: int) -> Callable[[int], int]:
+    """Trials a batch such that every worker has one of each group; a single worker has the whole group, of
+    which the engine halves what does not fit the memory."""
+    return lambda members: math.ceil(members / workers)
+
 
 def batches(
     workload: Workload[C],
     trials: Sequence[Trial[C]],
-    batch_size: int | Literal["auto"] | Callable[[int], int],
+    batch_size: int | Callable[[int], int],
     dataset: Callable[[C], object],
 ) -> list[Batch[C]]:
     """Cut trials into batches, groups in order of first appearance.
@@ -48,8 +83,7 @@ def batches(
     Args:
         workload: Says which trials share a program.
         trials: Distinct trials.
-        batch_size: Most trials a batch, or what gives it for a group of so many trials; `auto` puts a group
-            into one batch (the engine halves what does not fit the memory).
+        batch_size: Most trials a batch, or what gives it for a group of so many trials.
         dataset: What identifies a trial's data set; the program holds as many as a batch may need.
     """
     groups: dict[str, list[Trial[C]]] = {}
@@ -61,7 +95,7 @@ def batches(
         order = {key: i for i, key in enumerate(dict.fromkeys(dataset(t.config) for t in members))}
         members.sort(key=lambda t: order[dataset(t.config)])
         most = batch_size(len(members)) if callable(batch_size) else batch_size
-        count = 1 if most == "auto" else math.ceil(len(members) / most)
+        count = math.ceil(len(members) / most)
         size = math.ceil(len(members) / count)
         count = math.ceil(len(members) / size)
         label = workload.label(members[0].config)

@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import errno
 import hashlib
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from prefect import task
 from prefect.cache_policies import CacheKeyFnPolicy
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import TaskRunContext
+from prefect.states import Completed
 from prefect.tasks import Task, exponential_backoff
 
-from sweepflow.batching import Batch
+from sweepflow.batching import Batch, batch_from_json
 from sweepflow.engine.devices import configure
 from sweepflow.engine.run import run_batch
-from sweepflow.engine.workload import Trial, Workload
+from sweepflow.engine.segments import LeavingError, Pace
+from sweepflow.engine.workload import Workload
 from sweepflow.errors import StoreError
+from sweepflow.stop import is_stopped, raise_if_stopped, stoppable
 from sweepflow.store.store import Store
 from sweepflow.workloads import SweepWorkload
-from tasks.progress import announce
+from tasks.compilations import Compilations
+from tasks.progress import announce, announce_points
+from tasks.slot import slot
+from tasks.worker import leave_at, worker_name
 
 RETRIES = 3
 FIRST_DELAY_SECONDS = 2.0
@@ -52,13 +60,30 @@ off their being told.
 """
 
 
-def find_workload(name: str, trial: Trial[Any] | None = None) -> Workload[Any] | SweepWorkload[Any]:
+class Ran(NamedTuple):
+    """What a batch's task run has to say beside the records in the store.
+
+    Attributes:
+        worker: Where it ran; None in the process of the flow.
+        left: Whether the worker had to leave before the batch was done, which goes on elsewhere.
+        began: Whether it had begun: not where it waited for a slot of a concurrency limit.
+        compiled, from_cache: Programs compiled, and programs found in the persistent compilation cache.
+    """
+
+    worker: str | None
+    left: bool
+    began: bool
+    compiled: int
+    from_cache: int
+
+
+def find_workload(name: str, trial: Mapping[str, Any] | None = None) -> Workload[Any] | SweepWorkload[Any]:
     """A workload by name, or by the path of its module; imported late, because it imports JAX.
 
     Args:
         name: As `load_workload` takes it.
-        trial: One of the batch's: where the module was edited since, this process goes on with the version
-            that the trial is of, if it has it.
+        trial: One of the batch's, as plain JSON: where the module was edited since, this process goes on with
+            the version that the trial is of, if it has it.
     """
     from sweepflow.llc.workload import LLC
     from sweepflow.targets.workload import TARGET
@@ -68,14 +93,26 @@ def find_workload(name: str, trial: Trial[Any] | None = None) -> Workload[Any] |
     return known[name] if name in known else load_workload(name, trial)
 
 
+def read_batch(found: Workload[Any] | SweepWorkload[Any], content: Mapping[str, Any]) -> Batch[Any]:
+    """A batch from plain JSON, with its workload's configurations."""
+    if isinstance(found, SweepWorkload):
+        return batch_from_json(content, found.config_type)
+    from sweepflow.schema.llc import EstimateConfig
+    from sweepflow.schema.target import TargetConfig
+
+    types = {"target": TargetConfig, "llc": EstimateConfig}
+    return batch_from_json(content, types[found.name])
+
+
 def batch_key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
     """The cache key: workload, version, store and the trials' fingerprints; not the run, nor how it runs.
 
     Prefect's own policies would run a finished batch again in the next flow run, or let two tasks with
     equal inputs share a result.
     """
-    workload = find_workload(parameters["workload"], parameters["batch"].trials[0])
-    ids = sorted(trial.id for trial in parameters["batch"].trials)
+    trials = parameters["batch"]["trials"]
+    workload = find_workload(parameters["workload"], trials[0])
+    ids = sorted(trial["id"] for trial in trials)
     digest = hashlib.sha256("\n".join([parameters["store"], *ids]).encode()).hexdigest()[:32]
     return f"{workload.name}-v{workload.version}-{digest}"
 
@@ -91,55 +128,93 @@ def can_pass(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
     )
 
 
-@task(
-    task_run_name="{workload}: {batch.name}",
+def run_batch_here(
+    workload: str,
+    batch: dict[str, Any],
+    store: str,
+    memory_fraction: float,
+    one_by_one: bool = False,
+    checkpoint_seconds: float = 60.0,
+    concurrency_limit: str | None = None,
+) -> Any:
+    """Run the trials of a batch that the store lacks, and keep their records.
+
+    Args:
+        workload: `target`, `llc`, or what `load_workload` takes.
+        batch: `Batch.to_json`: the trials, by configuration; arrays stay in the store.
+        store: The store's directory, as this process sees it.
+        memory_fraction: Share of the free memory that one call may take.
+        one_by_one: One trial after the other, each alone in its program.
+        checkpoint_seconds: Least time between two checkpoints.
+        concurrency_limit: A global concurrency limit, of which one slot is taken while the batch runs.
+
+    Returns:
+        What `Ran` has, as a dict.
+    """
+    configure()
+    records = Store(Path(store))
+    found = find_workload(workload, batch["trials"][0])
+    pace = Pace(
+        leave_at=leave_at(),
+        checkpoint_seconds=checkpoint_seconds,
+        stop=is_stopped,
+        on_points=partial(announce_points, batch["name"]),
+    )
+    with stoppable(), slot(concurrency_limit, pace.leave_at) as began, Compilations() as compilations:
+        if not began:
+            raise_if_stopped()
+        left = not began or _has_to_leave(found, batch, records, memory_fraction, one_by_one, pace)
+    ran = Ran(worker_name(), left, began, compilations.compiled, compilations.from_cache)._asdict()
+    # What is kept under the key says `left`, too: whoever finds it runs the batch again.
+    return Completed(name="Checkpointed", message="goes on in another worker", data=ran) if left else ran
+
+
+def _has_to_leave(
+    found: Workload[Any] | SweepWorkload[Any],
+    batch: dict[str, Any],
+    records: Store,
+    memory_fraction: float,
+    one_by_one: bool,
+    pace: Pace,
+) -> bool:
+    """Run what is missing of a batch; whether this process has to leave before it is done."""
+    trials = read_batch(found, batch).trials
+    # Another sweep may have finished some of them since this one was planned.
+    known = records.finished(trial.id for trial in trials)
+    missing = [trial for trial in trials if trial.id not in known]
+    run = found.run if isinstance(found, SweepWorkload) else found
+    if not missing:
+        return False
+    if not isinstance(run, Workload):
+        run(missing, records, on_record=announce)
+        return False
+    parts = [[trial] for trial in missing] if one_by_one else [missing]
+    size, datasets, width = (1, 1, 1) if one_by_one else (batch["size"], batch["datasets"], None)
+    try:
+        for part in parts:
+            run_batch(
+                run,
+                part,
+                records,
+                size=size,
+                datasets=datasets,
+                memory_fraction=memory_fraction,
+                on_record=announce,
+                width=width,
+                pace=pace,
+            )
+    except LeavingError:
+        return True
+    return False
+
+
+# Not as a decorator: by its own name, the function needs not be copied into every message to a worker.
+run_batch_task = task(
+    name="run-batch",
+    task_run_name="{workload}: {batch[name]}",
     persist_result=True,
     cache_policy=CacheKeyFnPolicy(cache_key_fn=batch_key),
     retries=RETRIES,
     retry_delay_seconds=exponential_backoff(FIRST_DELAY_SECONDS),
     retry_condition_fn=can_pass,
-)
-def run_batch_task(
-    workload: str, batch: Batch[Any], store: str, memory_fraction: float, one_by_one: bool = False
-) -> dict[str, str]:
-    """Run the trials of a batch that the store lacks, and keep their records.
-
-    Args:
-        workload: `target`, `llc`, or what `load_workload` takes.
-        batch: The trials, by configuration; arrays stay in the store.
-        store: The store's directory, as this process sees it.
-        memory_fraction: Share of the free memory that one call may take.
-        one_by_one: One trial after the other, each alone in its program.
-
-    Returns:
-        The status of every trial, by id.
-    """
-    configure()
-    records = Store(Path(store))
-    # Another sweep may have finished some of them since this one was planned.
-    known = records.finished(trial.id for trial in batch.trials)
-    missing = [trial for trial in batch.trials if trial.id not in known]
-    if missing:
-        found = find_workload(workload, batch.trials[0])
-        run = found.run if isinstance(found, SweepWorkload) else found
-        if isinstance(run, Workload):
-            parts = [[trial] for trial in missing] if one_by_one else [missing]
-            size, datasets, width = (1, 1, 1) if one_by_one else (batch.size, batch.datasets, None)
-            done = [
-                record
-                for part in parts
-                for record in run_batch(
-                    run,
-                    part,
-                    records,
-                    size=size,
-                    datasets=datasets,
-                    memory_fraction=memory_fraction,
-                    on_record=announce,
-                    width=width,
-                )
-            ]
-        else:
-            done = run(missing, records, on_record=announce)
-        known |= {record.id: record for record in done}
-    return {trial.id: known[trial.id].status for trial in batch.trials}
+)(run_batch_here)

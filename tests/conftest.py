@@ -13,7 +13,7 @@ import pytest
 from sweepflow.engine.devices import configure
 from sweepflow.store.store import Store
 
-pytest_plugins = ["tests.prefect_server"]
+pytest_plugins = ["tests.prefect_server", "tests.slurm.fixture"]
 
 CACHE = "JAX_COMPILATION_CACHE_DIR"
 _session: list[str] = []
@@ -35,6 +35,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
     jax.config.update("jax_compilation_cache_dir", os.environ[CACHE])
     jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # The longest first: nobody waits for them at the end.
+    items.sort(key=lambda item: "documented_examples" not in item.nodeid)
+    # Real servers on a busy machine: two more tries, which the summary counts, and a failure in all is one.
+    for item in items:
+        if item.get_closest_marker("server") or item.get_closest_marker("slurm"):
+            item.add_marker(pytest.mark.flaky(reruns=2))
 
 
 def pytest_unconfigure() -> None:

@@ -7,10 +7,10 @@ from typing import Any
 
 import typer
 
-from flows.cli import llc, store, sweep
+from flows.cli import doctor, llc, runs, store, sweep
 from flows.cli.app import app
 
-__all__ = ["app", "llc", "main", "store", "sweep"]
+__all__ = ["app", "doctor", "llc", "main", "runs", "store", "sweep"]
 
 
 def main() -> None:

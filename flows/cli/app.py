@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -21,6 +24,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+USUAL_STORE = Path(os.environ.get("SWEEPFLOW_STORE", "sweepflow-data")).absolute()
+"""The store that commands take where none is given, as this command was started."""
 
 Overrides = Annotated[
     list[str] | None,
@@ -57,20 +63,62 @@ def quiet_prefect() -> None:
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 
 
+class Terminated(BaseException):
+    """This process was asked to end, by TERM."""
+
+
 def guarded(run: Callable[[], Any]) -> Any:
-    """Run, and turn what sweepflow raises on purpose into a message and an exit code."""
+    """Run, and turn what sweepflow raises on purpose into a message and an exit code.
+
+    Ctrl-C and TERM end the command alike, with exit codes 130 and 143.
+    """
     try:
-        return run()
+        with _terminable():
+            return run()
     except SweepflowError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(error.exit_code) from None
     except KeyboardInterrupt:
-        _interrupted()
+        _interrupted(130)
+    except Terminated:
+        _interrupted(143)
 
 
-def _interrupted() -> NoReturn:
-    typer.echo("\nstopped; what is done is kept: start the same command again to go on", err=True)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # A batch that is on the devices cannot be stopped, and the interpreter would wait for its thread.
-    os._exit(130)
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let TERM raise Terminated, so that what is open is closed. Prefect takes TERM over while a flow runs,
+    closes the flow run, and hands it back."""
+
+    def raise_terminated(*_: Any) -> NoReturn:
+        raise Terminated
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, raise_terminated)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _interrupted(code: int) -> NoReturn:
+    with suppress(BaseException):  # a second Ctrl-C does not keep the first from ending this
+        lines = ["", "stopped; what is done is kept: start the same command again to go on"]
+        lines += [f"or, as the same flow run: {command}" for command in _resume_commands()]
+        typer.echo("\n".join(lines), err=True)
+        sys.stdout.flush()
+        sys.stderr.flush()
+    # A batch may still be on the devices: the interpreter would wait for its thread.
+    os._exit(code)
+
+
+def _resume_commands() -> list[str]:
+    """What goes on with the run of this process, where there is one that has not completed."""
+    heartbeat = sys.modules.get("flows.runs.heartbeat")
+    beat = None if heartbeat is None else heartbeat.latest()
+    if beat is None or beat.record.state == "completed":
+        return []
+    from flows.runs.table import resume_command
+
+    return [resume_command(beat.record, beat.store.root, USUAL_STORE)]

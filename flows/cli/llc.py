@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any
 
 import typer
 
 from flows.cli.app import ConfigDir, Overrides, StoreDir, app, guarded, quiet_prefect, store_dir
+from flows.cli.asking import asks_for_jobs
 
 
 @app.command()
@@ -27,16 +29,20 @@ def llc(
     def run() -> Any:
         from flows.prepare import collect, command_line, compile_first, prepare
 
-        plan, store = prepare(typed, config_dir)
-        if dry_run:
-            print_plan(plan)
-            raise typer.Exit
-        if not plan.batches:
-            # Nothing to orchestrate: no server is started to say so.
-            return collect(plan, store, command_line(typed, config_dir))
+        meanwhile = None
+        if dry_run or not asks_for_jobs("llc", typed, config_dir):
+            plan, store = prepare(typed, config_dir)
+            if dry_run:
+                print_plan(plan)
+                raise typer.Exit
+            if not plan.batches:
+                # Nothing to orchestrate: no server is started to say so.
+                return collect(plan, store, command_line(typed, config_dir))
+            if plan.runner.kind == "local":
+                meanwhile = partial(compile_first, plan, store)
         from flows.embedded_server import prefect_server
 
-        with prefect_server(meanwhile=lambda: compile_first(plan, store)):
+        with prefect_server(meanwhile):
             from flows.llc_sweep import llc as flow
 
             return flow(overrides=typed, config_dir=None if config_dir is None else str(config_dir))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from flows.cli.app import ConfigDir, Overrides, StoreDir, app, guarded, open_store, quiet_prefect
+from flows.cli.asking import asks_for_jobs
 
 Samples = Annotated[
     int | None, typer.Option("--samples", "-n", help="Configurations to draw; best a power of two.")
@@ -67,16 +69,20 @@ def sweep(
             None if goal is None else _checked(goal, GOALS, "goal"),
             None if config_dir is None else str(config_dir),
         )
-        prepared = prepare_trials(overrides or [], options)
-        if dry_run:
-            print_trials_plan(prepared, halving)
-            raise typer.Exit
-        if not prepared.plan.batches and halving is None:
-            # Nothing to orchestrate: no server is started to say so.
-            return collect_trials(prepared)
+        meanwhile = None
+        if dry_run or not asks_for_jobs("sweep", overrides or [], config_dir):
+            prepared = prepare_trials(overrides or [], options)
+            if dry_run:
+                print_trials_plan(prepared, halving)
+                raise typer.Exit
+            if not prepared.plan.batches and halving is None:
+                # Nothing to orchestrate: no server is started to say so.
+                return collect_trials(prepared)
+            if prepared.plan.runner.kind == "local":
+                meanwhile = partial(compile_first, prepared, options)
         from flows.embedded_server import prefect_server
 
-        with prefect_server(meanwhile=lambda: compile_first(prepared, options)):
+        with prefect_server(meanwhile):
             from flows.trials_sweep import sweep as flow
 
             return flow(

@@ -19,7 +19,7 @@ from sweepflow.compose.session import NoSuchGroupError, Session, choice_text, fo
 from sweepflow.compose.vary import Mandatory, assign, vary
 from sweepflow.errors import ConfigError
 from sweepflow.schema.fields import Config
-from sweepflow.schema.runner import RunnerConfig, SweepName, default_store
+from sweepflow.schema.runner import LocalRunner, RunnerConfig, SweepName, default_store
 from sweepflow.space import Space
 from sweepflow.workloads import SweepWorkload, load_workload
 from sweepflow.workloads.load import is_importable
@@ -45,7 +45,7 @@ class SweepSettings(Config):
 
     workload: str
     space: dict[str, Any] | None = None
-    runner: RunnerConfig = RunnerConfig()
+    runner: RunnerConfig = LocalRunner()
     store: str = Field(default_factory=default_store, min_length=1)
     name: SweepName | None = None
 

@@ -9,15 +9,28 @@ from __future__ import annotations
 
 import os
 import platform
+import re
+from collections.abc import Mapping
 from pathlib import Path
+
+from sweepflow.schema.runner import DaskRunner, RunnerConfig, SlurmRunner
 
 MAX_CPU_DEVICES = 64
 GIVEN_FLAGS = "SWEEPFLOW_GIVEN_XLA_FLAGS"
 """Remembers the XLA_FLAGS that the user gave: programs that a sweep starts get these, not ours."""
+CORES = "SWEEPFLOW_CORES"
+"""Cores that a process may use, where that is fewer than it sees: one, for a worker beside others."""
+BLAS_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+GPU_LISTS = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
+"""Variables that say which accelerators a process sees, by number or by id, with commas between."""
+AMD_DRIVERS_LIST = "ROCR_VISIBLE_DEVICES"
+"""What AMD's driver lets through; the lists above then count within it."""
 
 
 def cores() -> int:
     """CPU cores that this process may use."""
+    if given := os.environ.get(CORES):
+        return max(1, int(given))
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # macOS
@@ -48,6 +61,63 @@ def configure() -> None:
         jax.config.update("jax_compilation_cache_dir", str(compilation_cache_directory()))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def worker_environment(number: int, of: int, environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment of one of several worker processes that share a machine or a job.
+
+    Each has one core and, where there are accelerators, one of them. It must be set before the worker
+    imports JAX or NumPy.
+
+    Args:
+        number: The worker's, from 0.
+        of: Workers that share them.
+        environ: The environment that they would inherit; its lists of accelerators are shared out by place.
+
+    Returns:
+        The whole environment, XLA_FLAGS as the user gave them: this process's are for its own cores.
+    """
+    own = dict(environ)
+    given = own.pop(GIVEN_FLAGS, own.get("XLA_FLAGS", ""))
+    own.pop("XLA_FLAGS", None)
+    if given:
+        own["XLA_FLAGS"] = given
+    own[CORES] = "1"
+    own |= dict.fromkeys(BLAS_THREADS, "1")
+    # SLURM sets all of them for any maker's: on AMD's, to pick twice would be to pick from a list of one.
+    for name in [name for name in GPU_LISTS if environ.get(name)] or [AMD_DRIVERS_LIST]:
+        if seen := _listed(environ.get(name, "")):
+            own[name] = seen[number % len(seen)]
+            if of > len(seen):
+                # Several on one: the first may not take three quarters of its memory for itself.
+                own.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    return own
+
+
+def _listed(devices: str) -> list[str]:
+    return [device.strip() for device in devices.split(",") if device.strip()]
+
+
+def gpus(environ: Mapping[str, str] = os.environ) -> list[str]:
+    """The NVIDIA GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them, without starting JAX."""
+    if environ.get("JAX_PLATFORMS", "").split(",")[0] == "cpu":
+        return []
+    listed = environ.get(GPU_LISTS[0])
+    if listed is not None:
+        return _listed(listed)
+    found = [path for path in Path("/dev").glob("nvidia*") if re.fullmatch(r"nvidia\d+", path.name)]
+    return [str(number) for number in range(len(found))]
+
+
+def worker_count(runner: RunnerConfig) -> int:
+    """Worker processes that batches are shared out among; 1 where they run in this process."""
+    match runner:
+        case DaskRunner():
+            return (len(gpus()) or cores()) if runner.workers == "auto" else runner.workers
+        case SlurmRunner():
+            return runner.most_jobs * runner.workers_each
+        case _:
+            return 1
 
 
 def compilation_cache_directory() -> Path:

@@ -5,17 +5,23 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import jaxpr_as_fun
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from sweepflow.engine.workload import LaneFunction
+from sweepflow.engine.course import Segment
+
+Placed = tuple[Any, ...]
+"""A run's arguments on the devices."""
+Leaves = list[Any]
+"""A state's leaves."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,7 @@ class Program:
         seconds: Time that tracing and compiling took.
         bytes_each: Arguments, results and temporaries of one call on one of its devices, in bytes.
         sharded, replicated: How arrays with a row a lane, and arrays that every lane sees, are placed.
+        state: Shapes and dtypes of the leaves of the state, with a row a lane.
     """
 
     layout: Layout
@@ -76,16 +83,29 @@ class Program:
     bytes_each: int
     sharded: NamedSharding
     replicated: NamedSharding
+    state: tuple[jax.ShapeDtypeStruct, ...]
 
-    def __call__(self, shared: Any, own: Any, traced: Any, keys: np.ndarray, lanes: np.ndarray) -> Any:
-        """Run once; every array has `layout.lanes` leading rows, but for `shared`."""
+    def place(self, shared: Any, own: Any, traced: Any, keys: np.ndarray, lanes: np.ndarray) -> Placed:
+        """Put a run's arguments on the devices; all but `shared` have `layout.lanes` leading rows."""
         placed = [jax.device_put(part, self.sharded) for part in (own, traced, keys, lanes)]
-        results = self.compiled(jax.device_put(shared, self.replicated), *placed)
-        return jax.device_get(results)
+        return (jax.device_put(shared, self.replicated), *placed)
+
+    def place_state(self, leaves: Sequence[np.ndarray] | None) -> Leaves:
+        """Put a state on the devices; None for the beginning, where no value of it is read."""
+        leaves = [np.zeros(like.shape, like.dtype) for like in self.state] if leaves is None else leaves
+        return [jax.device_put(leaf, self.sharded) for leaf in leaves]
+
+    def __call__(self, placed: Placed, state: Leaves, span: tuple[int, int, int]) -> tuple[Leaves, Any]:
+        """Run points `span[0]` to `span[1] - 1`, and wait for it; the results are those of a whole run only
+        where that has reached `span[2]`. Both stay on the devices."""
+        numbers = (np.array(span, np.int32), np.array(self.layout.slices, np.int32))
+        placed = (*placed, state, *jax.device_put(numbers, self.replicated))
+        found: tuple[Leaves, Any] = jax.block_until_ready(self.compiled(*placed))
+        return found
 
 
 def compile_program(
-    lane: LaneFunction,
+    segment: Segment,
     shape: Layout,
     shared: Any,
     own: Any,
@@ -97,7 +117,7 @@ def compile_program(
     """Trace and compile one group.
 
     Args:
-        lane: The function of one lane.
+        segment: The functions of one lane.
         shape: The layout.
         shared, own, traced, keys, lanes: Arrays as the program will be called with them (only shapes
             and dtypes matter).
@@ -107,14 +127,44 @@ def compile_program(
     devices = jax.local_devices()[first_device : first_device + shape.devices]
     mesh = Mesh(np.array(devices), ("lanes",))
 
-    def one(arguments: tuple[Any, ...], shared: Any) -> Any:
-        own, traced, key, number = arguments
-        return lane(shared, own, traced, jax.random.wrap_key_data(key), number)
+    def begin(shared: Any, own: Any, traced: Any, key: Any, number: Any) -> Any:
+        return segment.begin(shared, own, traced, jax.random.wrap_key_data(key), number)
 
-    def device_part(shared: Any, *arguments: Any) -> Any:
-        vectorised = jax.vmap(one, in_axes=(0, None))
-        sliced = jax.tree.map(lambda a: jnp.reshape(a, (shape.slices, shape.width, *a.shape[1:])), arguments)
-        results = jax.lax.map(lambda part: vectorised(part, shared), sliced)
+    rows = jax.tree.map(
+        lambda a: jax.ShapeDtypeStruct(np.shape(a)[1:], np.asarray(a).dtype), (own, traced, keys, lanes)
+    )
+    leaves, tree = jax.tree.flatten(jax.eval_shape(begin, shared, *rows))
+    state = [jax.ShapeDtypeStruct((shape.lanes, *leaf.shape), leaf.dtype) for leaf in leaves]
+
+    def one(arguments: tuple[Any, ...], shared: Any, span: Any) -> Any:
+        own, traced, key, number, state = arguments
+        lane = (shared, own, traced, jax.random.wrap_key_data(key), number)
+        after, results = segment.run(lane, jax.tree.unflatten(tree, state), span)
+        return jax.tree.leaves(after), results
+
+    vectorised = jax.vmap(one, in_axes=(0, None, None))
+
+    def device_part(shared: Any, *parts: Any) -> Any:
+        *arguments, span, slices = parts
+        sliced = jax.tree.map(
+            lambda a: jnp.reshape(a, (shape.slices, shape.width, *a.shape[1:])), tuple(arguments)
+        )
+
+        def slice_of(number: Any) -> Any:
+            return jax.tree.map(lambda a: jax.lax.dynamic_index_in_dim(a, number, keepdims=False), sliced)
+
+        # Traced once: the loop below needs to know beforehand what a slice gives.
+        traced_slice, like = jax.make_jaxpr(vectorised, return_shape=True)(slice_of(0), shared, span)
+
+        def run_slice(number: Any, results: Any) -> Any:
+            found = jaxpr_as_fun(traced_slice)(*jax.tree.leaves((slice_of(number), shared, span)))
+            write = lambda old, new: jax.lax.dynamic_update_index_in_dim(old, new, number, 0)  # noqa: E731
+            return jax.tree.map(write, results, jax.tree.unflatten(jax.tree.structure(like), found))
+
+        empty = jax.tree.map(lambda leaf: jnp.zeros((shape.slices, *leaf.shape), leaf.dtype), like)
+        # The compiler must not know how many slices there are: it would take a loop of one slice apart, and
+        # what was in it would round in another way than in a loop of several.
+        results = jax.lax.fori_loop(0, slices, run_slice, empty)
         each = shape.slices * shape.width  # not -1: a curve may have no points at all
         return jax.tree.map(lambda a: jnp.reshape(a, (each, *a.shape[2:])), results)
 
@@ -123,7 +173,7 @@ def compile_program(
     split = jax.shard_map(
         device_part,
         mesh=mesh,
-        in_specs=(P(), *[P("lanes")] * 4),
+        in_specs=(P(), *[P("lanes")] * 5, P(), P()),
         out_specs=P("lanes"),
         check_vma=False,
     )
@@ -139,6 +189,9 @@ def compile_program(
         .lower(
             abstract(shared, replicated),
             *[abstract(part, sharded) for part in (own, traced, keys, lanes)],
+            [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharded) for leaf in state],
+            jax.ShapeDtypeStruct((3,), np.int32, sharding=replicated),
+            jax.ShapeDtypeStruct((), np.int32, sharding=replicated),
         )
         .compile()
     )
@@ -153,6 +206,7 @@ def compile_program(
         bytes_each=needed,
         sharded=sharded,
         replicated=replicated,
+        state=tuple(state),
     )
 
 

@@ -3,27 +3,46 @@
 from __future__ import annotations
 
 import gc
-import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
 import numpy as np
-import psutil
 
+from sweepflow.engine.failure import failed_record
+from sweepflow.engine.memory import allowance, memory_share
 from sweepflow.engine.placement import DeviceLocks, first_device
-from sweepflow.engine.program import Program, ProgramCache, compile_program, layout
+from sweepflow.engine.program import Leaves, Program, ProgramCache, compile_program, layout
+from sweepflow.engine.progress import checkpoint_writer, read_progress
+from sweepflow.engine.segments import Pace, Progress, run_segments
 from sweepflow.engine.workload import C, Trial, Workload
 from sweepflow.fingerprint import key_data
 from sweepflow.provenance import provenance
+from sweepflow.store.checkpoints import remove_checkpoint
 from sweepflow.store.record import Record
 from sweepflow.store.store import Store
 
 _PROGRAMS = ProgramCache()
 _DEVICES = DeviceLocks()
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """What holds for a batch and for all parts of it; see `run_batch`."""
+
+    store: Store
+    memory_fraction: float
+    on_record: Callable[[Record], None] | None
+    pace: Pace
+
+    def keep(self, records: Sequence[Record]) -> None:
+        for record in records:
+            self.store.put(record)
+            if self.on_record is not None:
+                self.on_record(record)
 
 
 def run_batch(
@@ -36,8 +55,12 @@ def run_batch(
     memory_fraction: float = 0.5,
     on_record: Callable[[Record], None] | None = None,
     width: int | None = None,
+    pace: Pace | None = None,
 ) -> list[Record]:
     """Run the trials of one batch and keep their records.
+
+    A trial that has a checkpoint goes on from there, to the same bits as in one go. Checkpoints are removed
+    once their trials' records are stored.
 
     Where the compiled program would take more than `memory_fraction` of the free memory, or the device
     runs out of it, the batch is halved, and its halves are run one after the other, in vectors half as
@@ -52,101 +75,126 @@ def run_batch(
         memory_fraction: Share of the free memory that one call may take.
         on_record: Called with each record once it is stored.
         width: Lanes vectorised together; the workload's own where it is not given.
+        pace: When the run is cut into segments; it is never stopped early where it is not given.
 
     Returns:
         One record a trial, in their order.
+
+    Raises:
+        StoppedError, LeavingError: as `pace` says. What is done has its records or its checkpoints.
     """
     if not trials:
         return []
-    width = width or workload.vector_width(jax.default_backend())
+    settings = _Settings(store, memory_fraction, on_record, pace or Pace())
     obstacles = {trial.id: workload.obstacle(trial, store) for trial in trials}
-    hopeless = {t.id: _failed(workload, t, why) for t in trials if (why := obstacles[t.id]) is not None}
-    if hopeless:
-        _keep(list(hopeless.values()), store, on_record)
-        done = run_batch(
-            workload,
-            [trial for trial in trials if trial.id not in hopeless],
-            store,
-            size=size,
-            datasets=datasets,
-            memory_fraction=memory_fraction,
-            on_record=on_record,
-            width=width,
-        )
-        found = hopeless | {record.id: record for record in done}
-        return [found[trial.id] for trial in trials]
-    try:
-        records = _run_once(workload, trials, store, size, datasets, memory_fraction, width)
-    except _TooLargeError as error:
-        shortage = str(error)
-    else:
-        _keep(records, store, on_record)
-        return records
-    # Not in the handler, and after a collection: tracebacks hold on to the arrays that did not fit.
-    gc.collect()
-    if len(trials) == 1 and width == 1:
-        records = [_failed(workload, trials[0], shortage)]
-        _keep(records, store, on_record)
-        return records
-    middle = (len(trials) + 1) // 2  # the first half is no smaller: both share its program
-    return [
-        record
-        for half in (trials[:middle], trials[middle:])
-        for record in run_batch(
-            workload,
-            half,
-            store,
-            size=middle,
-            datasets=min(datasets, middle),
-            memory_fraction=memory_fraction,
-            on_record=on_record,
-            width=max(1, width // 2),
-        )
-    ]
-
-
-def _keep(records: Sequence[Record], store: Store, on_record: Callable[[Record], None] | None) -> None:
-    for record in records:
-        store.put(record)
-        if on_record is not None:
-            on_record(record)
+    failed = [failed_record(workload, t, why) for t in trials if (why := obstacles[t.id]) is not None]
+    settings.keep(failed)
+    possible = [trial for trial in trials if obstacles[trial.id] is None]
+    width = width or workload.vector_width(jax.default_backend())
+    done = _run(workload, possible, settings, size, datasets, width) if possible else []
+    found = {record.id: record for record in (*failed, *done)}
+    return [found[trial.id] for trial in trials]
 
 
 class _TooLargeError(Exception):
     """The batch does not fit the memory."""
 
 
-def _run_once(
+def _run(
     workload: Workload[C],
     trials: Sequence[Trial[C]],
-    store: Store,
+    settings: _Settings,
     size: int,
     datasets: int,
-    share: float,
     width: int,
 ) -> list[Record]:
-    lanes_each = workload.lanes(trials[0].config)
+    """Run trials that can run, in halves where they do not fit the memory; their records in any order."""
+    records: list[Record] = []
     try:
+        for record in _run_together(workload, trials, settings, size, datasets, width):
+            records.append(record)  # what was done before the memory ran out counts
+    except _TooLargeError as error:
+        shortage = str(error)
+    else:
+        return records
+    # Not in the handler, and after a collection: tracebacks hold on to the arrays that did not fit.
+    gc.collect()
+    known = {record.id for record in records}
+    left = [trial for trial in trials if trial.id not in known]
+    if len(left) == 1 and width == 1:
+        failed = [failed_record(workload, left[0], shortage)]
+        settings.keep(failed)
+        return [*records, *failed]
+    middle = (len(left) + 1) // 2  # the first half is no smaller: both share its program
+    for half in (left[:middle], left[middle:]):
+        if half:
+            fewer = min(datasets, middle)
+            records += _run(workload, half, settings, middle, fewer, max(1, width // 2))
+    return records
+
+
+def _run_together(
+    workload: Workload[C],
+    trials: Sequence[Trial[C]],
+    settings: _Settings,
+    size: int,
+    datasets: int,
+    width: int,
+) -> Iterator[Record]:
+    """Run trials in one program, those that are equally far at once; each record once it is stored."""
+    store = settings.store
+    with _shortage():
         program, compiling, arguments = _program(workload, trials, store, size, datasets, width, charge=True)
-        if len(trials) > 1 and memory_share(program) > share * _allowance(program):
-            raise _TooLargeError("more than the share of the free memory that a batch may take")
-        with _DEVICES.hold(device.id for device in program.sharded.mesh.devices.flat):
-            started = time.perf_counter()
-            results = program(*arguments)
-            elapsed = time.perf_counter() - started
+    if len(trials) > 1 and memory_share(program) > settings.memory_fraction * allowance(program):
+        raise _TooLargeError("more than the share of the free memory that a batch may take")
+    for numbers, progress in read_progress(workload, trials, store, program):
+        part = [trials[number] for number in numbers]
+        with _shortage():
+            if len(part) < len(trials):
+                arguments = _arguments(workload, part, store, datasets, program.layout.lanes)
+            keep = checkpoint_writer(workload, part, store, program, progress)
+            with _DEVICES.hold(device.id for device in program.sharded.mesh.devices.flat):
+                results, elapsed = _results(workload, part, program, arguments, progress, settings.pace, keep)
+        lanes = workload.lanes(part[0].config)
+        for i, (trial, before) in enumerate(zip(part, progress.seconds, strict=True)):
+            own = {name: value[i * lanes : (i + 1) * lanes] for name, value in results.items()}
+            seconds = {"compile": compiling / len(trials), "run": before + elapsed / len(part)}
+            record = workload.record(trial, own, store)
+            record = replace(record, seconds=seconds, provenance=provenance())
+            settings.keep([record])
+            if workload.segmented is not None:
+                remove_checkpoint(store, trial.id)
+            yield record
+
+
+def _results(
+    workload: Workload[C],
+    trials: Sequence[Trial[C]],
+    program: Program,
+    arguments: _Arguments,
+    progress: Progress,
+    pace: Pace,
+    keep: Callable[[Leaves, int, float], None],
+) -> tuple[dict[str, np.ndarray], float]:
+    """Results by name, with a row a lane, and the seconds that they took."""
+    started = time.perf_counter()
+    state, results = run_segments(program, program.place(*arguments), progress, pace, keep)
+    found = {name: np.asarray(value) for name, value in results.items()}
+    segmented = workload.segmented
+    if segmented is not None and any(segmented.keeps_state(trial.config) for trial in trials):
+        found |= {f"state.{i}": np.asarray(leaf) for i, leaf in enumerate(jax.device_get(state))}
+    return found, time.perf_counter() - started
+
+
+@contextmanager
+def _shortage() -> Iterator[None]:
+    """Memory that runs out, of the host or of a device, as one error."""
+    try:
+        yield
     except (jax.errors.JaxRuntimeError, MemoryError) as error:
         if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
             raise _TooLargeError(f"out of memory: {str(error)[:200] or 'host'}".splitlines()[0]) from error
         raise
-    seconds = {"compile": compiling / len(trials), "run": elapsed / len(trials)}
-    return [
-        replace(
-            workload.record(trial, _rows(results, slice(i * lanes_each, (i + 1) * lanes_each)), store),
-            seconds=seconds,
-            provenance=provenance(),
-        )
-        for i, trial in enumerate(trials)
-    ]
 
 
 def _program(
@@ -168,7 +216,7 @@ def _program(
     arguments = _arguments(workload, trials, store, datasets, shape.lanes)
 
     def compile_now() -> Program:
-        return compile_program(workload.lane(config), shape, *arguments, first_device=first)
+        return compile_program(workload.segment(config), shape, *arguments, first_device=first)
 
     program, seconds = _PROGRAMS.get((workload.name, text, shape, datasets), compile_now, charge=charge)
     return program, seconds, arguments
@@ -203,53 +251,3 @@ def _arguments(
     traced = {name: np.array([row[name] for row in numbers])[trial_of] for name in numbers[0]}
     keys = np.stack([key_data(trial.id, trial.seed) for trial in trials])[trial_of]
     return inputs.shared, own, traced, keys, lane_of
-
-
-def _rows(results: dict[str, Any], rows: slice) -> dict[str, np.ndarray]:
-    return {name: np.asarray(value)[rows] for name, value in results.items()}
-
-
-def _failed(workload: Workload[C], trial: Trial[C], reason: str) -> Record:
-    return Record(
-        id=trial.id,
-        workload=workload.name,
-        version=workload.version,
-        status="failed",
-        reasons=(reason,),
-        config=trial.config.model_dump(mode="json"),
-        figures={},
-        provenance=provenance(),
-    )
-
-
-def _allowance(program: Program) -> float:
-    """The part of a batch's share of the memory that a program may take: batches on other devices run beside
-    it, and CPU devices share one memory."""
-    devices = program.sharded.mesh.devices
-    return devices.size / jax.local_device_count() if devices.flat[0].platform == "cpu" else 1.0
-
-
-def memory_share(program: Program) -> float:
-    """The share of the free memory that one call of a program takes, where that is scarcest."""
-    statistics = [device.memory_stats() for device in program.sharded.mesh.devices.flat]
-    return share_taken(program.bytes_each, statistics, int(psutil.virtual_memory().available))
-
-
-def share_taken(
-    bytes_each: int, statistics: Sequence[Mapping[str, int] | None], host_available: int
-) -> float:
-    """The largest share of free memory taken, with accelerators and the host counted apart.
-
-    Args:
-        bytes_each: What a call takes on each device.
-        statistics: One a device, as JAX gives them: an accelerator has a memory of its own and says its
-            `bytes_limit` and `bytes_in_use`; devices that do not are CPUs, which share the host's.
-        host_available: Free bytes of the host.
-
-    Returns:
-        Above 1 where it does not fit; infinite where nothing is free.
-    """
-    own = [s["bytes_limit"] - s.get("bytes_in_use", 0) for s in statistics if s and "bytes_limit" in s]
-    on_host = len(statistics) - len(own)
-    takes = [(bytes_each, free) for free in own] + [(bytes_each * on_host, host_available)] * bool(on_host)
-    return max(needed / free if free > 0 else math.inf for needed, free in takes)

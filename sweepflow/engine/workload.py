@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
+from sweepflow.engine.course import Arrays, Course, Segment, segment_of_course, segment_of_lane
 from sweepflow.schema.fields import Config, traced_part
 from sweepflow.store.record import Record
 from sweepflow.store.store import Store
 
 C = TypeVar("C", bound=Config)
 
-Arrays = Mapping[str, Any]
 LaneFunction = Callable[[Arrays, Arrays, Mapping[str, Array], PRNGKeyArray, Array], Arrays]
 """(shared inputs, own inputs, traced numbers, key, lane number) -> results of one lane.
 
 The key is the trial's; the function folds its lane number in where a trial has several lanes.
 """
+CourseFunction = Callable[[Arrays, Arrays, Mapping[str, Array], PRNGKeyArray, Array], Course]
+"""The same arguments -> the lane's run, to be cut into segments."""
+
+__all__ = ["Arrays", "CourseFunction", "Inputs", "LaneFunction", "Segmented", "Trial", "Workload"]
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,31 @@ class Inputs:
 
 
 @dataclass(frozen=True)
+class Segmented(Generic[C]):
+    """How a workload's runs are cut.
+
+    Attributes:
+        points: Points that a trial's run has; a number that does not depend on its batch.
+        course: The run of one lane, made from any configuration of the group.
+        kept: Where a trial goes on from what another has kept: the points that are done, and the state's
+            leaves with a leading axis of lanes. None where it begins at the beginning.
+        keeps_state: Whether a trial's results hold the leaves of its last state too, as `state.0` and on.
+    """
+
+    points: Callable[[C], int]
+    course: Callable[[C], CourseFunction]
+    kept: Callable[[Trial[C], Store], tuple[int, list[np.ndarray]] | None] = field(
+        default=lambda trial, store: None
+    )
+    keeps_state: Callable[[C], bool] = field(default=lambda config: False)
+
+    def lane(self, config: C) -> LaneFunction:
+        """The whole run of a lane, from its beginning, as one function."""
+        course, points = self.course(config), self.points(config)
+        return lambda *arguments: course(*arguments).in_one_go(points)
+
+
+@dataclass(frozen=True)
 class Workload(Generic[C]):
     """A pure JAX function with what the engine needs around it.
 
@@ -75,6 +104,7 @@ class Workload(Generic[C]):
             failed, and takes no part in its batch.
         inputs: Loads a batch's arrays. Its second argument is how many data sets the program holds.
         record: Turns a trial's results, with a leading axis of lanes, into its record.
+        segmented: How a run is cut; None where it cannot be, and is one call. `lane` is then its `lane`.
     """
 
     name: str
@@ -87,3 +117,14 @@ class Workload(Generic[C]):
     obstacle: Callable[[Trial[C], Store], str | None]
     inputs: Callable[[Sequence[Trial[C]], int, Store], Inputs]
     record: Callable[[Trial[C], Mapping[str, np.ndarray], Store], Record]
+    segmented: Segmented[C] | None = None
+
+    def segment(self, config: C) -> Segment:
+        """What the program of a configuration's group is compiled from."""
+        if self.segmented is None:
+            return segment_of_lane(self.lane(config))
+        return segment_of_course(self.segmented.course(config))
+
+    def points(self, config: C) -> int:
+        """Points that a trial's run has; 1 where it cannot be cut."""
+        return 1 if self.segmented is None else self.segmented.points(config)

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sweepflow import data
-from sweepflow.batching import Batch, batches
+from sweepflow.batching import Batch, batches, shared_out
+from sweepflow.engine.devices import worker_count
 from sweepflow.engine.workload import Trial
 from sweepflow.errors import ConfigError
 from sweepflow.llc.workload import LLC, estimate_trial
@@ -84,6 +85,7 @@ def make_plan(configs: Sequence[LlcConfig], store: Store) -> Plan:
     built = {trial.id: trial for trial in targets.values()}
     known = store.finished([*built, *trials])
     runner = configs[0].runner
+    size = shared_out(worker_count(runner)) if runner.batch_size == "auto" else runner.batch_size
     missing = [trial for trial in trials.values() if trial.id not in known]
     # A target is built where it is missing, even if all its estimates are known: the tables show it.
     to_build = [trial for trial in built.values() if trial.id not in known]
@@ -94,8 +96,8 @@ def make_plan(configs: Sequence[LlcConfig], store: Store) -> Plan:
         targets=built,
         estimates=trials,
         known=known,
-        target_batches=batches(TARGET, to_build, runner.batch_size, lambda c: c.data),
-        estimate_batches=batches(LLC, missing, runner.batch_size, lambda c: c.target.data),
+        target_batches=batches(TARGET, to_build, size, lambda c: c.data),
+        estimate_batches=batches(LLC, missing, size, lambda c: c.target.data),
     )
 
 

@@ -11,14 +11,15 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 from sweepflow import data
+from sweepflow.engine.course import Course
 from sweepflow.engine.datasets import choose_inputs, stack_datasets
-from sweepflow.engine.workload import Arrays, Inputs, LaneFunction, Trial, Workload
+from sweepflow.engine.workload import Arrays, CourseFunction, Inputs, Segmented, Trial, Workload
 from sweepflow.errors import StoreError
 from sweepflow.fingerprint import canonical_json, fingerprint
 from sweepflow.llc.estimate import estimate
 from sweepflow.llc.verdict import Chains, sound, verdict
 from sweepflow.models import build_network
-from sweepflow.samplers import chains_per_trial, draw_chain, step_of_point, warmup_points
+from sweepflow.samplers import chain, chains_per_trial, points_of_chain, step_of_point, warmup_points
 from sweepflow.samplers.posterior import LocalPosterior
 from sweepflow.schema.fields import NOT_STATIC, dump, static_part
 from sweepflow.schema.llc import EstimateConfig
@@ -29,7 +30,9 @@ from sweepflow.targets.workload import target_label, target_trial
 from sweepflow.temperature import default_nbeta
 
 NAME = "llc"
-VERSION = 1
+VERSIONS = {"sgld": 1, "hmc": 2, "nuts": 2, "mclmc": 1}
+"""Of each sampler: raised whenever its results change, so that those of the others are still found."""
+VERSION = max(VERSIONS.values())
 TRACE_POINTS = 500
 """Points of a chain's loss that a record keeps."""
 
@@ -42,7 +45,7 @@ def estimate_trial(config: EstimateConfig) -> Trial[EstimateConfig]:
         sampler = sampler.model_copy(update={"nbeta": default_nbeta(n)})
         config = config.model_copy(update={"sampler": sampler})
     target = target_trial(config.target).id
-    identity = fingerprint("est", NAME, VERSION, {"target": target, "sampler": sampler})
+    identity = fingerprint("est", NAME, VERSIONS[sampler.kind], {"target": target, "sampler": sampler})
     return Trial(identity, config, sampler.seed)
 
 
@@ -60,15 +63,15 @@ def _label(config: EstimateConfig) -> str:
     return f"{sampler_name(config.sampler)} on {target_label(config.target)}"
 
 
-def _lane(config: EstimateConfig) -> LaneFunction:
+def _course(config: EstimateConfig) -> CourseFunction:
     shape = data.describe(config.target.data)
     network = build_network(config.target.model, shape)
     sampler = static_part(config.sampler)
     dtype = jnp.dtype(sampler.dtype)
 
-    def lane(
+    def course(
         shared: Arrays, own: Arrays, traced: Mapping[str, Array], key: PRNGKeyArray, number: Array
-    ) -> Arrays:
+    ) -> Course:
         numbers = {
             name.removeprefix("sampler."): value
             for name, value in traced.items()
@@ -84,10 +87,10 @@ def _lane(config: EstimateConfig) -> LaneFunction:
             nbeta=numbers["nbeta"].astype(dtype),
             gamma=numbers["gamma"].astype(dtype),
         )
-        chain_key = jax.random.fold_in(key, number)
-        return draw_chain(sampler, numbers, posterior, chain_key, number)._asdict()
+        run = chain(sampler, numbers, posterior, jax.random.fold_in(key, number), number)
+        return run._replace(finish=lambda state: run.finish(state)._asdict())
 
-    return lane
+    return course
 
 
 def _obstacle(trial: Trial[EstimateConfig], store: Store) -> str | None:
@@ -184,7 +187,7 @@ def _record(trial: Trial[EstimateConfig], results: Mapping[str, np.ndarray], sto
     return Record(
         id=trial.id,
         workload=NAME,
-        version=VERSION,
+        version=VERSIONS[sampler.kind],
         status=status,
         reasons=reasons,
         config=trial.config.model_dump(mode="json"),
@@ -217,6 +220,10 @@ def _finite(value: object) -> object:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+_SEGMENTED: Segmented[EstimateConfig] = Segmented(
+    points=lambda config: points_of_chain(config.sampler), course=_course
+)
+
 LLC: Workload[EstimateConfig] = Workload(
     name=NAME,
     version=VERSION,
@@ -225,8 +232,9 @@ LLC: Workload[EstimateConfig] = Workload(
     # Two chains a vector halve the dispatch cost of small networks; more would leave cores without work.
     vector_width=lambda platform: 2 if platform == "cpu" else 32,
     label=_label,
-    lane=_lane,
+    lane=_SEGMENTED.lane,
     obstacle=_obstacle,
     inputs=_inputs,
     record=_record,
+    segmented=_SEGMENTED,
 )

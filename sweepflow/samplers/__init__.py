@@ -1,11 +1,12 @@
-"""Samplers of the local posterior, one a file: each turns a posterior and a key into one chain."""
+"""Samplers of the local posterior, one a file: each turns a posterior and a key into the run of one chain."""
 
 from __future__ import annotations
 
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from sweepflow.engine.course import Course
 from sweepflow.samplers import hmc, mclmc, sgld
-from sweepflow.samplers.posterior import Chain, LocalPosterior
+from sweepflow.samplers.posterior import LocalPosterior
 from sweepflow.schema.sampler import (
     HmcSampler,
     MclmcSampler,
@@ -15,14 +16,14 @@ from sweepflow.schema.sampler import (
 )
 
 
-def draw_chain(
+def chain(
     config: SamplerConfig,
     traced: dict[str, Float[Array, ""]],
     posterior: LocalPosterior,
     key: PRNGKeyArray,
     lane: Int[Array, ""],
-) -> Chain:
-    """Run the configured sampler for one chain.
+) -> Course:
+    """The configured sampler's run of one chain; its results are a `Chain`.
 
     Args:
         config: The sampler's static part.
@@ -33,11 +34,22 @@ def draw_chain(
     """
     match config:
         case SgldSampler():
-            return sgld.sample(config, traced, posterior, key, lane)
+            return sgld.chain(config, traced, posterior, key, lane)
         case HmcSampler() | NutsSampler():
-            return hmc.sample(config, traced, posterior, key, lane)
+            return hmc.chain(config, traced, posterior, key, lane)
         case MclmcSampler():
-            return mclmc.sample(config, traced, posterior, key, lane)
+            return mclmc.chain(config, traced, posterior, key, lane)
+
+
+def points_of_chain(config: SamplerConfig) -> int:
+    """Points at which a chain can be cut."""
+    match config:
+        case SgldSampler():
+            return sgld.points(config)
+        case HmcSampler() | NutsSampler():
+            return hmc.points(config)
+        case MclmcSampler():
+            return mclmc.points(config)
 
 
 def chains_per_trial(config: SamplerConfig) -> int:

@@ -1,97 +1,157 @@
 """Hamiltonian Monte Carlo and NUTS with Stan's window adaptation, on blackjax's kernels.
 
-Warm-up tunes the step size (dual averaging to `target_acceptance`) and a diagonal mass matrix. After
-it, HMC's step size is drawn anew for every trajectory, uniformly within 20 % of the tuned one: in a
-nearly quadratic basin all directions have one frequency once the mass matrix is right, and a
-trajectory of fixed length would come back to where it began (Neal 2011, section 3.2).
+Warm-up tunes the step size (dual averaging to `target_acceptance`) and a diagonal mass matrix.
+
+An HMC trajectory has 1 to `num_integration_steps` steps, uniformly: in a nearly quadratic basin all
+directions have one frequency once the mass matrix is right, and trajectories of one length would come back to
+where they began (Neal 2011, section 3.2). How many it has follows from its number by van der Corput's
+sequence, whose values are spread more evenly than random ones (Hoffman, Radul and Sountsov 2021, section 3,
+jitter by a Halton sequence). It is the same for all chains, so that those of a vector do not wait for the
+longest among them.
 """
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from sweepflow.engine.course import Course
+from sweepflow.samplers import warmup
 from sweepflow.samplers.kernels import import_blackjax, in_float64
 from sweepflow.samplers.posterior import Chain, LocalPosterior
+from sweepflow.samplers.warmup import WarmupState
 from sweepflow.schema.sampler import HmcSampler, NutsSampler
 
-STEP_SIZE_JITTER = 0.2
+
+class HmcRun(NamedTuple):
+    """A chain between two trajectories.
+
+    Attributes:
+        chain: blackjax's state.
+        warmup: State of the adaptation; it stays as the last warm-up step left it.
+        loss, full_gradients: The traces, as far as they are.
+        spent: int64, gradients so far.
+        acceptance: Sum over the draws.
+        divergences: int32, likewise.
+    """
+
+    chain: Any
+    warmup: WarmupState
+    loss: Float[Array, " points"]
+    full_gradients: Float[Array, " points"]
+    spent: Int[Array, ""]
+    acceptance: Float[Array, ""]
+    divergences: Int[Array, ""]
 
 
-@jax.numpy_dtype_promotion("standard")  # blackjax's own code relies on implicit promotion
-def sample(
+def integration_steps(number: Int[Array, ""], most: int) -> Int[Array, ""]:
+    """Steps of a trajectory, 1 to `most`, from its number: 1 + floor(most x), x the number's 32 bits reversed
+    behind the binary point."""
+    bits = number.astype(jnp.uint64)
+    for shift, mask in ((1, 0x55555555), (2, 0x33333333), (4, 0x0F0F0F0F), (8, 0x00FF00FF), (16, 0x0000FFFF)):
+        width, low = jnp.uint64(shift), jnp.uint64(mask)
+        bits = ((bits & low) << width) | ((bits >> width) & low)
+    return (1 + ((bits * jnp.uint64(most)) >> jnp.uint64(32))).astype(jnp.int32)
+
+
+def points(config: HmcSampler | NutsSampler) -> int:
+    """Trajectories of a chain, warm-up and thinned ones included."""
+    return config.warmup + config.draws * config.thinning
+
+
+def chain(
     config: HmcSampler | NutsSampler,
     traced: dict[str, Float[Array, ""]],
     posterior: LocalPosterior,
     key: PRNGKeyArray,
     lane: Int[Array, ""],
-) -> Chain:
-    """Adapt, then draw one chain; each chain adapts by itself."""
+) -> Course:
+    """Adapt, then draw one chain; each chain adapts by itself. A point is a trajectory."""
     del lane
     blackjax, posterior = import_blackjax(), in_float64(posterior)
-    algorithm: Any
-    if isinstance(config, HmcSampler):
-        algorithm, extra = blackjax.hmc, {"num_integration_steps": config.num_integration_steps}
-        jitter = STEP_SIZE_JITTER
-    else:
-        algorithm, extra = blackjax.nuts, {"max_num_doublings": config.max_num_doublings}
-        jitter = 0.0  # a NUTS trajectory has no fixed length
-    warmup_key, draw_key = jax.random.split(key)
+    algorithm: Any = blackjax.hmc if isinstance(config, HmcSampler) else blackjax.nuts
+    kernel = algorithm.build_kernel()
+    slow, last_of_window = (jnp.asarray(rows) for rows in warmup.schedule(config.warmup))
 
-    def observe(state: Any, info: Any) -> tuple[Float[Array, ""], Int[Array, ""]]:
-        return posterior.loss_from_logdensity(state.position, state.logdensity), jnp.asarray(
-            info.num_integration_steps, jnp.int64
+    # blackjax's own code relies on implicit promotion.
+    @jax.numpy_dtype_promotion("standard")
+    def begin() -> HmcRun:
+        trace = jnp.zeros(config.warmup + config.draws, jnp.float64)
+        return HmcRun(
+            chain=algorithm.init(posterior.center, posterior.logdensity),
+            warmup=warmup.begin(posterior.center, traced["initial_step_size"]),
+            loss=trace,
+            full_gradients=trace,
+            spent=jnp.zeros((), jnp.int64),
+            acceptance=jnp.zeros((), jnp.float64),
+            divergences=jnp.zeros((), jnp.int32),
         )
 
-    if config.warmup:
-        adaptation = blackjax.window_adaptation(
-            algorithm,
+    def step_size_of_draws(run: HmcRun) -> Float[Array, ""]:
+        return run.warmup.tuned_step_size if config.warmup else run.warmup.step_size
+
+    def trajectory(number: Int[Array, ""], run: HmcRun) -> HmcRun:
+        warming = number < config.warmup
+        extra = (
+            {"num_integration_steps": integration_steps(number, config.num_integration_steps)}
+            if isinstance(config, HmcSampler)
+            else {"max_num_doublings": config.max_num_doublings}
+        )
+        state, info = kernel(
+            jax.random.fold_in(key, number),
+            run.chain,
             posterior.logdensity,
-            initial_step_size=traced["initial_step_size"],
-            target_acceptance_rate=traced["target_acceptance"],
-            # Keep two numbers a warm-up step instead of every position.
-            adaptation_info_fn=lambda state, info, _: observe(state, info),
+            jnp.where(warming, run.warmup.step_size, step_size_of_draws(run)),
+            run.warmup.inverse_mass_matrix,
             **extra,
         )
-        (state, parameters), (warmup_loss, warmup_steps) = adaptation.run(
-            warmup_key, posterior.center, config.warmup
+        acceptance = info.acceptance_rate.astype(jnp.float64)
+        spent = run.spent + jnp.asarray(info.num_integration_steps, jnp.int64)
+        # A kept draw is written over by those that thinning passes over, and comes last.
+        point = jnp.where(
+            warming, number, config.warmup + (number - config.warmup) // jnp.int32(config.thinning)
         )
-        step_size, inverse_mass_matrix = parameters["step_size"], parameters["inverse_mass_matrix"]
-    else:
-        state = algorithm.init(posterior.center, posterior.logdensity)
-        warmup_loss, warmup_steps = jnp.zeros(0, jnp.float64), jnp.zeros(0, jnp.int64)
-        step_size, inverse_mass_matrix = traced["initial_step_size"], jnp.ones_like(posterior.center)
-    kernel = partial(
-        algorithm.build_kernel(),
-        logdensity_fn=posterior.logdensity,
-        inverse_mass_matrix=inverse_mass_matrix,
-        **extra,
-    )
+        write = jax.lax.dynamic_update_index_in_dim
+        adapted = run.warmup
+        if config.warmup:
+            row = jnp.minimum(number, config.warmup - 1)
+            adapted = jax.lax.cond(
+                warming,
+                lambda old: warmup.update(
+                    old,
+                    state.position,
+                    acceptance,
+                    traced["target_acceptance"],
+                    slow[row],
+                    last_of_window[row],
+                ),
+                lambda old: old,
+                adapted,
+            )
+        return HmcRun(
+            chain=state,
+            warmup=adapted,
+            loss=write(run.loss, posterior.loss_from_logdensity(state.position, state.logdensity), point, 0),
+            full_gradients=write(run.full_gradients, spent.astype(jnp.float64), point, 0),
+            spent=spent,
+            acceptance=run.acceptance + jnp.where(warming, 0.0, acceptance),
+            divergences=run.divergences + (info.is_divergent & ~warming).astype(jnp.int32),
+        )
 
-    def step(state: Any, number: Int[Array, ""]) -> tuple[Any, Any]:
-        step_key, jitter_key = jax.random.split(jax.random.fold_in(draw_key, number))
-        factor = 1 + jitter * jax.random.uniform(jitter_key, (), jnp.float64, -1, 1)
-        state, info = kernel(step_key, state, step_size=step_size * factor)
-        loss, steps = observe(state, info)
-        return state, (loss, steps, info.acceptance_rate, info.is_divergent)
+    @jax.numpy_dtype_promotion("standard")
+    def advance(run: HmcRun, start: Int[Array, ""], stop: Int[Array, ""]) -> HmcRun:
+        return jax.lax.fori_loop(start, stop, trajectory, run)
 
-    _, (loss, steps, acceptance, divergent) = jax.lax.scan(
-        step, state, jnp.arange(config.draws * config.thinning)
-    )
-    kept = slice(config.thinning - 1, None, config.thinning)
-    return Chain(
-        loss=jnp.concatenate([warmup_loss, loss[kept]]),
-        full_gradients=jnp.concatenate(
-            [
-                jnp.cumsum(warmup_steps),
-                (jnp.sum(warmup_steps) + jnp.cumsum(steps))[kept],
-            ]
-        ).astype(jnp.float64),
-        acceptance=jnp.mean(acceptance.astype(jnp.float64)),
-        divergences=jnp.sum(divergent.astype(jnp.int32)),
-        step_size=step_size,
-    )
+    def finish(run: HmcRun) -> Chain:
+        return Chain(
+            loss=run.loss,
+            full_gradients=run.full_gradients,
+            acceptance=run.acceptance / (config.draws * config.thinning),
+            divergences=run.divergences,
+            step_size=step_size_of_draws(run),
+        )
+
+    return Course(begin, advance, finish)

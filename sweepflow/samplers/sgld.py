@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from sweepflow.engine.course import Course
 from sweepflow.samplers.posterior import FORWARD_COST, Chain, LocalPosterior, Position
 from sweepflow.schema.sampler import SgldSampler
 
@@ -35,6 +36,13 @@ class SgldState(NamedTuple):
     step: Int[Array, ""]
 
 
+class SgldRun(NamedTuple):
+    """A chain between two blocks of steps, and the trace as far as it is."""
+
+    chain: SgldState
+    loss: Float[Array, " points"]
+
+
 def init(position: Position) -> SgldState:
     """The state before the first step."""
     zeros = jnp.zeros_like(position)
@@ -47,14 +55,22 @@ def recorded_blocks(config: SgldSampler) -> tuple[int, int]:
     return warmup, warmup + config.draws
 
 
-def sample(
+def points(config: SgldSampler) -> int:
+    """Blocks of a chain."""
+    return recorded_blocks(config)[1]
+
+
+def chain(
     config: SgldSampler,
     traced: dict[str, Float[Array, ""]],
     posterior: LocalPosterior,
     key: PRNGKeyArray,
     lane: Int[Array, ""],
-) -> Chain:
-    """Run one chain; lanes past `config.chains` are bias chains at a quarter of the step size."""
+) -> Course:
+    """Run one chain; lanes past `config.chains` are bias chains at a quarter of the step size.
+
+    A point is a block of `thinning` steps.
+    """
     dtype = posterior.center.dtype
     scale = jnp.where(lane < config.chains, 1.0, BIAS_STEP)
     step_size = (traced["step_size"] * scale).astype(dtype)
@@ -71,22 +87,30 @@ def sample(
         w = w - 0.5 * step_size * scaling * drift + jnp.sqrt(step_size * scaling) * noise
         return state._replace(position=w, step=state.step + 1), None
 
-    def block(state: SgldState, _: None) -> tuple[SgldState, Float[Array, ""]]:
-        state, _ = jax.lax.scan(step, state, None, config.thinning)
-        return state, posterior.loss(state.position)
+    def block(number: Int[Array, ""], run: SgldRun) -> SgldRun:
+        state, _ = jax.lax.scan(step, run.chain, None, config.thinning)
+        loss = posterior.loss(state.position)
+        return SgldRun(state, jax.lax.dynamic_update_index_in_dim(run.loss, loss, number, 0))
 
-    _, blocks = recorded_blocks(config)
-    _, loss = jax.lax.scan(block, init(posterior.center), None, blocks)
-    rows = posterior.rows
-    batch_share = min(config.batch_size or rows, rows) / rows
-    cost_per_block = config.thinning * batch_share + FORWARD_COST
-    return Chain(
-        loss=loss,
-        full_gradients=cost_per_block * jnp.arange(1, blocks + 1, dtype=jnp.float64),
-        acceptance=jnp.asarray(jnp.nan, jnp.float64),
-        divergences=jnp.zeros((), jnp.int32),
-        step_size=step_size.astype(jnp.float64),
-    )
+    def begin() -> SgldRun:
+        return SgldRun(init(posterior.center), jnp.zeros(points(config), jnp.float64))
+
+    def advance(run: SgldRun, start: Int[Array, ""], stop: Int[Array, ""]) -> SgldRun:
+        return jax.lax.fori_loop(start, stop, block, run)
+
+    def finish(run: SgldRun) -> Chain:
+        rows = posterior.rows
+        batch_share = min(config.batch_size or rows, rows) / rows
+        cost_per_block = config.thinning * batch_share + FORWARD_COST
+        return Chain(
+            loss=run.loss,
+            full_gradients=cost_per_block * jnp.arange(1, points(config) + 1, dtype=jnp.float64),
+            acceptance=jnp.asarray(jnp.nan, jnp.float64),
+            divergences=jnp.zeros((), jnp.int32),
+            step_size=step_size.astype(jnp.float64),
+        )
+
+    return Course(begin, advance, finish)
 
 
 def _precondition(

@@ -7,7 +7,7 @@ from pydantic import Field
 from sweepflow.schema.data import DataConfig
 from sweepflow.schema.fields import Config
 from sweepflow.schema.model import ModelConfig
-from sweepflow.schema.runner import RunnerConfig, SweepName, default_store
+from sweepflow.schema.runner import LocalRunner, RunnerConfig, SweepName, default_store
 from sweepflow.schema.sampler import SamplerConfig
 from sweepflow.schema.target import TargetConfig, TrainingConfig
 
@@ -26,7 +26,7 @@ class LlcConfig(Config):
     data: DataConfig
     target: TrainingConfig
     sampler: SamplerConfig
-    runner: RunnerConfig = RunnerConfig()
+    runner: RunnerConfig = LocalRunner()
     store: str = Field(default_factory=default_store, min_length=1)
     """Directory of records and reports."""
     name: SweepName | None = None

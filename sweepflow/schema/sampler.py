@@ -57,7 +57,8 @@ class HmcSampler(_Sampler):
     """Hamiltonian Monte Carlo with window-adapted step size and diagonal mass matrix."""
 
     kind: Literal["hmc"] = "hmc"
-    num_integration_steps: PositiveInt = 10
+    num_integration_steps: PositiveInt = 16
+    """The most steps of a trajectory: each has 1 to so many, uniformly."""
     target_acceptance: Traced[Annotated[float, Field(gt=0, lt=1)]] = 0.8
     initial_step_size: Traced[PositiveFloat] = 1e-2
     """Where the adaptation starts."""

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+import platform
+import re
 import secrets
+import time
 from pathlib import Path
 
 from sweepflow.errors import StoreError
 
 TEMPORARY_SUFFIX = ".tmp"
+TEMPORARY = re.compile(r"\..+\.(?P<host>[^.]*)\.(?P<pid>\d+)\.[0-9a-f]{8}\.tmp")
+LONGEST_WRITE_SECONDS = 3600.0
+"""A temporary file that was written to longer ago is nobody's."""
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -19,7 +25,8 @@ def write_bytes(path: Path, content: bytes) -> None:
     Raises:
         StoreError: where the directory cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
+    writer = f"{_host()}.{os.getpid()}.{secrets.token_hex(4)}"
+    temporary = path.with_name(f".{path.name}.{writer}{TEMPORARY_SUFFIX}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -51,3 +58,35 @@ def append_line(path: Path, line: str) -> None:
             got=f"{path}: {error.strerror or error}",
             do="free space, mend the permissions, or give another directory with store=DIR",
         ) from error
+
+
+def abandoned_temporaries(root: Path) -> list[Path]:
+    """Half-written files under a directory whose writer is dead, or has not touched them for an hour."""
+    oldest = time.time() - LONGEST_WRITE_SECONDS
+    found = []
+    for path in sorted(root.rglob(f".*{TEMPORARY_SUFFIX}")):
+        name = TEMPORARY.fullmatch(path.name)
+        try:
+            if name and (path.stat().st_mtime < oldest or _is_dead(name["host"], int(name["pid"]))):
+                found.append(path)
+        except FileNotFoundError:  # it has just been renamed
+            continue
+    return found
+
+
+def _host() -> str:
+    """This machine's name without its domain."""
+    return platform.node().split(".")[0]
+
+
+def _is_dead(host: str, pid: int) -> bool:
+    """Whether a process was one of this machine's, and is there no more."""
+    if host != _host():
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except (PermissionError, OverflowError):
+        return False
+    return False

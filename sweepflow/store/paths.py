@@ -17,7 +17,11 @@ class StorePaths:
                                                   its arrays, named by their own hash too
     estimates/..., trials/...                     likewise
     trials/ab/trl_abcdef0123456789.log            output of a trial that was a process
+    checkpoints/ab/est_abcdef0123456789.safetensors
+                                                  how far a trial is that has no record yet
     sweeps/NAME/                                  manifest.json, results.csv, results.parquet, report.html
+    runs/FLOW_RUN_ID.json, .pem                   where a flow run is, and that it is alive; its workers' key
+    logs/                                         output of cluster jobs
     """
 
     root: Path
@@ -42,6 +46,28 @@ class StorePaths:
         """What a trial that was a process has printed, beside its record."""
         return self.record(trial_id).with_suffix(".log")
 
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of all checkpoints."""
+        return self.root / "checkpoints"
+
+    def checkpoint(self, trial_id: str) -> Path:
+        """How far an unfinished trial is."""
+        return self.checkpoints / trial_id.split("_", 1)[1][:2] / f"{trial_id}.safetensors"
+
     def sweep(self, name: str) -> Path:
         """The folder of one sweep's manifest, tables and report."""
         return self.root / "sweeps" / name
+
+    def run(self, flow_run_id: str) -> Path:
+        """What is known of one flow run that works on this store."""
+        return self.root / "runs" / f"{flow_run_id}.json"
+
+    def run_key(self, flow_run_id: str) -> Path:
+        """The key by which the workers of a flow run talk to it, while it runs."""
+        return self.root / "runs" / f"{flow_run_id}.pem"
+
+    @property
+    def logs(self) -> Path:
+        """Output of cluster jobs."""
+        return self.root / "logs"

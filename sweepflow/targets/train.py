@@ -1,4 +1,4 @@
-"""Training one target: a scan over steps, checked on the full data a hundred times on the way."""
+"""Training one target: steps by optax, checked on the full data a hundred times on the way."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import optax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from sweepflow.data.dataset import DataShape
+from sweepflow.engine.course import Course
 from sweepflow.models.loss import accuracy, mean_loss
 from sweepflow.models.network import Network
 from sweepflow.schema.target import TrainingConfig
@@ -53,6 +54,20 @@ class _State(NamedTuple):
     done: Bool[Array, ""]
 
 
+class Training(NamedTuple):
+    """A training between two checks, and the curves as far as they are."""
+
+    network: _State
+    loss_curve: Float[Array, " checks"]
+    steps_curve: Int[Array, " checks"]
+
+
+def steps_and_checks(config: TrainingConfig) -> tuple[int, int]:
+    """Steps before each check, and checks."""
+    length = max(1, -(-config.steps // CHECKS))
+    return length, -(-config.steps // length)
+
+
 def train(
     config: TrainingConfig,
     shape: DataShape,
@@ -60,8 +75,10 @@ def train(
     traced: Mapping[str, Float[Array, ""]],
     data: Mapping[str, Float[Array, "rows ..."]],
     key: PRNGKeyArray,
-) -> Trained:
+) -> Course:
     """Train from the layers' initialisation, or from `data["truth"]` where start=truth.
+
+    A point is a check, with the steps before it. The results are a `Trained`.
 
     Args:
         config: Static part of the training configuration.
@@ -73,7 +90,6 @@ def train(
     numbers = {name: value.astype(dtype) for name, value in traced.items()}
     optimizer = build_optimizer(config, numbers)
     init_key, batch_key = jax.random.split(key)
-    w = (data["truth"] if config.start == "truth" else network.init(init_key)).astype(dtype)
     x, y = data["x"].astype(dtype), data["y"].astype(dtype)
     rows = y.shape[0]
     batch_size = None if config.batch_size is None or config.batch_size >= rows else config.batch_size
@@ -100,31 +116,44 @@ def train(
         stop = state.done | (state.step >= config.steps)
         return jax.tree.map(lambda old, new: jnp.where(stop, old, new), state, moved), None
 
-    def check(state: _State, _: None) -> tuple[_State, tuple[Array, Array]]:
-        state, _ = jax.lax.scan(step, state, None, length)
+    length, checks = steps_and_checks(config)
+
+    def check(number: Int[Array, ""], run: Training) -> Training:
+        state, _ = jax.lax.scan(step, run.network, None, length)
         value, gradient = jax.value_and_grad(loss)(state.w, x, y)
         small = jnp.linalg.norm(gradient) <= numbers["tolerance"]
-        return state._replace(done=state.done | small), (value, state.step)
+        write = jax.lax.dynamic_update_index_in_dim
+        return Training(
+            state._replace(done=state.done | small),
+            write(run.loss_curve, value, number, 0),
+            write(run.steps_curve, state.step, number, 0),
+        )
 
-    length = max(1, -(-config.steps // CHECKS))
-    start = _State(w, optimizer.init(w), jnp.zeros((), jnp.int32), jnp.zeros((), bool))
-    checks = -(-config.steps // length)
-    state, (loss_curve, steps_curve) = jax.lax.scan(check, start, None, checks)
+    def begin() -> Training:
+        w = (data["truth"] if config.start == "truth" else network.init(init_key)).astype(dtype)
+        start = _State(w, optimizer.init(w), jnp.zeros((), jnp.int32), jnp.zeros((), bool))
+        return Training(start, jnp.zeros(checks, jnp.float64), jnp.zeros(checks, jnp.int32))
 
-    w0 = state.w.astype(jnp.float64)
-    loss_train, gradient = jax.value_and_grad(loss)(w0, data["x"], data["y"])
-    missing = jnp.asarray(jnp.nan, jnp.float64)
-    tested, classes = shape.n_test > 0, shape.task == "classification"
-    return Trained(
-        w0=w0,
-        loss_train=loss_train,
-        loss_test=loss(w0, data["x_test"], data["y_test"]) if tested else missing,
-        accuracy_train=accuracy(network, w0, data["x"], data["y"]) if classes else missing,
-        accuracy_test=(
-            accuracy(network, w0, data["x_test"], data["y_test"]) if classes and tested else missing
-        ),
-        grad_norm=jnp.linalg.norm(gradient),
-        steps=state.step,
-        loss_curve=loss_curve,
-        steps_curve=steps_curve,
-    )
+    def advance(run: Training, start: Int[Array, ""], stop: Int[Array, ""]) -> Training:
+        return jax.lax.fori_loop(start, stop, check, run) if checks else run
+
+    def finish(run: Training) -> Trained:
+        w0 = run.network.w.astype(jnp.float64)
+        loss_train, gradient = jax.value_and_grad(loss)(w0, data["x"], data["y"])
+        missing = jnp.asarray(jnp.nan, jnp.float64)
+        tested, classes = shape.n_test > 0, shape.task == "classification"
+        return Trained(
+            w0=w0,
+            loss_train=loss_train,
+            loss_test=loss(w0, data["x_test"], data["y_test"]) if tested else missing,
+            accuracy_train=accuracy(network, w0, data["x"], data["y"]) if classes else missing,
+            accuracy_test=(
+                accuracy(network, w0, data["x_test"], data["y_test"]) if classes and tested else missing
+            ),
+            grad_norm=jnp.linalg.norm(gradient),
+            steps=run.network.step,
+            loss_curve=run.loss_curve,
+            steps_curve=run.steps_curve,
+        )
+
+    return Course(begin, advance, finish)

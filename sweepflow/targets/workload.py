@@ -9,8 +9,9 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 from sweepflow import data
+from sweepflow.engine.course import Course
 from sweepflow.engine.datasets import choose_inputs, stack_datasets
-from sweepflow.engine.workload import Arrays, Inputs, LaneFunction, Trial, Workload
+from sweepflow.engine.workload import Arrays, CourseFunction, Inputs, Segmented, Trial, Workload
 from sweepflow.errors import ConfigError
 from sweepflow.fingerprint import canonical_json, fingerprint
 from sweepflow.models import build_network
@@ -19,7 +20,7 @@ from sweepflow.schema.target import TargetConfig
 from sweepflow.store.record import Record
 from sweepflow.store.store import Store
 from sweepflow.targets.convergence import complaints
-from sweepflow.targets.train import train
+from sweepflow.targets.train import steps_and_checks, train
 from sweepflow.temperature import FEWEST_ROWS, default_nbeta
 
 NAME = "target"
@@ -71,20 +72,21 @@ def target_label(config: TargetConfig) -> str:
     return f"{config.model.kind} d={size}"
 
 
-def _lane(config: TargetConfig) -> LaneFunction:
+def _course(config: TargetConfig) -> CourseFunction:
     shape = data.describe(config.data)
     network = build_network(config.model, shape)
     training = static_part(config.target)
 
-    def lane(
+    def course(
         shared: Arrays, own: Arrays, traced: Mapping[str, Array], key: PRNGKeyArray, number: Array
-    ) -> Arrays:
+    ) -> Course:
         del number  # a target is one lane
         chosen = {**choose_inputs(shared, own), "truth": own["truth"]}
         numbers = {name.removeprefix("target."): value for name, value in traced.items()}
-        return train(training, shape, network, numbers, chosen, key)._asdict()
+        run = train(training, shape, network, numbers, chosen, key)
+        return run._replace(finish=lambda state: run.finish(state)._asdict())
 
-    return lane
+    return course
 
 
 def _inputs(trials: Sequence[Trial[TargetConfig]], datasets: int, store: Store) -> Inputs:
@@ -132,6 +134,10 @@ def _record(trial: Trial[TargetConfig], results: Mapping[str, np.ndarray], store
     )
 
 
+_SEGMENTED: Segmented[TargetConfig] = Segmented(
+    points=lambda config: steps_and_checks(config.target)[1], course=_course
+)
+
 TARGET: Workload[TargetConfig] = Workload(
     name=NAME,
     version=VERSION,
@@ -140,8 +146,9 @@ TARGET: Workload[TargetConfig] = Workload(
     # One target a core at a time on a CPU; the products of a whole data set fill it.
     vector_width=lambda platform: 1 if platform == "cpu" else 8,
     label=target_label,
-    lane=_lane,
+    lane=_SEGMENTED.lane,
     obstacle=lambda trial, store: None,
     inputs=_inputs,
     record=_record,
+    segmented=_SEGMENTED,
 )

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import jax
 
 from sweepflow.batching import Batch, batches
+from sweepflow.engine.devices import worker_count
 from sweepflow.engine.program import call_lanes
 from sweepflow.engine.workload import Trial, Workload
 from sweepflow.schema.runner import RunnerConfig
@@ -20,6 +21,8 @@ from sweepflow.workloads import SweepWorkload
 
 MOST_BATCHES = 4
 """Batches that a group is cut into by itself."""
+WORKER_DEVICES = 2
+"""JAX devices of a worker process: it has one core, and programs are compiled for no fewer devices."""
 SMALLEST_BATCH = 16
 """A group of no more trials is one batch."""
 
@@ -81,7 +84,7 @@ def make_plan(
         runner=runner,
         drawn=drawn,
         known=known,
-        run_batches=cut(workload, missing, runner.batch_size),
+        run_batches=cut(workload, missing, runner.batch_size, workers=worker_count(runner)),
         groups=group_labels(workload, list(drawn.trials.values())),
     )
 
@@ -91,8 +94,10 @@ def cut(
     trials: Sequence[Trial[Any]],
     batch_size: int | Literal["auto"] = "auto",
     hold: int | None = None,
+    workers: int = 1,
 ) -> list[Batch[Any]]:
-    """Batches of trials; those of an external program are one batch, which keeps to its own limits.
+    """Batches of trials; those of an external program are one batch in this process, which keeps to its own
+    limits.
 
     Args:
         workload: What they run.
@@ -100,20 +105,30 @@ def cut(
         batch_size: Most trials a batch. `auto` cuts a group into few batches, each a number of whole calls:
             enough to see it progress and to lose little when it is killed, and too few to cost anything.
         hold: Trials that every program holds, where later batches with fewer are to share it.
+        workers: Processes that they are shared out among; 1 where they run in this one.
     """
     if not trials:
         return []
     if not isinstance(workload.run, Workload):
-        return [Batch(workload.name, 1, 1, tuple(trials), size=len(trials), datasets=1)]
+        # Elsewhere in several for each worker, which may have to leave before it is done.
+        most = -(-len(trials) // (MOST_BATCHES * workers)) if batch_size == "auto" else batch_size
+        size = len(trials) if workers == 1 else most
+        parts = [tuple(trials[start : start + size]) for start in range(0, len(trials), size)]
+        return [
+            Batch(workload.name, number, len(parts), part, size=len(part), datasets=1)
+            for number, part in enumerate(parts, 1)
+        ]
     run = workload.run
     if batch_size != "auto":
         return _held(batches(run, trials, min(batch_size, hold or batch_size), workload.dataset), hold)
     if hold is not None:
         return _held(batches(run, trials, hold, workload.dataset), hold)
-    lanes = call_lanes(run.vector_width(jax.default_backend()))
+    width = run.vector_width(jax.default_backend())
+    lanes = call_lanes(width) if workers == 1 else WORKER_DEVICES * width
+    smallest = SMALLEST_BATCH if workers == 1 else lanes
 
     def whole_calls(members: int) -> int:
-        size = max(SMALLEST_BATCH, -(-members // MOST_BATCHES))
+        size = max(smallest, -(-members // max(MOST_BATCHES, workers)))
         return -(-size // lanes) * lanes
 
     return batches(run, trials, whole_calls, workload.dataset)

@@ -21,13 +21,13 @@ from sweepflow.engine.devices import GIVEN_FLAGS
 from sweepflow.engine.workload import Trial
 from sweepflow.errors import nearest
 from sweepflow.provenance import provenance
+from sweepflow.stop import raise_if_stopped, stoppable
 from sweepflow.store.record import Record, Status
 from sweepflow.store.store import Store
 from sweepflow.workloads.command_config import RESERVED, CommandConfig, check, command_line, label, pin
 from sweepflow.workloads.command_guard import POLL_SECONDS
 from sweepflow.workloads.command_output import Output, read_output
 from sweepflow.workloads.command_process import CommandProcess, end_all, guarded
-from sweepflow.workloads.stop import raise_if_stopped, stoppable
 from sweepflow.workloads.workload import SweepWorkload
 
 __all__ = ["NAME", "VERSION", "WORKLOAD", "CommandConfig", "check", "label", "pin", "run_trials"]

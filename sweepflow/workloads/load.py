@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 from collections import defaultdict, deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
@@ -15,8 +16,8 @@ from types import CodeType, ModuleType
 from typing import Any
 
 import psutil
+from pydantic import ValidationError
 
-from sweepflow.engine.workload import Trial
 from sweepflow.errors import ConfigError
 from sweepflow.schema.fields import Config
 from sweepflow.workloads.function import function_workload
@@ -44,7 +45,7 @@ _STAMPS: dict[str, tuple[ModuleType, Stamp]] = {}
 """The stamp that a module's file had when it was executed here, by the module's name."""
 
 
-def load_workload(path: str, trial: Trial[Any] | None = None) -> SweepWorkload[Any]:
+def load_workload(path: str, trial: Mapping[str, Any] | None = None) -> SweepWorkload[Any]:
     """The workload of a module, as its file is now.
 
     A module either has `WORKLOAD`, or a pydantic model `Config` and a pure function `run`
@@ -53,8 +54,8 @@ def load_workload(path: str, trial: Trial[Any] | None = None) -> SweepWorkload[A
 
     Args:
         path: `train`, `landscape` or `command`; a module path; or the path of a `.py` file.
-        trial: A trial that is to run: the version that it was planned with is taken where this process still
-            has it, whatever has become of the file.
+        trial: A trial that is to run, `id` and `config` as plain JSON: the version that it was planned with
+            is taken where this process still has it, whatever has become of the file.
 
     Raises:
         ConfigError: where it cannot be imported, or is no workload.
@@ -62,7 +63,7 @@ def load_workload(path: str, trial: Trial[Any] | None = None) -> SweepWorkload[A
     with _LOCK:
         versions = _VERSIONS[path]
         for version in reversed(versions):
-            if trial is not None and version.workload.trial(trial.config).id == trial.id:
+            if trial is not None and _planned(version.workload, trial):
                 return version.workload
         module = _import(BUILT_IN.get(path, path))
         if versions and versions[-1].module is module:
@@ -72,6 +73,15 @@ def load_workload(path: str, trial: Trial[Any] | None = None) -> SweepWorkload[A
             return load_workload(path, trial)
         versions.append(_Version(module, workload))
         return workload
+
+
+def _planned(workload: SweepWorkload[Any], trial: Mapping[str, Any]) -> bool:
+    """Whether a trial was planned with this version of its workload."""
+    try:
+        config = workload.config_type.model_validate(trial["config"])
+    except ValidationError:
+        return False
+    return workload.trial(config).id == str(trial["id"])
 
 
 def _workload_of(module: ModuleType, path: str) -> SweepWorkload[Any]:

@@ -56,6 +56,11 @@ def test_help_is_there_before_anything_is_imported(machine: Machine) -> None:
         "trials",
         "show",
         "rm",
+        "doctor",
+        "runs",
+        "resume",
+        "cancel",
+        "cleanup",
     ]:
         assert f"  {command} " in text
 

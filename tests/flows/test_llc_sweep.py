@@ -20,6 +20,7 @@ from prefect.states import State
 from flows import llc
 from flows.prepare import IncompleteError, prepare
 from flows.run_plan import run_plan
+from flows.runners.asked import Asked
 from sweepflow.errors import ConfigError
 from sweepflow.store.store import Store
 from sweepflow.sweep import Sweep
@@ -181,7 +182,7 @@ def test_a_disk_that_recovers_is_tried_again(prefect: Any, store: Store) -> None
     # The plan was made before the disk failed; the rest is what the flow does with it.
     @flow
     def goes_on() -> list[str]:
-        return run_plan(plan, store)
+        return run_plan(plan, store, Asked()).failures
 
     clearing = threading.Thread(target=clear_after_a_failure)
     clearing.start()

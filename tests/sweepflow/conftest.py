@@ -21,7 +21,7 @@ from sweepflow.llc.workload import LLC
 from sweepflow.schema.data import DataConfig, TeacherStudentData
 from sweepflow.schema.llc import LlcConfig
 from sweepflow.schema.model import MlpModel, ModelConfig
-from sweepflow.schema.runner import RunnerConfig
+from sweepflow.schema.runner import LocalRunner
 from sweepflow.schema.sampler import HmcSampler, MclmcSampler, NutsSampler, SamplerConfig, SgldSampler
 from sweepflow.schema.target import TrainingConfig
 from sweepflow.store.record import Record
@@ -132,7 +132,7 @@ def small() -> Callable[..., LlcConfig]:
                 **{"steps": 40, "seed": target_seed, "batch_size": rows_a_step, **training}
             ),
             sampler=chosen.model_validate({**chosen.model_dump(), **(sampler_changes or {})}),
-            runner=RunnerConfig(batch_size=batch_size),
+            runner=LocalRunner(batch_size=batch_size),
         )
 
     return build

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter, defaultdict
 from typing import Any, Literal
@@ -9,7 +10,7 @@ from typing import Any, Literal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweepflow.batching import Batch, batches
+from sweepflow.batching import Batch, batch_from_json, batches, shared_out
 from sweepflow.compose import compose_llc
 from sweepflow.engine.workload import Trial
 from sweepflow.llc.workload import LLC, estimate_trial
@@ -38,7 +39,8 @@ Size = int | Literal["auto"]
 
 
 def cut(trials: Trials, batch_size: Size) -> list[Batch[TargetConfig]]:
-    return batches(TARGET, trials, batch_size, lambda config: config.data)
+    size = shared_out(1) if batch_size == "auto" else batch_size
+    return batches(TARGET, trials, size, lambda config: config.data)
 
 
 def program(trial: Trial[TargetConfig]) -> str:
@@ -126,10 +128,45 @@ def test_traced_numbers_and_seeds_share_a_group_and_shapes_do_not() -> None:
         "data.noise_scale=0.1,0.2",
     ]
     trials = [estimate_trial(config.estimate()) for config in compose_llc(overrides)]
-    cuts = batches(LLC, trials, "auto", lambda config: config.target.data)
+    cuts = batches(LLC, trials, shared_out(1), lambda config: config.target.data)
     assert [(len(batch.trials), batch.size, batch.datasets) for batch in cuts] == [(24, 24, 2)] * 2
     trials = [estimate_trial(c.estimate()) for c in compose_llc(["sampler.chains=2,3", "data.n_data=50,60"])]
-    assert len(batches(LLC, trials, "auto", lambda config: config.target.data)) == 4
+    assert len(batches(LLC, trials, shared_out(1), lambda config: config.target.data)) == 4
+
+
+@given(trial_lists, st.integers(1, 9))
+def test_a_group_shared_out_gives_no_worker_two_batches_of_it(trials: Trials, workers: int) -> None:
+    members = Counter(program(trial) for trial in trials)
+    for batch in batches(TARGET, trials, shared_out(workers), lambda config: config.data):
+        count = members[program(batch.trials[0])]
+        assert batch.of == math.ceil(count / math.ceil(count / workers)) <= workers
+
+
+@given(trial_lists)
+def test_a_batch_goes_through_json_unchanged(trials: Trials) -> None:
+    for batch in cut(trials, 3):
+        content = json.loads(json.dumps(batch.to_json()))
+        assert batch_from_json(content, TargetConfig) == batch
+        assert content["name"] == batch.name
+
+
+def test_a_part_of_a_batch_keeps_its_program() -> None:
+    (batch,) = cut(
+        [
+            target_trial(
+                TargetConfig(
+                    model=MlpModel(widths=(1,)),
+                    data=TeacherStudentData(n_data=50),
+                    target=TrainingConfig(seed=seed),
+                )
+            )
+            for seed in range(4)
+        ],
+        "auto",
+    )
+    ids = {trial.id for trial in batch.trials[1:3]}
+    part = batch.part(ids)
+    assert {trial.id for trial in part.trials} == ids and part.size == batch.size == 4
 
 
 def test_a_batch_is_named_for_people() -> None:

@@ -147,8 +147,8 @@ GOLDEN = {
     "deep_linear_at_its_truth": "tgt_a936e07968c27181",
     "potential": "tgt_b3bcec22f649b269",
     "sgld_on_mlp_on_teacher": "est_6c352f0539fbbb90",
-    "hmc_on_mlp_on_teacher": "est_0870faa93db5978b",
-    "nuts_on_cnn_on_digits": "est_20cd7721ca7cd2bd",
+    "hmc_on_mlp_on_teacher": "est_25f1197dbc0f1a4a",
+    "nuts_on_cnn_on_digits": "est_3577c483cc9c946a",
     "mclmc_on_potential": "est_7fe3769ea5e0240f",
 }
 """A change here makes every stored result unfindable."""
@@ -372,7 +372,7 @@ def test_where_and_how_a_sweep_runs_is_no_part_of_a_trial() -> None:
     moved = LlcConfig(
         **parts,
         data=config.data.model_copy(update={"path": "/elsewhere/b.csv"}),
-        runner={"batch_size": 3, "workers": 1, "memory_fraction": 0.25},
+        runner={"kind": "local", "batch_size": 3, "workers": 1, "memory_fraction": 0.25},
         store="/another/store",
         name="another-name",
     )

@@ -33,7 +33,12 @@ def batch(tmp_path: Path) -> Batch[Any]:
 
 
 def key(batch: Batch[Any], workload: str = "target", store: str = "/a", memory_fraction: float = 0.5) -> str:
-    parameters = {"workload": workload, "batch": batch, "store": store, "memory_fraction": memory_fraction}
+    parameters = {
+        "workload": workload,
+        "batch": batch.to_json(),
+        "store": store,
+        "memory_fraction": memory_fraction,
+    }
     return batch_key(NO_CONTEXT, parameters)
 
 

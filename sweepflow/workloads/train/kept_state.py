@@ -5,7 +5,7 @@ It is kept without padding: another program, compiled for other widths, may be t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
@@ -19,31 +19,23 @@ from sweepflow.workloads.train.network import own_entries, program_model
 from sweepflow.workloads.train.splits import shape_of
 
 
-def is_in_parts(config: TrainConfig) -> bool:
-    """Whether a trial stops early or goes on: its program then takes a state and gives one."""
-    return config.stop_after is not None or config.resume_after > 0
-
-
-def load_states(configs: Sequence[TrainConfig], before: Sequence[str], store: Store) -> dict[str, np.ndarray]:
-    """State leaves with a leading row a trial; zeros for trials that start at the beginning.
+def load_state(config: TrainConfig, before: str, store: Store) -> list[np.ndarray]:
+    """The leaves of the state that a trial goes on from, with a leading axis of one lane.
 
     Args:
-        configs: Of one program.
-        before: The id of the trial that each goes on from.
-        store: Where those have kept their states.
+        config: The trial's.
+        before: The id of the trial that it goes on from.
+        store: Where that has kept its state.
     """
-    shape = shape_of(configs[0])
-    program = program_model(configs[0], shape)
+    shape = shape_of(config)
+    program = program_model(config, shape)
     weights = build_network(program.model, shape).num_params
     like = jax.eval_shape(lambda: fresh_state(program, jnp.zeros(weights, jnp.dtype(program.dtype))))
-    leaves = [np.zeros((len(configs), *leaf.shape), leaf.dtype) for leaf in jax.tree.leaves(like)]
-    for row, (config, trial_id) in enumerate(zip(configs, before, strict=True)):
-        if config.resume_after:
-            kept = store.arrays(trial_id)
-            own = own_entries(config, shape)
-            for i, leaf in enumerate(leaves):
-                leaf[(row, own) if _is_padded(i, leaf[row], own, len(leaves)) else row] = kept[f"state.{i}"]
-    return {f"state.{i}": leaf for i, leaf in enumerate(leaves)}
+    leaves = [np.zeros((1, *leaf.shape), leaf.dtype) for leaf in jax.tree.leaves(like)]
+    kept, own = store.arrays(before), own_entries(config, shape)
+    for i, leaf in enumerate(leaves):
+        leaf[(0, own) if _is_padded(i, leaf[0], own, len(leaves)) else 0] = kept[f"state.{i}"]
+    return leaves
 
 
 def states_to_keep(config: TrainConfig, results: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -12,8 +12,9 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 from sweepflow import data
+from sweepflow.engine.course import Course
 from sweepflow.engine.datasets import choose_inputs, stack_inputs
-from sweepflow.engine.workload import Arrays, Inputs, LaneFunction, Trial, Workload
+from sweepflow.engine.workload import Arrays, CourseFunction, Inputs, Segmented, Trial, Workload
 from sweepflow.errors import ConfigError, StoreError
 from sweepflow.fingerprint import canonical_json, key_data
 from sweepflow.models import build_network
@@ -23,7 +24,7 @@ from sweepflow.store.record import Record
 from sweepflow.store.store import Store
 from sweepflow.workloads.train.config import TrainConfig
 from sweepflow.workloads.train.epochs import Noise, State, fresh_state, look, run_epochs
-from sweepflow.workloads.train.kept_state import is_in_parts, load_states, states_to_keep
+from sweepflow.workloads.train.kept_state import load_state, states_to_keep
 from sweepflow.workloads.train.network import (
     count_params,
     initial_weights,
@@ -66,7 +67,6 @@ def _program_key(config: TrainConfig) -> str:
             "config": dump(program_model(config, shape_of(config)), *NOT_STATIC),
             "shape": shape_of(config),
             "noise": _noise(config)._asdict(),
-            "in_parts": is_in_parts(config),
         }
     )
 
@@ -85,69 +85,63 @@ def _label(config: TrainConfig) -> str:
     return f"{' '.join(words)} on {network} batch={config.batch_size}"
 
 
-def _lane(config: TrainConfig) -> LaneFunction:
-    shape, noise, in_parts = shape_of(config), _noise(config), is_in_parts(config)
+def _course(config: TrainConfig) -> CourseFunction:
+    shape, noise = shape_of(config), _noise(config)
     config = program_model(config, shape)
     network = build_network(config.model, shape)
     dtype = jnp.dtype(config.dtype)
 
-    def lane(
+    def course(
         shared: Arrays, own: Arrays, traced: Mapping[str, Array], key: PRNGKeyArray, number: Array
-    ) -> Arrays:
-        del number  # a trial is one lane
+    ) -> Course:
+        del key, number  # every part of a training draws from the key of the whole; a trial is one lane
         rows = choose_inputs(shared, own)
         numbers = with_numbers(config, {name: value.astype(dtype) for name, value in traced.items()})
-        if in_parts:  # every part of a training draws from the key of the whole
-            key = jax.random.wrap_key_data(own["key"])
-        init_key, train_key = jax.random.split(key)
-        state = fresh_state(numbers, initial_weights(config, shape, network, own["widths"], init_key))
-        if in_parts:
-            leaves, tree = jax.tree.flatten(state)
-            kept = jax.tree.unflatten(tree, [own[f"state.{i}"] for i in range(len(leaves))])
-            state = jax.tree.map(lambda old, new: jnp.where(own["start"] > 0, old, new), kept, state)
-        state = run_epochs(numbers, shape, network, noise, rows, train_key, state, own["start"], own["stop"])
-        return _results(state, look_at_all(state, rows), in_parts)
+        init_key, train_key = jax.random.split(jax.random.wrap_key_data(own["key"]))
 
-    def look_at_all(state: State, rows: Mapping[str, Array]) -> dict[str, Array]:
-        train = look(network, shape, state.w, rows["x"], rows["y"])
-        test = look(network, shape, state.w, rows["x_test"], rows["y_test"])
-        return {
-            "train_loss": train["loss"],
-            "train_accuracy": train["accuracy"],
-            "test_loss": test["loss"],
-            "test_accuracy": test["accuracy"],
-        }
+        def begin() -> State:
+            return fresh_state(numbers, initial_weights(config, shape, network, own["widths"], init_key))
 
-    return lane
+        def advance(state: State, start: Array, stop: Array) -> State:
+            return run_epochs(numbers, shape, network, noise, rows, train_key, state, start, stop)
+
+        def finish(state: State) -> dict[str, Array]:
+            train = look(network, shape, state.w, rows["x"], rows["y"])
+            test = look(network, shape, state.w, rows["x_test"], rows["y_test"])
+            return {
+                "train_loss": train["loss"],
+                "train_accuracy": train["accuracy"],
+                "test_loss": test["loss"],
+                "test_accuracy": test["accuracy"],
+                "best_validation_loss": state.best_loss,
+                "best_validation_accuracy": state.best_accuracy,
+                "best_epoch": state.best_epoch,
+                "bad_step": state.bad_step,
+                **{f"curve.{name}": curve for name, curve in state.curves.items()},
+            }
+
+        return Course(begin, advance, finish)
+
+    return course
 
 
-def _results(state: State, seen: Mapping[str, Array], in_parts: bool) -> dict[str, Array]:
-    results = {
-        **seen,
-        "best_validation_loss": state.best_loss,
-        "best_validation_accuracy": state.best_accuracy,
-        "best_epoch": state.best_epoch,
-        "bad_step": state.bad_step,
-        **{f"curve.{name}": curve for name, curve in state.curves.items()},
-    }
-    if in_parts:
-        results |= {f"state.{i}": leaf for i, leaf in enumerate(jax.tree.leaves(state))}
-    return results
+def _kept(trial: Trial[TrainConfig], store: Store) -> tuple[int, list[np.ndarray]] | None:
+    config = trial.config
+    if not config.resume_after:
+        return None
+    return config.resume_after, load_state(config, stopped(config, config.resume_after).id, store)
 
 
 def _inputs(trials: Sequence[Trial[TrainConfig]], datasets: int, store: Store) -> Inputs:
+    del store
     configs = [trial.config for trial in trials]
     sets = stack_inputs([splits(config) for config in configs], [dataset(c) for c in configs], datasets)
     shape = shape_of(configs[0])
+    whole = [until(trial, None, 0) for trial in trials]
     own = {
         "widths": np.array([own_widths(config, shape) for config in configs], np.int32),
-        "start": np.array([config.resume_after for config in configs], np.int32),
-        "stop": np.array([config.stop_after or config.epochs for config in configs], np.int32),
+        "key": np.stack([key_data(trial.id, trial.seed) for trial in whole]),
     }
-    if is_in_parts(configs[0]):
-        whole = [until(trial, None, 0) for trial in trials]
-        own["key"] = np.stack([key_data(trial.id, trial.seed) for trial in whole])
-        own |= load_states(configs, [stopped(c, c.resume_after).id for c in configs], store)
     return Inputs(shared=sets.shared, own={**sets.own, **own})
 
 
@@ -267,6 +261,13 @@ def check(config: TrainConfig) -> None:
         )
 
 
+_SEGMENTED: Segmented[TrainConfig] = Segmented(
+    points=lambda config: config.stop_after or config.epochs,
+    course=_course,
+    kept=_kept,
+    keeps_state=lambda config: config.stop_after is not None,
+)
+
 ENGINE: Workload[TrainConfig] = Workload(
     name=NAME,
     version=VERSION,
@@ -276,10 +277,11 @@ ENGINE: Workload[TrainConfig] = Workload(
     # alone would pay for the padding.
     vector_width=lambda platform: 1 if platform == "cpu" else 64,
     label=_label,
-    lane=_lane,
+    lane=_SEGMENTED.lane,
     obstacle=_obstacle,
     inputs=_inputs,
     record=_record,
+    segmented=_SEGMENTED,
 )
 
 TRAIN: SweepWorkload[TrainConfig] = SweepWorkload(

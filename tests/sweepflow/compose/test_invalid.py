@@ -270,14 +270,16 @@ REFUSED: list[tuple[list[str], str, str, str, str]] = [
         ["runner.wrkers=2"],
         "there is no key 'runner.wrkers' where runner.kind=local",
         "runner.wrkers=2",
-        "runner.kind, runner.batch_size, runner.memory_fraction, runner.workers",
+        "runner.batch_size, runner.memory_fraction, runner.checkpoint_seconds, runner.concurrency_limit, "
+        "runner.kind, runner.workers",
         "did you mean 'runner.workers'?",
     ),
     (
         ["runner.zzz=2"],
         "there is no key 'runner.zzz' where runner.kind=local",
         "runner.zzz=2",
-        "runner.kind, runner.batch_size, runner.memory_fraction, runner.workers",
+        "runner.batch_size, runner.memory_fraction, runner.checkpoint_seconds, runner.concurrency_limit, "
+        "runner.kind, runner.workers",
         "take one of the keys above, or leave it out",
     ),
     (

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sweepflow.engine.course import segment_of_lane
+from sweepflow.engine.memory import memory_share, share_taken
 from sweepflow.engine.program import Program, compile_program, layout
-from sweepflow.engine.run import memory_share, share_taken
 
 GIB = 2**30
 
@@ -65,7 +66,7 @@ def compiled(lanes: int, rows: int) -> Program:
     def lane(shared: Any, own: Any, traced: Any, key: Any, number: Any) -> Any:
         return {"sum": jnp.sum(own["x"]), "number": number}
 
-    return compile_program(lane, shape, {}, own, {}, keys, numbers)
+    return compile_program(segment_of_lane(lane), shape, {}, own, {}, keys, numbers)
 
 
 def test_a_programs_bytes_are_those_of_one_device() -> None:

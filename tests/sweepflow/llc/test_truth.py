@@ -17,7 +17,7 @@ from sweepflow.verify import Case, cases, compare
 
 pytestmark = pytest.mark.slow
 
-SEEDS = 50
+SEEDS = 200
 NBETA, GAMMA = 1000.0, 10.0
 EIGENVALUES = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02)
 SHORT: dict[str, SamplerConfig] = {
@@ -70,7 +70,7 @@ def test_the_interval_holds_the_truth_as_often_as_it_says(kind: str, run_sweep: 
     )
     figures = [record.figures for record in swept.estimates]
     held = sum(f["llc_low"] <= truth <= f["llc_high"] for f in figures)
-    assert held >= 45
+    assert held >= 0.91 * SEEDS  # of intervals that hold it in 95 of 100, 6 in 1,000 sets of 200 do not
     # Intervals that always hold the truth because they are wide would say nothing.
     assert all(f["llc_high"] - f["llc_low"] < 0.4 * truth for f in figures)
 

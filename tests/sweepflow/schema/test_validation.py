@@ -64,9 +64,9 @@ REFUSED: list[tuple[Any, dict[str, Any], str]] = [
     (TRAINING, {"learning_rate": "fast"}, "valid number"),
     (TRAINING, {"momentum": 1}, "less than 1"),
     (TRAINING, {"optimizer": "lion"}, "'adam', 'adamw' or 'sgd'"),
-    (RUNNER, {"batch_size": 0}, "greater than 0"),
-    (RUNNER, {"batch_size": "half"}, "'auto'"),
-    (RUNNER, {"memory_fraction": 1.5}, "less than or equal to 1"),
+    (RUNNER, {"kind": "local", "batch_size": 0}, "greater than 0"),
+    (RUNNER, {"kind": "local", "batch_size": "half"}, "'auto'"),
+    (RUNNER, {"kind": "slurm", "memory_fraction": 1.5}, "less than or equal to 1"),
 ]
 
 
@@ -86,7 +86,7 @@ LLC = {
 
 def test_an_llc_configuration_splits_into_what_decides_the_result_and_what_does_not() -> None:
     here = LlcConfig.model_validate({**LLC, "store": "here", "name": "a-sweep"})
-    there = LlcConfig.model_validate({**LLC, "store": "there", "runner": {"batch_size": 3}})
+    there = LlcConfig.model_validate({**LLC, "store": "there", "runner": {"kind": "local", "batch_size": 3}})
     assert here.estimate() == there.estimate() != here
     estimate = here.estimate()
     assert isinstance(estimate, EstimateConfig)

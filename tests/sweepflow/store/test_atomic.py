@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import platform
 import subprocess
 import sys
 import time
@@ -13,7 +15,7 @@ import pytest
 
 from sweepflow.errors import StoreError
 from sweepflow.store import atomic
-from sweepflow.store.atomic import write_bytes
+from sweepflow.store.atomic import abandoned_temporaries, write_bytes
 from sweepflow.store.record import Record
 from sweepflow.store.store import Store
 
@@ -79,6 +81,23 @@ def test_a_writer_that_is_killed_leaves_the_record_as_it_was(store: Store) -> No
     found = store.get(ID)
     assert found is not None and found.figures["llc"] == 0
     assert [one.id for one in store.records("est")] == [ID]
+    (left,) = path.parent.glob(f".*{atomic.TEMPORARY_SUFFIX}")
+    assert abandoned_temporaries(store.root) == [left]
+
+
+def test_temporaries_that_somebody_may_still_be_writing(store: Store) -> None:
+    """A living process of this machine, or one of another machine; after an hour not even those."""
+    here = platform.node().split(".")[0]
+    names = [f".record.json.{here}.{os.getpid()}.0123abcd.tmp", ".record.json.elsewhere.1.0123abcd.tmp"]
+    folder = store.paths.folder("est")
+    folder.mkdir(parents=True)
+    for name in (*names, ".editor.tmp"):
+        (folder / name).write_bytes(b"half")
+    assert abandoned_temporaries(store.root) == []
+    long_ago = time.time() - atomic.LONGEST_WRITE_SECONDS - 60
+    for path in folder.iterdir():
+        os.utime(path, (long_ago, long_ago))
+    assert abandoned_temporaries(store.root) == sorted(folder / name for name in names)
 
 
 def test_a_write_that_fails_leaves_nothing_half_written(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from sweepflow.models import build_network
 from sweepflow.schema.data import BundledData, DeepLinearData, QuadraticData, TeacherStudentData
 from sweepflow.schema.fields import traced_part
 from sweepflow.schema.model import DeepLinearModel, MlpModel, PotentialModel
-from sweepflow.targets.train import train
+from sweepflow.targets.train import steps_and_checks, train
 
 LINEAR = MlpModel(widths=())
 
@@ -144,7 +144,8 @@ def test_minibatches(small: Callable[..., Any]) -> None:
         training = config.target.model_copy(update={"batch_size": batch_size, "start": "truth"})
         traced = {name: jnp.asarray(value) for name, value in traced_part(training).items()}
         data = {**arrays, "truth": start}  # one start for all
-        return train(training, shape, network, traced, data, jax.random.key(seed)).loss_curve
+        run = train(training, shape, network, traced, data, jax.random.key(seed))
+        return run.in_one_go(steps_and_checks(training)[1]).loss_curve
 
     full = curve(None, 0)
     np.testing.assert_array_equal(full, curve(30, 1))

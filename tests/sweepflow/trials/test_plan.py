@@ -8,7 +8,7 @@ from typing import Any
 
 from sweepflow.compose import compose_trials
 from sweepflow.engine.program import call_lanes
-from sweepflow.schema.runner import RunnerConfig
+from sweepflow.schema.runner import LocalRunner
 from sweepflow.store.record import Record
 from sweepflow.store.store import Store
 from sweepflow.trials.draw import DesignOptions, draw_trials
@@ -23,7 +23,7 @@ def plan(
 ) -> TrialsPlan:
     request = compose_trials(overrides)
     drawn = draw_trials(request, DesignOptions())
-    runner = RunnerConfig(batch_size=batch_size)
+    runner = LocalRunner(batch_size=batch_size)
     return make_plan(request.workload, drawn, runner, store, settings.get("name"))
 
 
@@ -111,7 +111,7 @@ def test_the_same_sweep_with_halving_has_another_name(store: Store) -> None:
     request = compose_trials(GRID)
     drawn = draw_trials(request, DesignOptions())
     names = {
-        make_plan(request.workload, drawn, RunnerConfig(), store, None, halving).name
+        make_plan(request.workload, drawn, LocalRunner(), store, None, halving).name
         for halving in (None, 2, 3)
     }
     assert len(names) == 3

@@ -8,7 +8,7 @@ from sweepflow import data
 from sweepflow.llc.plan import make_plan
 from sweepflow.llc.theory import deep_linear_llc
 from sweepflow.models.mlp import num_params
-from sweepflow.schema.runner import RunnerConfig
+from sweepflow.schema.runner import LocalRunner
 from sweepflow.store.store import Store
 from sweepflow.temperature import default_nbeta
 from sweepflow.verify import cases
@@ -70,7 +70,7 @@ def test_all_cases_are_one_sweep_with_defaults_for_where_it_runs(store: Store) -
     everything, quick = cases(), cases(quick=True)
     assert set(quick) < set(everything)
     assert {c.config.data.kind for c in quick} >= {"quadratic", "normal_crossing", "deep_linear"}
-    assert all(c.config.runner == RunnerConfig() and c.config.name is None for c in everything)
+    assert all(c.config.runner == LocalRunner() and c.config.name is None for c in everything)
     plan = make_plan([case.config for case in everything], store)
     assert len(plan.estimates) == len(everything)
     # One program serves all three gammas: that is what keeps the command short.

@@ -170,13 +170,14 @@ def test_trials_of_an_earlier_version_are_never_run_with_the_code_of_another(
     first = load_workload(path)
     trial = first.trial(first.config_type())
     Path(path).write_text(losing(2))
-    assert load_workload(path, trial) is first, "which this process still has"
+    planned = {"id": trial.id, "config": trial.config.model_dump(mode="json")}
+    assert load_workload(path, planned) is first, "which this process still has"
     second = load_workload(path)
     with pytest.raises(ConfigError, match=f"changed after this sweep was planned\n.*{trial.id}") as told:
         second.run.obstacle(trial, store)
     assert "start the same command again" in str(told.value)
     assert second.trial(trial.config).id != trial.id
-    assert load_workload(path, trial) is first and load_workload(path) is second
+    assert load_workload(path, planned) is first and load_workload(path) is second
     assert loss_of(first, store) == 1 and loss_of(second, store) == 2
 
 

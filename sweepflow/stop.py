@@ -1,6 +1,7 @@
 """Stop what runs in other threads of this process: they do not see Ctrl-C, which is the main thread's.
 
-A batch of external programs asks now and then whether it is to stop, and ends its programs where it is.
+A batch asks now and then whether it is to stop: one of external programs ends its programs where it is, one
+on the devices leaves a checkpoint.
 """
 
 from __future__ import annotations
@@ -30,6 +31,11 @@ def stoppable() -> Iterator[None]:
         with _CONDITION:
             _ACTIVE -= 1
             _CONDITION.notify_all()
+
+
+def is_stopped() -> bool:
+    """Whether `stop_all` waits."""
+    return _ASKED
 
 
 def raise_if_stopped() -> None:

@@ -1,0 +1,176 @@
+"""Commands about runs: resume, runs, cancel, cleanup."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from flows.cli.app import StoreDir, app, guarded, open_store, quiet_prefect
+
+MAX_LISTED = 50
+"""Runs that are listed, unless all are asked for."""
+
+Run = Annotated[
+    str,
+    typer.Argument(metavar="RUN", help="An id or the beginning of one, or a name of the run or the sweep."),
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Remove what was found.")]
+
+
+@app.command()
+def resume(
+    run: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[RUN]", help="As in `sweepflow runs`; the latest unfinished where not given."
+        ),
+    ] = None,
+    store: StoreDir = None,
+    here: Annotated[
+        bool, typer.Option("--here", help="Run a deployment's run in this process, not by its worker.")
+    ] = False,
+) -> None:
+    """Go on with a run that has not finished, as the same flow run.
+
+    What is in the store is not run again. Example: sweepflow resume
+    """
+    quiet_prefect()
+
+    def go_on() -> Any:
+        from flows.runs.record import find_run, runs
+
+        opened = open_store(store)
+        if run is not None:
+            record = find_run(opened, run)
+            if record.state == "completed":
+                typer.echo(f"{record.short_id} has completed; to look again: {record.command}")
+                raise typer.Exit
+        else:
+            from flows.runs.resume import latest_unfinished
+
+            known = runs(opened)
+            unfinished = latest_unfinished(known)
+            if unfinished is None:
+                typer.echo(f"nothing is unfinished in {opened.root}{_at_work(known)}")
+                raise typer.Exit
+            record = unfinished
+        from flows.runs.resume import resume as go_on_with
+
+        return go_on_with(opened, record, lambda line: typer.echo(line, err=True), here=here)
+
+    found = guarded(go_on)
+    if found is not None and not _print_found(found):
+        raise typer.Exit(1)
+
+
+@app.command()
+def runs(
+    store: StoreDir = None,
+    everything: Annotated[bool, typer.Option("--all", help="All of them, not only the newest.")] = False,
+) -> None:
+    """List the runs on a store: state, trials done, hits, lost workers, age; the newest last."""
+
+    def show() -> None:
+        from flows.runs.record import runs as known_runs
+        from flows.runs.table import runs_table
+
+        opened = open_store(store)
+        known = known_runs(opened)
+        if not known:
+            typer.echo(f"there are no runs in {opened.root}; for another store add --store DIR")
+            return
+        shown = known if everything else known[-MAX_LISTED:]
+        typer.echo("\n".join(runs_table(shown)))
+        if len(shown) < len(known):
+            typer.echo(f"the newest {len(shown)} of {len(known)} runs; --all lists them all")
+
+    guarded(show)
+
+
+@app.command()
+def cancel(
+    run: Run,
+    store: StoreDir = None,
+    kill: Annotated[bool, typer.Option("--kill", help="Kill a process that does not end in time.")] = False,
+) -> None:
+    """End a run: its process and its SLURM jobs. What is done is kept."""
+    quiet_prefect()
+
+    def end() -> None:
+        from flows.runs.cancel import cancel as end_run
+        from flows.runs.record import find_run
+
+        opened = open_store(store)
+        end_run(opened, find_run(opened, run), typer.echo, kill=kill)
+
+    guarded(end)
+
+
+@app.command()
+def cleanup(
+    store: StoreDir = None,
+    yes: Yes = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="SLURM jobs, too, that no run of this store names.")
+    ] = False,
+) -> None:
+    """Show what sweeps have left behind, and remove it with --yes.
+
+    Orphaned jobs, dead temporary servers, half-written records, stale checkpoints, dead runs that say that
+    they run, and old run files.
+    """
+    quiet_prefect()
+
+    def clean() -> None:
+        from flows.runs.leftovers import leftovers, remove
+        from flows.runs.table import leftovers_table
+
+        opened = open_store(store)
+        found = leftovers(opened, lambda line: typer.echo(f"note: {line}", err=True))
+        if not found:
+            typer.echo(f"nothing is left behind in {opened.root}, nor on this machine")
+            return
+        typer.echo("\n".join(leftovers_table(found)))
+        mine = [item for item in found if everything or not item.foreign]
+        if not yes:
+            typer.echo(f"{len(mine)} would be removed; --yes removes them")
+            return
+        failures = remove(mine)
+        typer.echo(f"removed {len(mine) - len(failures)}")
+        for failure in failures:
+            typer.echo(f"error: {failure}", err=True)
+        if failures:
+            raise typer.Exit(1)
+
+    guarded(clean)
+
+
+def _at_work(known: Sequence[Any]) -> str:
+    """What to add where nothing can be resumed, but something runs."""
+    from flows.runs.liveness import Life, is_alive
+
+    alive = [record.short_id for record in known if is_alive(record).life is not Life.DEAD]
+    return f"; still at work: {', '.join(alive)}" if alive else ""
+
+
+def _print_found(found: Any) -> bool:
+    """Print what a flow has returned as its own command does; whether it is well."""
+    from sweepflow.sweep import Sweep
+    from sweepflow.trials.result import TrialsSweep
+
+    if isinstance(found, Sweep):
+        from flows.show import print_sweep
+
+        print_sweep(found)
+        return found.sound
+    if isinstance(found, TrialsSweep):
+        from flows.show_trials import print_trials
+
+        print_trials(found)
+        return found.sound
+    from flows.show import print_comparisons
+
+    print_comparisons(found)
+    return all(comparison.within for comparison in found)

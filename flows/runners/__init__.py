@@ -1,0 +1,1 @@
+"""Where batches run: in this process, in worker processes beside it, or in jobs of a SLURM cluster."""

@@ -1,0 +1,128 @@
+"""Where a sweep's batches run: threads of this process, or workers that come and go."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from queue import SimpleQueue
+from types import TracebackType
+from typing import Any, Protocol
+
+from prefect.futures import PrefectConcurrentFuture, PrefectFuture
+from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.tasks import Task
+
+from sweepflow.engine.devices import cores
+from sweepflow.schema.runner import LocalRunner
+from sweepflow.stop import stop_all
+
+STOP_SECONDS = 15.0
+"""Longest wait for batches that are asked to stop: external programs end, others write a checkpoint."""
+
+Event = PrefectFuture[Any] | Exception | None
+"""A batch has ended; the sweep cannot go on; or there are other workers than before."""
+
+
+@dataclass(frozen=True)
+class Loss:
+    """How the worker of a batch was lost.
+
+    Attributes:
+        why: In words.
+        innocent: Whether it says nothing against the batch: a job that was cancelled, a node that failed.
+    """
+
+    why: str
+    innocent: bool
+
+
+class Pool(Protocol):
+    """What runs task runs.
+
+    Attributes:
+        events: What happens, in order.
+    """
+
+    events: SimpleQueue[Event]
+
+    def __enter__(self) -> Pool: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def free(self) -> int:
+        """Batches that could be taken now."""
+
+    def submit(self, task: Task[..., Any], parameters: dict[str, Any]) -> PrefectFuture[Any] | None:
+        """Start a batch; its future comes as an event when it has ended. None where nothing is free now."""
+
+    def loss(self, future: PrefectFuture[Any]) -> Loss | None:
+        """How the worker of a batch that has ended was lost, or None where it was not. Asked once."""
+
+    def retire(self, worker: str) -> None:
+        """A worker has said that it has to leave: replace it."""
+
+    def outstanding(self, batches: int) -> None:
+        """Batches that are not done: what workers are wanted for."""
+
+    @property
+    def lost(self) -> int:
+        """Workers that were lost."""
+
+    @property
+    def waiting(self) -> str:
+        """What there is to wait for, in words; empty where nothing is."""
+
+
+class Threads:
+    """A pool of threads of this process.
+
+    At the end it waits for them. Where the sweep is interrupted, it asks batches to stop, takes back what is
+    queued, and does not wait for what cannot be stopped.
+    """
+
+    lost = 0
+    waiting = ""
+
+    def __init__(self, runner: LocalRunner) -> None:
+        self.events: SimpleQueue[Event] = SimpleQueue()
+        self._most = min(8, max(2, cores() // 2)) if runner.workers == "auto" else runner.workers
+        self._runner: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=self._most)
+        self._running: set[PrefectConcurrentFuture[Any]] = set()
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Threads:
+        self._stack.enter_context(self._runner)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None or isinstance(error, Exception):
+            self._stack.close()
+            return
+        for future in list(self._running):  # Ctrl-C, or Prefect's TerminationSignal
+            future.wrapped_future.cancel()
+        if stop_all(STOP_SECONDS):
+            self._stack.close()
+
+    def free(self) -> int:
+        return self._most - len(self._running)
+
+    def submit(self, task: Task[..., Any], parameters: dict[str, Any]) -> PrefectFuture[Any]:
+        future = self._runner.submit(task, parameters=parameters)
+        self._running.add(future)
+        future.add_done_callback(self._ended)
+        return future
+
+    def _ended(self, future: PrefectFuture[Any]) -> None:
+        self._running.discard(future)
+        self.events.put(future)
+
+    def loss(self, future: PrefectFuture[Any]) -> Loss | None:
+        return None
+
+    def retire(self, worker: str) -> None: ...
+
+    def outstanding(self, batches: int) -> None: ...

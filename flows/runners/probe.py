@@ -1,0 +1,285 @@
+"""What a compute node is like, looked at from there, before any work is sent to it.
+
+As a preload of Dask's worker (`--preload flows.runners.probe`) it ends a worker that could only do harm:
+another Python or other packages, another store, no Prefect server. As a program it writes all that it finds:
+
+    python -m flows.runners.probe FINDINGS.json
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import secrets
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from flows.embedded_server import silence
+from flows.runners.check import Check
+from flows.runners.jobs import REFUSED
+from sweepflow.engine.devices import configure, worker_environment
+from sweepflow.errors import SweepflowError
+from sweepflow.store.atomic import write_bytes
+from sweepflow.store.store import Store
+
+REFUSAL = "sweepflow: this worker takes no work"
+"""How the reason begins in a job's log."""
+EXPECT = "SWEEPFLOW_EXPECT"
+"""What the driver expects of a worker, as JSON."""
+STORE_ROOT = "SWEEPFLOW_STORE_ROOT"
+TOKEN = ".token"
+"""A file of the store with a word of its own in it: where it reads the same, it is the same store."""
+PATIENCE_SECONDS = 30.0
+"""How long the store's token and Prefect's server may take to appear: file servers tell of a new file late,
+and a server that starts again is away for a while."""
+PASSED_ON = re.compile(r"PREFECT_API_URL|JAX_COMPILATION_CACHE_DIR|SWEEPFLOW_\w+")
+COMPARED = (
+    *("sweepflow", "jax", "jaxlib", "numpy", "optax", "equinox", "blackjax"),
+    *("prefect", "dask", "distributed", "cloudpickle", "pydantic"),
+)
+"""Distributions that decide results, or what driver and workers send each other."""
+
+
+def what_is_here(*, devices: bool = False) -> dict[str, Any]:
+    """Host, Python, versions of what is compared.
+
+    Args:
+        devices: Whether JAX is started, to see which it has; that takes seconds, and memory of a GPU.
+    """
+    here: dict[str, Any] = {
+        "host": platform.node(),
+        "python": platform.python_version(),
+        "executable": sys.executable,
+        "versions": {name: _version(name) for name in COMPARED},
+    }
+    if devices:
+        here["devices"] = _devices()
+    return here
+
+
+def expectations(store: Store) -> dict[str, str]:
+    """What the driver puts into its workers' environment: what the probe compares, and where things are.
+
+    Never a secret: SLURM hands on the rest of the environment by itself, unless it is told not to
+    (`SBATCH_EXPORT=NONE`). Writes the store's token.
+
+    Raises:
+        StoreError: where the store cannot be written.
+    """
+    here, url = what_is_here(), api_url()
+    expected = {key: here[key] for key in ("python", "versions", "host")}
+    expected |= {"token": store_token(store.root), "server": url is not None}
+    return {
+        **{name: value for name, value in sorted(os.environ.items()) if PASSED_ON.fullmatch(name)},
+        **({} if url is None else {"PREFECT_API_URL": url}),
+        EXPECT: json.dumps(expected),
+        STORE_ROOT: str(store.root.absolute()),
+    }
+
+
+def api_url() -> str | None:
+    """Prefect's API as this process would use it: PREFECT_API_URL, or the profile's."""
+    if url := os.environ.get("PREFECT_API_URL"):
+        return url
+    from prefect.settings import get_current_settings
+
+    return get_current_settings().api.url
+
+
+def store_token(store: Path) -> str:
+    """The word in the store's token file, which is made where there is none.
+
+    Raises:
+        StoreError: where the store cannot be written.
+    """
+    path = store / TOKEN
+    if (token := _read(path)) is None:
+        write_bytes(path, secrets.token_hex(16).encode())
+        token = _read(path)  # another driver's, where two write at once
+    return token or ""
+
+
+def differences(driver: Mapping[str, Any], worker: Mapping[str, Any]) -> list[str]:
+    """What of a worker's Python and packages is not the driver's, in words.
+
+    Args:
+        driver: As `what_is_here` gives it.
+        worker: The same of a worker.
+    """
+    found = []
+    if driver["python"].split(".")[:2] != worker["python"].split(".")[:2]:
+        found.append(f"Python is {worker['python']} there and {driver['python']} here")
+    for name, version in driver["versions"].items():
+        there = worker["versions"].get(name)
+        if there != version:
+            found.append(f"{name} is {there or 'missing'} there and {version or 'missing'} here")
+    return found
+
+
+def checks(environ: Mapping[str, str], patience: float = PATIENCE_SECONDS) -> list[Check]:
+    """Whether a worker with this environment may take work; empty where nothing is expected of it.
+
+    Args:
+        environ: As `expectations` has filled it.
+        patience: Seconds that the store's token and Prefect's server may take to appear.
+    """
+    if EXPECT not in environ:
+        return []
+    expected = json.loads(environ[EXPECT])
+    found = [_same_software(expected), _same_store(Path(environ[STORE_ROOT]), expected["token"], patience)]
+    return [*found, _reachable(environ.get("PREFECT_API_URL"), patience)] if expected["server"] else found
+
+
+def dask_setup(worker: Any) -> None:
+    """Called by Dask in a worker's process before it reports to the scheduler: here it ends, or goes on."""
+    failed = [check for check in checks(os.environ) if not check.ok]
+    if failed:
+        text = "\n".join([f"{REFUSAL} ({platform.node()})", *(check.text for check in failed)])
+        # In one piece, as workers beside this one write to the same log; and at once, as Dask would only
+        # note an exception and go on.
+        os.write(2, f"{text}\n\n".encode())
+        os._exit(REFUSED)
+
+
+def last_words(log: Path, lines: int = 12) -> str:
+    """Why a job ended, from its log: the probe's refusal, else its last lines.
+
+    Args:
+        log: The job's output.
+        lines: How many of them, where there is no refusal.
+    """
+    try:
+        text = log.read_text(errors="replace")
+    except OSError as error:
+        return f"its log cannot be read: {log}: {error.strerror}"
+    _, refused, reason = text.rpartition(REFUSAL)
+    if refused:
+        # Up to the empty line behind it: other workers and SLURM write to the same log.
+        return REFUSAL + reason.partition("\n\n")[0].rstrip()
+    written = [line for line in text.splitlines() if line.strip()]
+    return "\n".join(written[-lines:]) or f"it has written nothing to {log}"
+
+
+def _same_software(expected: Mapping[str, Any]) -> Check:
+    here = what_is_here()
+    if found := differences(expected, here):
+        return Check(
+            "versions",
+            False,
+            "its software is not that of the process that sends it work",
+            got=f"{'; '.join(found)}; {sys.executable} on {here['host']}",
+            allowed=f"what {expected.get('host', 'the driver')} has, since results and pickles depend on it",
+            remedy="install the same there, or give the right one with runner.python=PATH or runner.prologue",
+        )
+    return Check("versions", True, f"the same there: Python {here['python']}, jax {here['versions']['jax']}")
+
+
+def _same_store(root: Path, token: str, patience: float) -> Check:
+    deadline = time.monotonic() + patience
+    while (found := _read(root / TOKEN)) is None and time.monotonic() < deadline:
+        try:
+            os.listdir(root)  # makes a file server's client look again
+        except OSError:
+            break  # no directory: that does not come by waiting
+        time.sleep(0.5)
+    remedy = "give a directory that compute nodes see under the same path: store=DIR"
+    if found != token:
+        seen = "another store is there" if found else f"{root} is {'empty' if root.is_dir() else 'not there'}"
+        return Check(
+            "store",
+            False,
+            "the store is not the one that the sweep was started with",
+            got=f"{seen}, on {platform.node()}",
+            allowed=f"{root}, on a file system that all machines share",
+            remedy=remedy,
+        )
+    try:
+        probe = root / f".writable-{platform.node()}-{os.getpid()}"
+        write_bytes(probe, b"")
+        probe.unlink(missing_ok=True)
+    except (SweepflowError, OSError) as error:
+        got = error.got if isinstance(error, SweepflowError) else error
+        return Check(
+            "store",
+            False,
+            "the store cannot be written",
+            got=f"{got}, on {platform.node()}",
+            remedy=f"mend the permissions or free space there, or {remedy}",
+        )
+    return Check("store", True, f"{root} is seen and written there")
+
+
+def _reachable(url: str | None, patience: float) -> Check:
+    deadline = time.monotonic() + patience
+    said: str | None = "PREFECT_API_URL is not set"
+    while url is not None and (said := silence(url)) is not None and time.monotonic() < deadline:
+        time.sleep(1)
+    if said is not None:
+        return Check(
+            "server",
+            False,
+            "Prefect's server cannot be reached",
+            got=f"{url or 'no PREFECT_API_URL'}: {said}, on {platform.node()}",
+            allowed="an address that answers on compute nodes",
+            remedy="start it with: prefect server start --host 0.0.0.0, and export "
+            "PREFECT_API_URL=http://HOST:4200/api with the name by which nodes know that host",
+        )
+    return Check("server", True, f"{url} answers there")
+
+
+def _devices() -> dict[str, Any]:
+    """JAX's devices as a worker of this job sees them, and what there is to share out."""
+    workers = int(os.environ.get("SWEEPFLOW_PROCESSES", "1"))
+    listed = [device for device in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if device]
+    worker = worker_environment(0, workers, os.environ)
+    for name in os.environ.keys() - worker.keys():
+        del os.environ[name]
+    os.environ.update(worker)
+    configure()
+    import jax
+
+    try:
+        found = [str(device.device_kind) for device in jax.local_devices()]
+    except RuntimeError as error:  # a GPU that does not work
+        return {"listed": listed, "workers": workers, "error": str(error).splitlines()[0]}
+    return {"listed": listed, "workers": workers, "platform": jax.default_backend(), "kinds": found}
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text().strip() or None
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def main(findings: Path) -> None:
+    """Write what is here, and the checks, for the driver to read; beside that a copy of it into the store."""
+    answered = checks(os.environ, patience=5.0)  # somebody waits
+    found = {**what_is_here(devices=True), "checks": [asdict(check) for check in answered]}
+    content = json.dumps(found, indent=1).encode()
+    if any(check.name == "store" and check.ok for check in answered):
+        write_bytes(copy_in(Path(os.environ[STORE_ROOT]), findings), content)
+    write_bytes(findings, content)
+
+
+def copy_in(store: Path, findings: Path) -> Path:
+    """Where the copy is that shows that what is written there to the store is seen here."""
+    return store / f".{findings.name}"
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

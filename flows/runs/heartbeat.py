@@ -1,0 +1,291 @@
+"""Signs of life of a flow run: its run file, written again every few seconds for as long as it runs."""
+
+from __future__ import annotations
+
+import contextvars
+import os
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import StateType
+from prefect.context import FlowRunContext
+from prefect.exceptions import CancelledRun, TerminationSignal
+from prefect.settings import get_current_settings
+
+from flows.embedded_server import is_embedded
+from flows.runs.liveness import process_start, this_host, this_machine
+from flows.runs.record import RunFileWarning, RunRecord, RunState, get_run, now, write_run
+from flows.runs.requests import cancel_asked, forget_request
+from sweepflow.errors import ConfigError, StoreError
+from sweepflow.provenance import provenance
+from sweepflow.store.store import Store
+
+BEAT_SECONDS = 5.0
+"""From one sign of life to the next, where there is nothing new."""
+NEWS_SECONDS = 1.0
+"""From one to the next, where there is."""
+ASK_SECONDS = 15.0
+"""From one question to Prefect, whether the run is to be cancelled, to the next."""
+JOIN_SECONDS = 5.0
+"""Longest wait for a beat that is being written when the run ends."""
+MAX_REASON = 500
+"""Characters of an error that a run file keeps."""
+
+_LATEST: list[Beat] = []
+"""The run of this process that began last, while it runs and after."""
+
+
+class Beat:
+    """One run's signs of life, and what it has to say of itself. Made by `beating`."""
+
+    def __init__(self, store: Store, record: RunRecord) -> None:
+        self._store = store
+        self._record = record
+        self._lock = threading.Lock()
+        self._warned = False
+        self._news = False
+
+    @property
+    def news(self) -> bool:
+        """Whether something has been said that is not written yet."""
+        return self._news
+
+    @property
+    def got_on(self) -> bool:
+        """Whether the run has computed anything."""
+        return (self._record.done or 0) > (self._record.known or 0)
+
+    @property
+    def record(self) -> RunRecord:
+        """What is known of the run now."""
+        return self._record
+
+    @property
+    def store(self) -> Store:
+        """Where its run file is."""
+        return self._store
+
+    def note(
+        self,
+        *,
+        total: int | None = None,
+        done: int | None = None,
+        known: int | None = None,
+        lost: int | None = None,
+        waiting: str | None = None,
+        job_name: str | None = None,
+    ) -> None:
+        """Say something that the next sign of life will carry; from any thread. What is None stays.
+
+        Args:
+            total: Trials of the sweep.
+            done: Trials that have a result.
+            known: Trials that had one before the run began.
+            lost: Workers that were lost.
+            waiting: What it waits for, in words; an empty string where it does no longer.
+            job_name: Name of its SLURM jobs.
+        """
+        given = {
+            "total": total,
+            "done": done,
+            "known": known,
+            "lost": lost,
+            "waiting": waiting,
+            "job_name": job_name,
+        }
+        said = {name: value for name, value in given.items() if value is not None}
+        with self._lock:
+            changed = {name: value for name, value in said.items() if getattr(self._record, name) != value}
+            self._record = self._record.model_copy(update=changed)
+            # What it waits for changes often, and can wait for the next sign of life.
+            self._news = self._news or bool(changed.keys() - {"waiting"})
+
+    def write(self, **changes: object) -> None:
+        """Write the run file now. A store that cannot be written ends no sweep: that is said once."""
+        with self._lock:
+            self._record = self._record.model_copy(update={"beat": now(), **changes})
+            self._news = False
+            try:
+                write_run(self._store, self._record)
+            except StoreError as error:
+                if not self._warned:
+                    self._warned = True
+                    warnings.warn(
+                        f"signs of life cannot be written, and this run will be taken for dead: {error.got}",
+                        RunFileWarning,
+                        stacklevel=2,
+                    )
+
+
+def latest() -> Beat | None:
+    """The run of this process that began last, whether it still runs or has ended."""
+    return _LATEST[-1] if _LATEST else None
+
+
+@contextmanager
+def beating(
+    store: Store,
+    *,
+    name: str,
+    command: str,
+    runner: str = "local",
+    job_name: str | None = None,
+    flow_run_id: str | None = None,
+    flow: str | None = None,
+    parameters: Mapping[str, Any] | None = None,
+) -> Iterator[Beat]:
+    """Keep the run file of a flow run while the block runs, and say in it how the block ended.
+
+    A request to cancel the run, in the store or in Prefect's pages, ends this process as TERM would.
+
+    Args:
+        store: The sweep's store.
+        name: The sweep's name.
+        command: What is typed in a shell to get it.
+        runner: Kind of its runner.
+        job_name: Name of its SLURM jobs.
+        flow_run_id: Prefect's id of it; this and what follows is the running flow's where it is not given.
+        flow: The flow's name.
+        parameters: The flow's, as JSON.
+    """
+    record = _begin(store, name, command, runner, job_name, flow_run_id, flow, parameters)
+    beat = Beat(store, record)
+    _LATEST[:] = [beat]
+    forget_request(store, record.flow_run_id)
+    beat.write()
+    ended = threading.Event()
+    # The settings that say which server is asked are in the context.
+    target = contextvars.copy_context().run
+    thread = threading.Thread(target=target, args=(_keep_beating, beat, ended), daemon=True)
+    thread.start()
+    state: RunState = "completed"
+    reason: str | None = None
+    refused = False
+    try:
+        yield beat
+    except BaseException as error:
+        state, reason = _how_it_ended(beat, error)
+        # What was asked for cannot be run: there is nothing to resume, and the corrected command is another.
+        refused = isinstance(error, ConfigError) and record.attempt == 1 and not beat.got_on
+        raise
+    finally:
+        ended.set()
+        thread.join(JOIN_SECONDS)
+        if refused:
+            store.paths.run(record.flow_run_id).unlink(missing_ok=True)
+        else:
+            beat.write(state=state, reason=reason, waiting=None)
+
+
+def _begin(
+    store: Store,
+    name: str,
+    command: str,
+    runner: str,
+    job_name: str | None,
+    flow_run_id: str | None,
+    flow: str | None,
+    parameters: Mapping[str, Any] | None,
+) -> RunRecord:
+    """The record of a run that begins, or begins again."""
+    context = FlowRunContext.get()
+    run = None if context is None else context.flow_run
+    if flow_run_id is None and run is not None:
+        flow_run_id = str(run.id)
+    if flow_run_id is None:
+        raise RuntimeError("signs of life are those of a flow run: call it in a flow, or give flow_run_id")
+    if parameters is None:
+        parameters = {} if run is None else run.parameters
+    before = get_run(store, flow_run_id)
+    moment = now()
+    url = get_current_settings().api.url
+    software = provenance(device=False)
+    start = process_start(os.getpid())
+    return RunRecord(
+        flow_run_id=flow_run_id,
+        flow=flow or (context.flow.name if context is not None and context.flow is not None else ""),
+        name=name,
+        run_name="" if run is None else run.name,
+        command=command,
+        parameters=dict(parameters),
+        directory=str(Path.cwd()),
+        host=this_host(),
+        machine=this_machine(),
+        pid=os.getpid(),
+        pid_started=0.0 if start is None else start,
+        started=moment if before is None else before.started,
+        attempt=1 if before is None else before.attempt + 1,
+        attempt_started=moment,
+        beat=moment,
+        runner=runner,
+        job_name=job_name,
+        api_url=None if is_embedded(url) else url,
+        deployment_id=None if run is None or run.deployment_id is None else str(run.deployment_id),
+        lost=0 if before is None else before.lost,
+        versions={"python": str(software["python"]), **dict(software["versions"])},  # type: ignore[call-overload]
+    )
+
+
+def _keep_beating(beat: Beat, ended: threading.Event) -> None:
+    """Write, and look whether the run is to be cancelled, until it has ended."""
+    beaten = asked_prefect = time.monotonic()
+    while not ended.wait(NEWS_SECONDS):
+        moment = time.monotonic()
+        if not beat.news and moment - beaten < BEAT_SECONDS:
+            continue
+        beat.write()
+        beaten = moment
+        asked = cancel_asked(beat.store, beat.record.flow_run_id) is not None
+        # A run that a Prefect worker has started is ended by it.
+        if not asked and moment - asked_prefect >= ASK_SECONDS and "PREFECT__FLOW_RUN_ID" not in os.environ:
+            asked = _cancelled_in_prefect(beat.record.flow_run_id)
+            asked_prefect = moment
+        if asked and not ended.is_set():
+            _end_this_process()
+            return
+
+
+def _end_this_process() -> None:
+    """As TERM does; where nobody has set what TERM does to this process, it is not the run's to end."""
+    if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        os.kill(os.getpid(), signal.SIGTERM)
+    else:
+        warnings.warn(
+            "this flow run is to be cancelled, but its process does other things, too: interrupt it",
+            RunFileWarning,
+            stacklevel=2,
+        )
+
+
+def _cancelled_in_prefect(flow_run_id: str) -> bool:
+    """Whether the run was told to end in Prefect's pages; False where Prefect does not answer."""
+    if get_current_settings().api.url is None:
+        return False
+    with suppress(Exception), get_client(sync_client=True) as client:
+        state = client.read_flow_run(UUID(flow_run_id)).state
+        return state is not None and state.type in (StateType.CANCELLING, StateType.CANCELLED)
+    return False
+
+
+def _how_it_ended(beat: Beat, error: BaseException) -> tuple[RunState, str]:
+    """The final state of a run that an exception has ended, and why in words."""
+    who = cancel_asked(beat.store, beat.record.flow_run_id)
+    stopped = isinstance(error, (KeyboardInterrupt, TerminationSignal))
+    if stopped and who is not None:
+        return "cancelled", f"cancelled by {who}"
+    if isinstance(error, CancelledRun) or (stopped and _cancelled_in_prefect(beat.record.flow_run_id)):
+        return "cancelled", "cancelled in Prefect"
+    if isinstance(error, KeyboardInterrupt):
+        return "crashed", "interrupted (Ctrl-C)"
+    if isinstance(error, TerminationSignal):
+        return "crashed", "ended from outside (TERM)"
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    return ("failed" if isinstance(error, Exception) else "crashed"), text[:MAX_REASON]

@@ -1,0 +1,240 @@
+"""What sweeps have left behind: found here, removed when told."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import psutil
+
+from flows.runners import slurm
+from flows.runners.slurm import SlurmError
+from flows.runs.claim import claim, lock_path
+from flows.runs.leftover_jobs import orphans
+from flows.runs.liveness import Life, is_alive
+from flows.runs.record import RunRecord, get_run, now, runs, write_run
+from flows.runs.requests import forget_request
+from sweepflow.errors import SweepflowError
+from sweepflow.store.atomic import abandoned_temporaries
+from sweepflow.store.checkpoints import stale_checkpoints
+from sweepflow.store.store import Store
+
+OLD_DAYS = 30.0
+"""A run that ended so long ago needs no run file."""
+END_SECONDS = 10.0
+"""Longest wait for a server that is being ended."""
+OUR_SERVER = ("-m", "flows.embedded_server")
+PREFECT_SERVER = "prefect.server.api.server:create_app"
+TEMPORARY = "PREFECT__SERVER_EPHEMERAL"
+"""In the environment of Prefect's temporary servers, and of no server that a person starts."""
+FOSTER_PARENTS = {"systemd", "init", "tini", "dumb-init", "docker-init", "catatonit", "launchd"}
+"""Names of processes that orphans are given to."""
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """Something that nobody needs.
+
+    Attributes:
+        kind: What it is.
+        name: Which one.
+        why: How it is known that nobody needs it.
+        age: Seconds; None where it has none.
+        size: Bytes; None where it has none.
+        remove: Removes it.
+        run: The run that it is, where it is one.
+        foreign: Whether it may be another store's, and so is removed only when all are asked for.
+    """
+
+    kind: str
+    name: str
+    why: str
+    age: float | None
+    size: int | None
+    remove: Callable[[], None]
+    run: RunRecord | None = None
+    foreign: bool = False
+
+
+def leftovers(store: Store, say: Callable[[str], None]) -> list[Leftover]:
+    """Everything that sweeps on this store, and servers of this user on this machine, have left behind.
+
+    Args:
+        store: The store.
+        say: Called with what could not be looked at.
+    """
+    records = runs(store)
+    return [
+        *_jobs(records, say),
+        *dead_servers(),
+        *_dead_runs(store, records),
+        *_files("half-written record", "its writer is gone", abandoned_temporaries(store.root)),
+        *_files("stale checkpoint", "its trial is finished or old", stale_checkpoints(store)),
+        *_old_runs(store, records),
+    ]
+
+
+def remove(found: Sequence[Leftover]) -> list[str]:
+    """Remove what was found, and close dead runs in Prefect, too.
+
+    Returns:
+        What could not be removed, and why.
+    """
+    failures = []
+    closed: dict[str | None, list[RunRecord]] = defaultdict(list)
+    for item in found:
+        try:
+            item.remove()
+        except (SweepflowError, OSError, psutil.Error) as error:
+            failures.append(f"{item.kind} {item.name}: {error}")
+        else:
+            if item.run is not None:
+                closed[item.run.api_url].append(item.run)
+    for group in closed.values():
+        try:
+            _close_in_prefect(group)
+        except Exception as error:  # its file is closed, and `sweepflow resume` closes the rest
+            failures.append(f"Prefect was not told of {len(group)} dead runs: {error}")
+    return failures
+
+
+def _close_in_prefect(group: Sequence[RunRecord]) -> None:
+    """Close the flow runs of dead runs that talked to one server."""
+    from flows.runs.reconcile import close_flow_run, read_flow_run
+    from flows.runs.server import server_of
+
+    with server_of(group[0]):
+        for record in group:
+            row = read_flow_run(record.flow_run_id)
+            if row is not None:
+                close_flow_run(row, f"closed by `sweepflow cleanup`: {record.reason}")
+
+
+def _jobs(records: Sequence[RunRecord], say: Callable[[str], None]) -> Iterator[Leftover]:
+    try:
+        ended, unknown = orphans(records)
+    except SlurmError as error:
+        say(f"SLURM's jobs were not looked at: {error.what}: {error.got}")
+        return
+    for jobs, why, foreign in (
+        (ended, "its run has ended", False),
+        (unknown, "no run of this store names it; --all removes it, too", True),
+    ):
+        for job in jobs:
+            yield Leftover(
+                "SLURM job",
+                f"{job.id} {job.name}",
+                f"{job.state.lower()}; {why}",
+                None,
+                None,
+                partial(slurm.cancel, [job.id]),
+                foreign=foreign,
+            )
+
+
+def dead_servers() -> Iterator[Leftover]:
+    """Temporary Prefect servers of this user, and embedded ones of ours, whose command is gone."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.uids().real == os.getuid() and _is_temporary(process) and _is_orphan(process):
+                yield Leftover(
+                    "temporary server",
+                    f"process {process.pid}",
+                    "the command that started it is gone",
+                    time.time() - process.create_time(),
+                    process.memory_info().rss,
+                    partial(_end_server, process),
+                )
+
+
+def _is_temporary(process: psutil.Process) -> bool:
+    words = process.cmdline()
+    if tuple(words[1:3]) == OUR_SERVER:
+        return True
+    return PREFECT_SERVER in words and process.environ().get(TEMPORARY, "").lower() in ("1", "true")
+
+
+def _is_orphan(process: psutil.Process) -> bool:
+    """Whether the parent is only a foster parent: in a container, process 1 may be the command itself."""
+    parent = process.parent()
+    if parent is None:
+        return True
+    reaps = parent.pid == 1 or parent.name() in FOSTER_PARENTS
+    own = any("python" in word or "sweepflow" in word or "prefect" in word for word in parent.cmdline()[:2])
+    return reaps and not own
+
+
+def _end_server(process: psutil.Process) -> None:
+    with suppress(psutil.NoSuchProcess):
+        process.terminate()
+        try:
+            process.wait(END_SECONDS)
+        except psutil.TimeoutExpired:
+            process.kill()
+
+
+def _dead_runs(store: Store, records: Sequence[RunRecord]) -> Iterator[Leftover]:
+    for record in records:
+        found = is_alive(record)
+        if record.state == "running" and found.life is Life.DEAD:
+            yield Leftover(
+                "dead run",
+                f"{record.short_id} {record.name}",
+                f"says running, but {found.words}; is closed as crashed, and can still be resumed",
+                (now() - record.beat).total_seconds(),
+                None,
+                partial(_close, store, record, found.words),
+                record.model_copy(update={"state": "crashed", "reason": found.words}),
+            )
+
+
+def _close(store: Store, record: RunRecord, reason: str) -> None:
+    """Close a dead run in its file, unless somebody goes on with it just now."""
+    with claim(store, record.flow_run_id):
+        if get_run(store, record.flow_run_id) == record:
+            write_run(store, record.model_copy(update={"state": "crashed", "reason": reason}))
+        store.paths.run_key(record.flow_run_id).unlink(missing_ok=True)
+
+
+def _old_runs(store: Store, records: Sequence[RunRecord]) -> Iterator[Leftover]:
+    for record in records:
+        age = (now() - record.beat).total_seconds()
+        if record.state != "running" and age > OLD_DAYS * 86400:
+            path = store.paths.run(record.flow_run_id)
+
+            def remove(record: RunRecord = record, path: Path = path) -> None:
+                forget_request(store, record.flow_run_id)
+                lock_path(store, record.flow_run_id).unlink(missing_ok=True)
+                store.paths.run_key(record.flow_run_id).unlink(missing_ok=True)
+                path.unlink(missing_ok=True)
+
+            yield Leftover(
+                "old run file", f"{record.short_id} {record.name}", record.state, age, _size(path), remove
+            )
+
+
+def _files(kind: str, why: str, paths: Sequence[Path]) -> Iterator[Leftover]:
+    for path in paths:
+        with suppress(FileNotFoundError):
+            status = path.stat()
+            yield Leftover(
+                kind,
+                path.name,
+                why,
+                time.time() - status.st_mtime,
+                status.st_size,
+                partial(path.unlink, missing_ok=True),
+            )
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None

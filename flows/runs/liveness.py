@@ -1,0 +1,113 @@
+"""Whether the process of a flow run is alive, as far as this one can see."""
+
+from __future__ import annotations
+
+import enum
+import functools
+import os
+import platform
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import psutil
+
+from flows.runs.record import RunRecord, now
+
+ALIVE_SECONDS = 60.0
+"""A run on another host whose latest sign of life is younger is alive."""
+DEAD_SECONDS = 300.0
+"""One whose latest sign of life is older is dead."""
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+PID_NAMESPACE = Path("/proc/self/ns/pid")
+
+
+class Life(enum.Enum):
+    """What can be said of a process."""
+
+    ALIVE = "alive"
+    DEAD = "dead"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Liveness:
+    """Whether a run's process lives, and how that is known.
+
+    Attributes:
+        life: What can be said.
+        words: How it is known, to be put in brackets.
+    """
+
+    life: Life
+    words: str
+
+
+@functools.cache
+def this_machine() -> str:
+    """Where a pid of this process means something: this boot of the kernel, this pid namespace."""
+    try:
+        return f"{BOOT_ID.read_text().strip()} {os.readlink(PID_NAMESPACE)}"
+    except OSError:  # no Linux
+        return f"{platform.node()} {int(psutil.boot_time()) // 60}"
+
+
+def this_host() -> str:
+    """This host's name."""
+    return platform.node()
+
+
+def process_start(pid: int) -> float | None:
+    """When a process began, in a unit and from an origin of this machine; None where there is none.
+
+    A process that has ended and is only waited for by its parent counts as none.
+    """
+    try:
+        # Ticks since boot, exact: psutil's times of creation move when the clock is set. The name, which is
+        # in brackets, may hold anything.
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return None if fields[0] in "ZX" else float(fields[19])
+    except (FileNotFoundError, ProcessLookupError):
+        if Path("/proc/self/stat").exists():
+            return None
+    except (OSError, ValueError, IndexError):
+        pass
+    try:
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else round(process.create_time())
+    except psutil.Error:
+        return None
+
+
+def is_alive(record: RunRecord, at: datetime | None = None) -> Liveness:
+    """Whether the process of a run lives.
+
+    On the same machine the process itself is looked for. Elsewhere its latest sign of life has to do.
+
+    Args:
+        record: The run.
+        at: The time now.
+    """
+    silent = max(0.0, ((at or now()) - record.beat).total_seconds())
+    if record.state != "running":
+        return Liveness(Life.DEAD, f"it has ended: {record.state}")
+    if record.machine == this_machine():
+        if process_start(record.pid) == record.pid_started:
+            return Liveness(Life.ALIVE, f"process {record.pid} on this machine")
+        return Liveness(
+            Life.DEAD, f"its process {record.pid} is gone, the last sign of life {ago(silent)} ago"
+        )
+    words = f"no sign of life for {ago(silent)} from {record.host}"
+    # The same name with another boot: this machine has been started anew, and takes its processes with it.
+    dead_after = ALIVE_SECONDS if record.host == this_host() else DEAD_SECONDS
+    if silent < ALIVE_SECONDS:
+        return Liveness(Life.ALIVE, f"a sign of life {ago(silent)} ago from {record.host}")
+    return Liveness(Life.DEAD if silent >= dead_after else Life.UNKNOWN, words)
+
+
+def ago(seconds: float) -> str:
+    """A span of time as a person says it."""
+    for size, unit in ((86400.0, "d"), (3600.0, "h"), (60.0, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"

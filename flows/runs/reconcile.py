@@ -1,0 +1,162 @@
+"""Make what Prefect says of a flow run true: nothing is left Running that runs no longer."""
+
+from __future__ import annotations
+
+import threading
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import TypeVar
+from uuid import UUID
+
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterId,
+    TaskRunFilter,
+    TaskRunFilterState,
+    TaskRunFilterStateType,
+)
+from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, State, StateType, TaskRun
+from prefect.client.schemas.sorting import TaskRunSort
+from prefect.events.worker import EventsWorker
+from prefect.exceptions import ObjectNotFound
+from prefect.states import Cancelled, Crashed
+
+T = TypeVar("T")
+DEADLINE_SECONDS = 60.0
+"""How long a server that does not answer is tried."""
+SETTLE_SECONDS = 3.0
+"""How long a state that is on its way is waited for: task runs tell theirs by events."""
+RETRY_SECONDS = 0.5
+PAGE = 200
+"""Task runs that Prefect's API gives at once."""
+GONE = "its process has ended without saying how it went"
+
+
+class StatesWarning(UserWarning):
+    """Prefect could not be told how something ended."""
+
+
+def close_task_runs(
+    flow_run_id: UUID | str,
+    how: Mapping[UUID, State] | None = None,
+    *,
+    reason: str = GONE,
+    settle_seconds: float = SETTLE_SECONDS,
+    deadline_seconds: float = DEADLINE_SECONDS,
+) -> int:
+    """Give every task run of a flow run that has no final state one.
+
+    A server that is away is tried until the deadline; nothing is raised, since whatever the flow has found is
+    worth more than this.
+
+    Args:
+        flow_run_id: The flow run.
+        how: States of task runs of which more is known than that they have ended.
+        reason: Why the others are Crashed.
+        settle_seconds: How long states that are on their way are waited for.
+        deadline_seconds: How long a server that does not answer is tried.
+
+    Returns:
+        The task runs that were closed.
+    """
+    deadline = time.monotonic() + deadline_seconds
+    settled = time.monotonic() + settle_seconds
+    closed: set[UUID] = set()
+    try:
+        _send_events()
+        while left := patiently(lambda client: open_task_runs(client, flow_run_id), deadline):
+            if time.monotonic() < settled:
+                time.sleep(RETRY_SECONDS / 2)
+                continue
+            again = [run.id for run in left if run.id not in closed]
+            if not again:
+                break
+            for i in again:
+                state = (how or {}).get(i) or Crashed(message=reason)
+                patiently(lambda client, i=i, s=state: client.set_task_run_state(i, s, force=True), deadline)  # type: ignore[misc]
+                closed.add(i)
+    except Exception as error:
+        warnings.warn(
+            f"Prefect may say of batches of {flow_run_id} that they run, though none does: {error}",
+            StatesWarning,
+            stacklevel=2,
+        )
+    return len(closed)
+
+
+def open_task_runs(client: SyncPrefectClient, flow_run_id: UUID | str) -> list[TaskRun]:
+    """Task runs of a flow run that have no final state: `PAGE` of them, where there are more."""
+    unended = [kind for kind in StateType if kind not in TERMINAL_STATES]
+    return client.read_task_runs(
+        flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[UUID(str(flow_run_id))])),
+        task_run_filter=TaskRunFilter(state=TaskRunFilterState(type=TaskRunFilterStateType(any_=unended))),
+        sort=TaskRunSort.ID_DESC,
+        limit=PAGE,
+    )
+
+
+def patiently(ask: Callable[[SyncPrefectClient], T], deadline: float) -> T:
+    """Ask the server, again and again while it does not answer.
+
+    Args:
+        ask: What to ask.
+        deadline: Of the monotonic clock; what is raised after it is raised.
+
+    Raises:
+        ObjectNotFound: at once; the server has answered.
+    """
+    while True:
+        try:
+            with get_client(sync_client=True) as client:
+                return ask(client)
+        except ObjectNotFound:
+            raise
+        except Exception:
+            if time.monotonic() >= deadline:
+                raise
+        time.sleep(RETRY_SECONDS)
+
+
+def read_flow_run(flow_run_id: UUID | str, deadline_seconds: float = DEADLINE_SECONDS) -> FlowRun | None:
+    """Prefect's row of a flow run; None where its database has none."""
+    with suppress(ObjectNotFound):
+        return patiently(
+            lambda client: client.read_flow_run(UUID(str(flow_run_id))), time.monotonic() + deadline_seconds
+        )
+    return None
+
+
+def set_flow_run_state(
+    flow_run_id: UUID | str, state: State, deadline_seconds: float = DEADLINE_SECONDS
+) -> None:
+    """Set a flow run's state, whatever it was."""
+    patiently(
+        lambda client: client.set_flow_run_state(UUID(str(flow_run_id)), state, force=True),
+        time.monotonic() + deadline_seconds,
+    )
+
+
+def close_flow_run(run: FlowRun, reason: str) -> None:
+    """Close a flow run whose process is gone, and its task runs, as Crashed; what has ended stays."""
+    if run.state is None or not run.state.is_final():
+        set_flow_run_state(run.id, Crashed(message=reason))
+    close_task_runs(run.id, reason=reason)
+
+
+def cancel_flow_run(flow_run_id: UUID | str, reason: str) -> None:
+    """Mark a flow run that has been ended on purpose as Cancelled, and its task runs as Crashed."""
+    set_flow_run_state(flow_run_id, Cancelled(message=reason))
+    close_task_runs(flow_run_id, reason=reason)
+
+
+def _send_events() -> None:
+    """Send the states of task runs that this process still has; what comes later has another worker."""
+    # In a thread: where an event loop runs in this one, as in a notebook, Prefect would give a coroutine.
+    thread = threading.Thread(
+        target=EventsWorker.drain_all, kwargs={"timeout": SETTLE_SECONDS, "at_exit": False}, daemon=True
+    )
+    thread.start()
+    thread.join(SETTLE_SECONDS)

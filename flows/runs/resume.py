@@ -1,0 +1,183 @@
+"""Go on with a run whose process has ended, as the same flow run."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from prefect import Flow
+from prefect.client.schemas.objects import FlowRun
+from prefect.flow_engine import run_flow
+from prefect.states import AwaitingRetry, Scheduled
+from prefect.utilities.callables import get_call_parameters
+
+from flows.runs.claim import claim
+from flows.runs.heartbeat import latest
+from flows.runs.leftover_jobs import end_jobs
+from flows.runs.liveness import Life, ago, is_alive, this_host
+from flows.runs.reconcile import close_flow_run, read_flow_run, set_flow_run_state
+from flows.runs.record import RunRecord, get_run, now, write_run
+from flows.runs.server import server_of
+from sweepflow.errors import ConfigError
+from sweepflow.store.store import Store
+
+TAKEN_SECONDS = 60.0
+"""How long to see whether a worker takes a run that was scheduled for it."""
+LOOK_SECONDS = 0.5
+FLOWS = {"llc": "flows.llc_sweep", "sweep": "flows.trials_sweep", "verify": "flows.verify"}
+"""Where the flows are that can be gone on with."""
+
+
+class AliveError(ConfigError):
+    """A run that is alive, or may be: nobody goes on with it beside its own process."""
+
+
+def latest_unfinished(records: Sequence[RunRecord]) -> RunRecord | None:
+    """The newest run that has not completed and that no later one has made good.
+
+    Args:
+        records: Runs of one store, the newest last.
+    """
+    made_good: set[tuple[str, str, str]] = set()
+    for record in reversed(records):
+        same = (record.flow, record.directory, str(sorted(record.parameters.items())))
+        alive = is_alive(record).life is not Life.DEAD
+        if record.state != "completed" and not alive and record.successor is None and same not in made_good:
+            return record
+        if record.state == "completed" or alive:
+            made_good.add(same)
+    return None
+
+
+def check_ended(record: RunRecord) -> None:
+    """Refuse a run whose process may still be at it.
+
+    Raises:
+        AliveError: with what is known of the process, and what to do.
+    """
+    found = is_alive(record)
+    if found.life is Life.DEAD:
+        return
+    raise AliveError(
+        f"the run is {'alive' if found.life is Life.ALIVE else 'not known to be dead'}: {found.words}",
+        got=f"{record.flow_run_id}, process {record.pid} on {record.host}, last sign of life "
+        f"{ago(max(0.0, (now() - record.beat).total_seconds()))} ago",
+        allowed="a run whose process has ended",
+        do=f"wait for it (sweepflow runs), or end it first: sweepflow cancel {record.short_id}",
+    )
+
+
+def resume(store: Store, record: RunRecord, say: Callable[[str], None], *, here: bool = False) -> Any:
+    """Close what Prefect believes to be running, and run the flow again as the same flow run.
+
+    Where Prefect's database does not have the run, it is a new one with the same parameters. Changes this
+    process's working directory, to the run's.
+
+    Args:
+        store: The store that knows it.
+        record: The run.
+        say: Called with what a person should know, line by line.
+        here: Run a deployment's run in this process, instead of leaving it to its worker.
+
+    Returns:
+        What the flow returns; None where a worker is to run it.
+
+    Raises:
+        AliveError: where its process may be alive.
+        ConfigError: where another process goes on with it, or it cannot be run here.
+        ServerError: where Prefect does not answer.
+    """
+    flow = _flow(record)
+    with claim(store, record.flow_run_id):
+        record = get_run(store, record.flow_run_id) or record
+        check_ended(record)
+        absolute = Store(store.root.absolute())
+        with server_of(record):
+            row = read_flow_run(record.flow_run_id)
+            found = is_alive(record)
+            reason = f"closed by `sweepflow resume` on {this_host()}: {found.words}"
+            if record.state == "running":
+                write_run(absolute, record.model_copy(update={"state": "crashed", "reason": found.words}))
+            ended_jobs = end_jobs(record)
+            if ended_jobs:
+                say(f"ended {ended_jobs} of its SLURM jobs that were left")
+            if row is None:
+                say(f"Prefect's database here does not have {record.flow_run_id}: it is a new flow run")
+                return _anew(absolute, record, flow)
+            close_flow_run(row, reason)
+            if row.deployment_id is not None and not here:
+                _leave_to_a_worker(row, say)
+                return None
+            say(f"going on with {record.short_id} ({row.name}), attempt {record.attempt + 1}")
+            return _again(absolute, record, flow, row)
+
+
+def _leave_to_a_worker(row: FlowRun, say: Callable[[str], None]) -> None:
+    """Schedule the run for the workers of its deployment, and see whether one takes it.
+
+    A worker says of a process that it has lost that it crashed, and half a minute later it says so again:
+    whatever the run is by then. So it may have to be scheduled twice.
+    """
+    short, deadline = str(row.id)[:8], time.monotonic() + TAKEN_SECONDS
+    message = f"to go on, by `sweepflow resume` on {this_host()}"
+    set_flow_run_state(row.id, Scheduled(message=message))
+    while time.monotonic() < deadline:
+        time.sleep(LOOK_SECONDS)
+        now_is = read_flow_run(row.id)
+        state = None if now_is is None else now_is.state
+        if state is None or not (state.is_scheduled() or state.is_crashed()):
+            say(f"{short} is scheduled again: a worker of its deployment goes on with it")
+            return
+        if state.is_crashed():
+            set_flow_run_state(row.id, Scheduled(message=message))
+    pool = f" --pool {row.work_pool_name}" if row.work_pool_name else ""
+    say(f"{short} is scheduled again, but no worker has taken it: prefect worker start{pool}; or add --here")
+
+
+def _again(store: Store, record: RunRecord, flow: Flow[..., Any], row: FlowRun) -> Any:
+    """Run the flow as the flow run that it was."""
+    _go_where_it_was(store, record)
+    set_flow_run_state(row.id, AwaitingRetry(message=f"gone on with by `sweepflow resume` on {this_host()}"))
+    fresh = read_flow_run(row.id)
+    return run_flow(flow, flow_run=fresh, parameters=get_call_parameters(flow.fn, (), record.parameters))
+
+
+def _anew(store: Store, record: RunRecord, flow: Flow[..., Any]) -> Any:
+    """Run the flow as a new flow run, and say in the old one's file which it is."""
+    _go_where_it_was(store, record)
+    try:
+        return flow(**record.parameters)
+    finally:
+        beat = latest()
+        old = get_run(store, record.flow_run_id)
+        if old is not None and beat is not None and beat.record.flow_run_id != record.flow_run_id:
+            write_run(store, old.model_copy(update={"successor": beat.record.flow_run_id}))
+
+
+def _go_where_it_was(store: Store, record: RunRecord) -> None:
+    """Relative paths of the run's parameters are those of its working directory."""
+    directory = Path(record.directory)
+    if not directory.is_dir():
+        raise ConfigError(
+            "the run's working directory is not here",
+            got=f"{record.directory}, on {record.host}",
+            do=f"resume it there, or start it again in another directory: {record.command}",
+        )
+    os.chdir(directory)
+    # Where the run's parameters name no store, the one that knows it is meant.
+    os.environ["SWEEPFLOW_STORE"] = str(store.root)
+
+
+def _flow(record: RunRecord) -> Flow[..., Any]:
+    if record.flow not in FLOWS:
+        raise ConfigError(
+            "the run is of a flow that sweepflow does not have",
+            got=record.flow,
+            allowed=", ".join(FLOWS),
+            do=f"start it again: {record.command}",
+        )
+    return getattr(importlib.import_module(FLOWS[record.flow]), record.flow)

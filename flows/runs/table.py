@@ -1,0 +1,111 @@
+"""What the command line prints of runs."""
+
+from __future__ import annotations
+
+import datetime
+import shlex
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from flows.runs.leftovers import Leftover
+from flows.runs.liveness import Life, ago, is_alive
+from flows.runs.record import RunRecord, now
+
+MAX_CELL = 60
+"""Characters of a cell that may hold anything."""
+MAX_STATE = 90
+
+
+def runs_table(records: Sequence[RunRecord], at: datetime.datetime | None = None) -> list[str]:
+    """One line a run, under a line of headings.
+
+    Args:
+        records: The runs, in the order of the lines.
+        at: The time now.
+    """
+    at = at or now()
+    rows = [
+        ("run", "flow", "name", "done", "hits", "lost", "runner", "started", "took", "state", "waiting for")
+    ]
+    for record in records:
+        took = (record.beat if record.state != "running" else at) - record.attempt_started
+        rows.append(
+            (
+                record.short_id,
+                record.flow,
+                _cut(record.name),
+                f"{_count(record.done)}/{_count(record.total)}",
+                _count(record.known),
+                str(record.lost) if record.lost else "-",
+                record.runner,
+                f"{ago(max(0.0, (at - record.attempt_started).total_seconds()))} ago",
+                ago(max(0.0, took.total_seconds())),
+                _cut(state_words(record, at), MAX_STATE),
+                _cut(record.waiting or ""),
+            )
+        )
+    return lines(rows)
+
+
+def state_words(record: RunRecord, at: datetime.datetime | None = None) -> str:
+    """A run's state as it is, whatever its process last said."""
+    again = f", attempt {record.attempt}" if record.attempt > 1 else ""
+    if record.state != "running":
+        gone_on = f", gone on with as {record.successor[:8]}" if record.successor else ""
+        why = f" ({record.reason})" if record.reason and record.state != "completed" else ""
+        return f"{record.state}{again}{gone_on}{why}"
+    found = is_alive(record, at)
+    if found.life is Life.ALIVE:
+        return f"running{again}"
+    silent = ago(max(0.0, ((at or now()) - record.beat).total_seconds()))
+    state = "crashed" if found.life is Life.DEAD else "unknown"
+    return f"{state}{again} (no sign of life for {silent})"
+
+
+def leftovers_table(found: Sequence[Leftover]) -> list[str]:
+    """One line for each thing that was left behind, under a line of headings."""
+    rows = [("what", "which", "size", "age", "why")]
+    for item in found:
+        age = "-" if item.age is None else ago(max(0.0, item.age))
+        rows.append((item.kind, item.name, "-" if item.size is None else _bytes(item.size), age, item.why))
+    return lines(rows)
+
+
+def lines(rows: Iterable[Sequence[str]]) -> list[str]:
+    """Rows as lines with aligned columns; no cell is wrapped, and none brings a line of its own."""
+    cells = [[" ".join(cell.split()) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    ]
+
+
+def resume_command(record: RunRecord, store_root: Path, usual: Path) -> str:
+    """What is typed to go on with a run.
+
+    Args:
+        record: The run.
+        store_root: The store that knows it.
+        usual: The store that commands take where none is given.
+    """
+    if usual.absolute() == store_root.absolute():
+        return f"sweepflow resume {record.short_id}"
+    return f"sweepflow resume {record.short_id} --store {shlex.quote(str(store_root))}"
+
+
+def _count(number: int | None) -> str:
+    return "?" if number is None else str(number)
+
+
+def _cut(text: str, most: int = MAX_CELL) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def _bytes(size: int) -> str:
+    number = float(size)
+    for unit in ("B", "KiB", "MiB"):
+        if number < 1024:
+            return f"{number:.0f} {unit}"
+        number /= 1024
+    return f"{number:.1f} GiB"

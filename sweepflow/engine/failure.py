@@ -1,0 +1,40 @@
+"""The record of a trial that could not run."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from sweepflow.engine.workload import Trial
+from sweepflow.provenance import provenance
+from sweepflow.store.record import Record
+
+
+class Named(Protocol):
+    """A workload, as the engine or as a sweep sees it."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def version(self) -> int: ...
+
+
+def failed_record(workload: Named, trial: Trial[Any], reason: str, *, device: bool = True) -> Record:
+    """What the store keeps of a trial that could not run.
+
+    Args:
+        workload: What it was to run.
+        trial: The trial.
+        reason: Why, in words.
+        device: As `provenance` takes it: not in a process that computes nothing itself.
+    """
+    return Record(
+        id=trial.id,
+        workload=workload.name,
+        version=workload.version,
+        status="failed",
+        reasons=(reason,),
+        config=trial.config.model_dump(mode="json"),
+        figures={},
+        provenance=provenance(device=device),
+    )

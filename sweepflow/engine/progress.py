@@ -1,0 +1,90 @@
+"""How far the trials of a batch are: read from their checkpoints, and written down while a run goes on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+
+import jax
+import numpy as np
+
+from sweepflow.engine.program import Leaves, Program
+from sweepflow.engine.segments import Progress
+from sweepflow.engine.workload import C, Trial, Workload
+from sweepflow.fingerprint import canonical_json
+from sweepflow.provenance import provenance
+from sweepflow.store.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
+from sweepflow.store.store import Store
+
+
+def identity(workload: Workload[C], config: C, program: Program) -> str:
+    """Digest of what has to be the same for the bits of a trial's result to be so, beside its fingerprint.
+
+    A machine of another kind rounds in its own way, and may go on all the same: a cluster has several.
+    """
+    payload = {
+        "workload": [workload.name, workload.version],
+        "program": workload.program_key(config),
+        "width": program.layout.width,
+        "platform": program.sharded.mesh.devices.flat[0].platform,
+        "versions": provenance(device=False)["versions"],
+        "state": [[like.dtype.name, list(like.shape[1:])] for like in program.state],
+    }
+    return hashlib.sha256(canonical_json(payload).encode()).hexdigest()
+
+
+def read_progress(
+    workload: Workload[C], trials: Sequence[Trial[C]], store: Store, program: Program
+) -> list[tuple[list[int], Progress]]:
+    """The trials of a batch by how far they are: the numbers of those that run together, and from where."""
+    if workload.segmented is None:
+        return [([*range(len(trials))], Progress(0, 1, [0.0] * len(trials)))]
+    own = identity(workload, trials[0].config, program)
+    found: dict[tuple[int, int], list[tuple[int, float, Sequence[np.ndarray]]]] = {}
+    for number, trial in enumerate(trials):
+        of = workload.segmented.points(trial.config)
+        checkpoint = read_checkpoint(store, trial.id, own, of)
+        if checkpoint is not None:
+            done, seconds, state = checkpoint.done, checkpoint.seconds, checkpoint.state
+        else:
+            (done, state), seconds = workload.segmented.kept(trial, store) or (0, []), 0.0
+        found.setdefault((done, of), []).append((number, seconds, state))
+    parts = []
+    for (done, of), members in found.items():
+        numbers, seconds_each, states = zip(*members, strict=True)
+        stacked = _stack(states, program.layout.lanes) if done else None
+        parts.append(([*numbers], Progress(done, of, seconds_each, stacked)))
+    return parts
+
+
+def _stack(states: Sequence[Sequence[np.ndarray]], lanes: int) -> list[np.ndarray]:
+    """Leaves with a row a lane; padding repeats the last, as that of the other arguments does."""
+    leaves = [np.concatenate(parts) for parts in zip(*states, strict=True)]
+    return [leaf[np.minimum(np.arange(lanes), len(leaf) - 1)] for leaf in leaves]
+
+
+def checkpoint_writer(
+    workload: Workload[C],
+    trials: Sequence[Trial[C]],
+    store: Store,
+    program: Program,
+    progress: Progress,
+) -> Callable[[Leaves, int, float], None]:
+    """What `run_segments` keeps a batch's state with, one checkpoint a trial.
+
+    Args:
+        workload, trials, store, program: The run's.
+        progress: Where it began.
+    """
+    own = identity(workload, trials[0].config, program)
+    lanes = workload.lanes(trials[0].config)
+
+    def keep(state: Leaves, done: int, spent: float) -> None:
+        leaves = [np.asarray(leaf) for leaf in jax.device_get(state)]
+        for row, (trial, before) in enumerate(zip(trials, progress.seconds, strict=True)):
+            rows = slice(row * lanes, (row + 1) * lanes)
+            share = before + spent / len(trials)
+            kept = [leaf[rows] for leaf in leaves]
+            write_checkpoint(store, Checkpoint(trial.id, own, done, progress.of, share, kept))
+
+    return keep

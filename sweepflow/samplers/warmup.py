@@ -1,0 +1,103 @@
+"""Stan's window adaptation, one step at a time, from blackjax's parts.
+
+Dual averaging moves the step size towards the target acceptance at every step; in the slow windows the
+variances of the positions are collected, and become the inverse mass matrix at each window's end (Stan
+reference manual, "HMC algorithm parameters"). blackjax runs a whole warm-up in one call; here it can be cut
+after any step.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from sweepflow.samplers.kernels import import_blackjax
+from sweepflow.samplers.posterior import Position
+
+
+class WarmupState(NamedTuple):
+    """What the next step of the adaptation needs.
+
+    Attributes:
+        averaging: blackjax's state of dual averaging.
+        metric: blackjax's state of the diagonal mass matrix.
+        step_size: What the next trajectory is to be run with.
+    """
+
+    averaging: Any
+    metric: Any
+    step_size: Float[Array, ""]
+
+    @property
+    def inverse_mass_matrix(self) -> Position:
+        """The diagonal; ones before the end of the first slow window."""
+        found: Position = self.metric.inverse_mass_matrix
+        return found
+
+    @property
+    def tuned_step_size(self) -> Float[Array, ""]:
+        """Dual averaging's mean, to draw with after the warm-up."""
+        return jnp.exp(self.averaging.log_step_size_avg)
+
+
+def schedule(steps: int) -> tuple[Bool[np.ndarray, " steps"], Bool[np.ndarray, " steps"]]:
+    """Whether each step is one of a slow window, and whether it is the last of one."""
+    import_blackjax()
+    from blackjax.adaptation.window_adaptation import build_schedule
+
+    with jax.ensure_compile_time_eval(), jax.numpy_dtype_promotion("standard"):
+        rows = np.asarray(build_schedule(steps)).reshape(steps, 2)
+    return rows[:, 0] == 1, rows[:, 1] == 1
+
+
+def begin(position: Position, initial_step_size: Float[Array, ""]) -> WarmupState:
+    """The state before the first step."""
+    from blackjax.adaptation.mass_matrix import mass_matrix_adaptation
+    from blackjax.adaptation.step_size import dual_averaging_adaptation
+
+    averaging = dual_averaging_adaptation(0.5)[0](initial_step_size)  # the target is for the updates
+    # blackjax begins with Python's numbers, which a loop's state cannot be.
+    averaging = jax.tree.map(jnp.asarray, averaging)
+    return WarmupState(averaging, mass_matrix_adaptation()[0](position.size), initial_step_size)
+
+
+def update(
+    state: WarmupState,
+    position: Position,
+    acceptance: Float[Array, ""],
+    target: Float[Array, ""],
+    slow: Bool[Array, ""],
+    last_of_window: Bool[Array, ""],
+) -> WarmupState:
+    """The state after a trajectory.
+
+    Args:
+        state: Before it.
+        position: Where it ended.
+        acceptance: Its acceptance probability.
+        target: What that is wanted to be.
+        slow, last_of_window: The step's entries of `schedule`; the same for all chains.
+    """
+    from blackjax.adaptation.mass_matrix import mass_matrix_adaptation
+    from blackjax.adaptation.step_size import dual_averaging_adaptation
+
+    renew, average, mean = dual_averaging_adaptation(target)
+    _, collect, conclude = mass_matrix_adaptation()
+
+    def close(state: WarmupState) -> WarmupState:
+        return WarmupState(renew(mean(state.averaging)), conclude(state.metric), state.step_size)
+
+    averaging = average(state.averaging, acceptance)
+    metric = jax.lax.cond(slow, lambda metric: collect(metric, position), lambda old: old, state.metric)
+    after = WarmupState(averaging, metric, state.step_size)
+    after = jax.lax.cond(last_of_window, lambda s: _like(s, close(s)), lambda s: s, after)
+    return _like(state, after._replace(step_size=jnp.exp(after.averaging.log_step_size)))
+
+
+def _like(old: WarmupState, new: WarmupState) -> WarmupState:
+    """The new state in the old one's dtypes."""
+    return jax.tree.map(lambda a, b: jnp.asarray(b, a.dtype), old, new)

@@ -1,0 +1,34 @@
+"""What a task can know of the Dask worker that it runs in, where it runs in one."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+LEAVE_AT = "SWEEPFLOW_LEAVE_AT"
+"""Unix time by which a worker has to be gone; set by the script of its job."""
+
+
+def leave_at() -> float | None:
+    """When this process has to be gone, or None where it may stay."""
+    given = os.environ.get(LEAVE_AT)
+    return float(given) if given else None
+
+
+def this_worker() -> Any:
+    """This thread's Dask worker, or None where it is in none."""
+    if "distributed.worker" not in sys.modules:
+        return None
+    from distributed import get_worker
+
+    try:
+        return get_worker()
+    except ValueError:
+        return None
+
+
+def worker_name() -> str | None:
+    """The name of this process's Dask worker, or None where it is none."""
+    worker = this_worker()
+    return None if worker is None else str(worker.name)
