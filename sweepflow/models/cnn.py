@@ -8,13 +8,26 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from sweepflow.data.dataset import DataShape
 from sweepflow.errors import ConfigError
-from sweepflow.models.layers import ACTIVATIONS, dense_stack
+from sweepflow.models.layers import ACTIVATIONS, DenseStack, dense_stack
 from sweepflow.models.network import Network, from_equinox
 from sweepflow.schema.model import CnnModel
+
+
+class Cnn(eqx.Module):
+    """Convolutions on each image by itself, then dense layers on all rows at once."""
+
+    convolutions: eqx.nn.Sequential
+    head: DenseStack
+
+    def __call__(
+        self, x: Float[Array, "rows ..."], key: PRNGKeyArray | None = None
+    ) -> Float[Array, "rows out"]:
+        """Outputs; with a key, every row drops hidden units of its own."""
+        return self.head(jax.vmap(self.convolutions)(x), key)
 
 
 def cnn(config: CnnModel, shape: DataShape) -> Network:
@@ -52,7 +65,8 @@ def cnn(config: CnnModel, shape: DataShape) -> Network:
                 eqx.nn.MaxPool2d(2, 2),
             ]
             fan_in = channels
-        head = dense_stack((features, config.dense, shape.output_dim), activation, True, dense_key)
-        return eqx.nn.Sequential([*layers, eqx.nn.Lambda(jnp.ravel), *head])
+        convolutions = eqx.nn.Sequential([*layers, eqx.nn.Lambda(jnp.ravel)])
+        widths = (features, config.dense, shape.output_dim)
+        return Cnn(convolutions, dense_stack(widths, activation, True, dense_key))
 
     return from_equinox(make)

@@ -9,7 +9,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from sweepflow.schema.model import Activation
 
@@ -36,14 +36,49 @@ class Dropout(eqx.Module):
         return jnp.where(kept, x / (1 - self.rate), 0)
 
 
+class DenseStack(eqx.Module):
+    """Linear layers, with activation and dropout between them, on many rows at once.
+
+    Inside, a row is a column. Layers of sampled networks are narrow and rows are many, and the CPU's matrix
+    products are up to twice as fast with the long side last.
+    """
+
+    linears: tuple[eqx.nn.Linear, ...]
+    dropout: Dropout
+    activation: Callable[[Array], Array] | None = eqx.field(static=True)
+
+    def __call__(
+        self, x: Float[Array, "rows ..."], key: PRNGKeyArray | None = None
+    ) -> Float[Array, "rows out"]:
+        """Outputs; with a key, every row drops hidden units of its own."""
+        keys = None if key is None else jax.random.split(key, len(x))
+        columns = jnp.reshape(x, (len(x), -1)).T
+        for index, linear in enumerate(self.linears):
+            if index:
+                columns = self._between(columns, keys, index)
+            columns = linear.weight @ columns
+            if linear.bias is not None:
+                columns = columns + linear.bias[:, None]
+        return columns.T
+
+    def _between(
+        self, columns: Float[Array, "units rows"], keys: PRNGKeyArray | None, index: int
+    ) -> Float[Array, "units rows"]:
+        if self.activation is not None:
+            columns = self.activation(columns)
+        if keys is None:
+            return columns
+        drop = lambda column, key: self.dropout(column, key=jax.random.fold_in(key, index))  # noqa: E731
+        return jax.vmap(drop, in_axes=(1, 0), out_axes=1)(columns, keys)
+
+
 def dense_stack(
     widths: Sequence[int], activation: Callable[[Array], Array] | None, bias: bool, key: PRNGKeyArray
-) -> eqx.nn.Sequential:
-    """Linear layers of these widths (input and output included), activation and dropout between them."""
+) -> DenseStack:
+    """Linear layers of these widths, input and output included."""
     keys = jax.random.split(key, len(widths) - 1)
-    layers: list[Callable[..., Any]] = []
-    for index, (fan_in, fan_out) in enumerate(pairwise(widths)):
-        if index:
-            layers += [eqx.nn.Lambda(activation), Dropout()] if activation is not None else [Dropout()]
-        layers.append(eqx.nn.Linear(fan_in, fan_out, use_bias=bias, key=keys[index]))
-    return eqx.nn.Sequential(layers)
+    linears = tuple(
+        eqx.nn.Linear(fan_in, fan_out, use_bias=bias, key=own)
+        for (fan_in, fan_out), own in zip(pairwise(widths), keys, strict=True)
+    )
+    return DenseStack(linears, Dropout(), activation)

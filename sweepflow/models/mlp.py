@@ -5,9 +5,6 @@ from __future__ import annotations
 import math
 from itertools import pairwise
 
-import equinox as eqx
-import jax.numpy as jnp
-
 from sweepflow.data.dataset import DataShape
 from sweepflow.models.layers import ACTIVATIONS, dense_stack
 from sweepflow.models.network import Network, from_equinox
@@ -48,12 +45,7 @@ def mlp(config: MlpModel, shape: DataShape) -> Network:
     """An MLP on flattened inputs."""
     fan_in = math.prod(shape.input_shape)
     widths = (fan_in, *hidden_widths(config, fan_in, shape.output_dim), shape.output_dim)
-    activation = ACTIVATIONS[config.activation]
-    return from_equinox(
-        lambda key: eqx.nn.Sequential(
-            [eqx.nn.Lambda(jnp.ravel), *dense_stack(widths, activation, config.bias, key)]
-        )
-    )
+    return from_equinox(lambda key: dense_stack(widths, ACTIVATIONS[config.activation], config.bias, key))
 
 
 def deep_linear(config: DeepLinearModel, shape: DataShape) -> Network:

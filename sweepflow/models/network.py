@@ -42,7 +42,8 @@ def from_equinox(make: Callable[[PRNGKeyArray], eqx.Module]) -> Network:
     """Flatten an Equinox module.
 
     Args:
-        make: Builds the module from a key; its inexact array leaves are the parameters, in tree order.
+        make: Builds from a key a module that maps rows, and a key for dropout, to outputs; its inexact array
+            leaves are the parameters, in tree order.
 
     Returns:
         The network; nothing is computed on a device by this call.
@@ -65,7 +66,7 @@ def from_equinox(make: Callable[[PRNGKeyArray], eqx.Module]) -> Network:
         return eqx.combine(jax.tree.unflatten(treedef, parts), rest)
 
     def apply(w: Float[Array, " d"], x: Float[Array, "rows ..."]) -> Float[Array, "rows out"]:
-        return jax.vmap(rebuild(w))(x)
+        return rebuild(w)(x)
 
     def apply_dropout(
         w: Float[Array, " d"], x: Float[Array, "rows ..."], rate: Float[Array, ""], key: PRNGKeyArray
@@ -75,6 +76,6 @@ def from_equinox(make: Callable[[PRNGKeyArray], eqx.Module]) -> Network:
             rebuild(w),
             is_leaf=lambda node: isinstance(node, Dropout),
         )
-        return jax.vmap(lambda row, row_key: module(row, key=row_key))(x, jax.random.split(key, len(x)))
+        return module(x, key=key)
 
     return Network(num_params=sum(sizes), init=init, apply=apply, apply_dropout=apply_dropout)

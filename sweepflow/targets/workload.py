@@ -24,7 +24,7 @@ from sweepflow.targets.train import steps_and_checks, train
 from sweepflow.temperature import FEWEST_ROWS, default_nbeta
 
 NAME = "target"
-VERSION = 1
+VERSION = 2
 
 
 def target_trial(config: TargetConfig) -> Trial[TargetConfig]:

@@ -36,7 +36,7 @@ from sweepflow.workloads.train.splits import shape_of, sizes, splits
 from sweepflow.workloads.workload import SweepWorkload
 
 NAME = "train"
-VERSION = 1
+VERSION = 2
 MEGABYTE = 1e6
 FIGURES = (
     "validation_loss",

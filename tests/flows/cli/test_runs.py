@@ -28,7 +28,7 @@ KEPT = [override for override in TINY if not override.startswith("sampler.thinni
 ONE_AT_A_TIME = ["target.seed=1,2", "runner.batch_size=1", "runner.workers=1"]
 
 
-def slow(seed: int, thinning: int) -> list[str]:
+def slow(seed: int, thinning: int = 40_000) -> list[str]:
     """Two targets; for each an estimate that is there at once, and one that takes many seconds.
 
     Args:

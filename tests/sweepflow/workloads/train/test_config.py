@@ -197,7 +197,7 @@ def test_a_file_is_pinned_and_known_by_its_content(tmp_path: Path) -> None:
 
 
 GOLDEN: dict[str, dict[str, Any]] = {
-    "trl_46d7b34b2981e8b4": {},
+    "trl_cda3efec26c84b93": {},
     "trl_91527ae8e3c899a8": {"optimizer": "sgd", "schedule": "cosine", "learning_rate": 0.1, "seed": 3},
     "trl_31c364b0cd7d8d71": {"model": CnnModel(), "data": DIGITS, "stop_after": 2, "dropout": 0.5},
     "trl_0928933ec82e93e0": {
