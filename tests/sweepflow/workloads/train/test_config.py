@@ -198,9 +198,9 @@ def test_a_file_is_pinned_and_known_by_its_content(tmp_path: Path) -> None:
 
 GOLDEN: dict[str, dict[str, Any]] = {
     "trl_cda3efec26c84b93": {},
-    "trl_91527ae8e3c899a8": {"optimizer": "sgd", "schedule": "cosine", "learning_rate": 0.1, "seed": 3},
-    "trl_31c364b0cd7d8d71": {"model": CnnModel(), "data": DIGITS, "stop_after": 2, "dropout": 0.5},
-    "trl_0928933ec82e93e0": {
+    "trl_84dc3bda6fdffb72": {"optimizer": "sgd", "schedule": "cosine", "learning_rate": 0.1, "seed": 3},
+    "trl_bfef280fa02785c2": {"model": CnnModel(), "data": DIGITS, "stop_after": 2, "dropout": 0.5},
+    "trl_d62d41738400939d": {
         "model": MlpModel(target_params=500, depth=2),
         "data": DIABETES,
         "batch_size": 32,
