@@ -3,11 +3,16 @@
 Unadjusted: its bias is bounded by the energy variance that the step size is tuned to. Tuning can run
 away or freeze, so the tuned step size is cut to `max_step_size` and every step that was not finite is
 counted.
+
+The steps of the tuning and the draws are one loop: the kernel has the network's gradient in it twice, and
+each further copy would be compiled for itself. For the same reason the gradient at w0 is that of a step of
+size zero, which comes before all others.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -15,14 +20,16 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from sweepflow.engine.course import Course
+from sweepflow.samplers import mclmc_tuning
 from sweepflow.samplers.kernels import import_blackjax, in_float64
-from sweepflow.samplers.posterior import Chain, LocalPosterior, Position
+from sweepflow.samplers.mclmc_tuning import Shifts, TuningState
+from sweepflow.samplers.posterior import Chain, LocalPosterior
 from sweepflow.schema.sampler import MclmcSampler
 
 GRADIENTS_PER_STEP = 2
 """Of the McLachlan integrator."""
-MAX_LENGTH_STEPS = 300
-"""Cap on the tuning steps that estimate L: they are the only ones whose positions are kept in memory."""
+KERNEL_KEYS = 3
+"""Keys that the kernel makes of its own; splitting and folding in number them alike."""
 
 
 class MclmcRun(NamedTuple):
@@ -30,26 +37,22 @@ class MclmcRun(NamedTuple):
 
     Attributes:
         chain: blackjax's state.
-        length: L, the momentum's decoherence length.
-        step_size: As tuned, and cut to the bound.
-        inverse_mass_matrix: The diagonal preconditioner.
+        tuning: State of the tuning; it stays as the last tuning step left it.
+        shifts: Positions less w0 that the tuning of L has kept so far.
         loss: The trace, as far as it is.
-        rejected: int32, steps that were not finite.
-        tuning_steps: int32, steps that the tuning took.
+        rejected: int32, draws that were not finite.
     """
 
     chain: Any
-    length: Float[Array, ""]
-    step_size: Float[Array, ""]
-    inverse_mass_matrix: Position
+    tuning: TuningState
+    shifts: Shifts
     loss: Float[Array, " draws"]
     rejected: Int[Array, ""]
-    tuning_steps: Int[Array, ""]
 
 
 def points(config: MclmcSampler) -> int:
-    """Steps of a chain after its tuning, thinned ones included."""
-    return config.draws * config.thinning
+    """Steps of a chain, tuning and thinned ones included."""
+    return mclmc_tuning.plan(config.warmup).steps + config.draws * config.thinning
 
 
 def chain(
@@ -61,84 +64,105 @@ def chain(
 ) -> Course:
     """Tune L, step size and a diagonal preconditioner during warm-up, then draw one chain.
 
-    A point is a step. blackjax tunes in one call, which cannot be cut: the first point has all of it.
+    A point is a step.
     """
     del lane
+    first, steps = jax.random.split(key)
+    return course(config, traced, posterior, first, lambda number: jax.random.fold_in(steps, number))
+
+
+def course(
+    config: MclmcSampler,
+    traced: dict[str, Float[Array, ""]],
+    posterior: LocalPosterior,
+    first_key: PRNGKeyArray,
+    key_of_step: Callable[[Int[Array, ""]], PRNGKeyArray],
+) -> Course:
+    """A chain whose first momentum is drawn with one key, and each step with one that its number decides."""
     blackjax, posterior = import_blackjax(), in_float64(posterior)
-    init_key, tune_key, draw_key = jax.random.split(key, 3)
     kernel = blackjax.mclmc.build_kernel()
+    stages = mclmc_tuning.plan(config.warmup)
+    center = posterior.center
 
     # blackjax's own code relies on implicit promotion.
     @jax.numpy_dtype_promotion("standard")
     def begin() -> MclmcRun:
-        zero, none = jnp.zeros((), jnp.float64), jnp.zeros((), jnp.int32)
         return MclmcRun(
-            chain=blackjax.mclmc.init(posterior.center, posterior.logdensity, init_key),
-            length=zero,
-            step_size=zero,
-            inverse_mass_matrix=jnp.ones_like(posterior.center),
+            chain=blackjax.mclmc.init(center, lambda w: jnp.zeros((), w.dtype), first_key),
+            tuning=mclmc_tuning.begin(center),
+            # A row even where none is kept: JAX does not spread an empty array over devices.
+            shifts=jnp.zeros((max(1, stages.length), center.size), jnp.float32),
             loss=jnp.zeros(config.draws, jnp.float64),
-            rejected=none,
-            tuning_steps=none,
+            rejected=jnp.zeros((), jnp.int32),
         )
 
-    def tune(run: MclmcRun) -> MclmcRun:
-        # blackjax spends a third more than frac_tune2 on readjusting the step size.
-        length_steps = min(config.warmup // 4, MAX_LENGTH_STEPS)
-        first = 0.4 * (config.warmup - length_steps)
-        state, tuned, tuning_steps = blackjax.mclmc_find_L_and_step_size(
-            kernel,
-            max(config.warmup, 1),
-            run.chain,
-            tune_key,
-            logdensity_fn=posterior.logdensity,
-            frac_tune1=first / max(config.warmup, 1),
-            frac_tune2=1.1 * first / max(config.warmup, 1),
-            frac_tune3=length_steps / max(config.warmup, 1),
-            desired_energy_var=traced["desired_energy_var"],
-        )
+    def step_size_of_draws(run: MclmcRun) -> Float[Array, ""]:
         # A natural step grows with the square root of the dimension, and so does its bound.
-        bound = traced["max_step_size"] * math.sqrt(posterior.center.size)
-        return run._replace(
-            chain=state,
-            length=jnp.asarray(tuned.L, jnp.float64),
-            step_size=jnp.minimum(tuned.step_size, bound),
-            inverse_mass_matrix=tuned.inverse_mass_matrix,
-            tuning_steps=jnp.asarray(tuning_steps, jnp.int32),
-        )
+        return jnp.minimum(run.tuning.step_size, traced["max_step_size"] * math.sqrt(center.size))
 
     def step(number: Int[Array, ""], run: MclmcRun) -> MclmcRun:
+        key, tuning, at_center = key_of_step(number), run.tuning, number < 0
+        step_size = jnp.where(number < stages.steps, tuning.step_size, step_size_of_draws(run))
         state, info = kernel(
-            jax.random.fold_in(draw_key, number),
+            key,
             run.chain,
             posterior.logdensity,
-            run.inverse_mass_matrix,
-            run.length,
-            run.step_size,
+            tuning.inverse_mass_matrix,
+            tuning.decoherence_length,
+            jnp.where(at_center, 0.0, step_size),
         )
+        # The kernel goes back to where it was, but there nothing was known yet.
+        unknown = at_center & ~info.nonans
+        state = state._replace(logdensity=jnp.where(unknown, jnp.nan, state.logdensity))
+        if stages.adapting:
+            state, tuning = jax.lax.cond(
+                ~at_center & (number < stages.adapting),
+                lambda new, old: mclmc_tuning.update(
+                    stages,
+                    old,
+                    number,
+                    (run.chain, new),
+                    info,
+                    jax.random.fold_in(key, KERNEL_KEYS),
+                    traced["desired_energy_var"],
+                ),
+                lambda new, old: (new, old),
+                state,
+                tuning,
+            )
+        shifts = mclmc_tuning.keep(stages, run.shifts, number, state.position, center)
+        if stages.length:
+            length = jax.lax.cond(
+                number == stages.steps - 1,
+                lambda: mclmc_tuning.tuned_length(shifts, tuning),
+                lambda: tuning.decoherence_length,
+            )
+            tuning = tuning._replace(decoherence_length=length)
         loss = posterior.loss_from_logdensity(state.position, state.logdensity)
         # A kept draw is written over by those that thinning passes over, and comes last.
-        point = number // jnp.int32(config.thinning)
-        return run._replace(
+        drawn = number - stages.steps
+        point = jnp.maximum(drawn, 0) // jnp.int32(config.thinning)
+        return MclmcRun(
             chain=state,
+            tuning=tuning,
+            shifts=shifts,
             loss=jax.lax.dynamic_update_index_in_dim(run.loss, loss, point, 0),
-            rejected=run.rejected + jnp.logical_not(info.nonans).astype(jnp.int32),
+            rejected=run.rejected + (~info.nonans & (drawn >= 0)).astype(jnp.int32),
         )
 
     @jax.numpy_dtype_promotion("standard")
     def advance(run: MclmcRun, start: Int[Array, ""], stop: Int[Array, ""]) -> MclmcRun:
-        run = jax.lax.cond(start == 0, tune, lambda old: old, run)
-        return jax.lax.fori_loop(start, stop, step, run)
+        return jax.lax.fori_loop(jnp.where(start == 0, -1, start), stop, step, run)
 
     @jax.numpy_dtype_promotion("standard")
     def finish(run: MclmcRun) -> Chain:
         drawn = config.thinning * jnp.arange(1, config.draws + 1)
         return Chain(
             loss=run.loss,
-            full_gradients=GRADIENTS_PER_STEP * (run.tuning_steps + drawn).astype(jnp.float64),
+            full_gradients=GRADIENTS_PER_STEP * (stages.steps + drawn).astype(jnp.float64),
             acceptance=1 - run.rejected.astype(jnp.float64) / (config.draws * config.thinning),
             divergences=run.rejected,
-            step_size=run.step_size,
+            step_size=step_size_of_draws(run),
         )
 
     return Course(begin, advance, finish)

@@ -15,7 +15,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from sweepflow.samplers.kernels import import_blackjax
 from sweepflow.samplers.posterior import Position
 
 
@@ -44,14 +43,30 @@ class WarmupState(NamedTuple):
         return jnp.exp(self.averaging.log_step_size_avg)
 
 
-def schedule(steps: int) -> tuple[Bool[np.ndarray, " steps"], Bool[np.ndarray, " steps"]]:
-    """Whether each step is one of a slow window, and whether it is the last of one."""
-    import_blackjax()
-    from blackjax.adaptation.window_adaptation import build_schedule
+FIRST_BUFFER, FIRST_WINDOW, LAST_BUFFER = 75, 25, 50
+"""Steps before the slow windows, of the first of them, and after them."""
+LEAST_STEPS = 20
+"""A shorter warm-up moves the step size only."""
 
-    with jax.ensure_compile_time_eval(), jax.numpy_dtype_promotion("standard"):
-        rows = np.asarray(build_schedule(steps)).reshape(steps, 2)
-    return rows[:, 0] == 1, rows[:, 1] == 1
+
+def schedule(steps: int) -> tuple[Bool[np.ndarray, " steps"], Bool[np.ndarray, " steps"]]:
+    """Whether each step is one of a slow window, and whether it is the last of one.
+
+    Every window is twice as long as the one before; the last takes what is left. As blackjax's
+    `build_schedule`, which would compile two programs to say so.
+    """
+    slow, last = np.zeros(steps, bool), np.zeros(steps, bool)
+    start, window, end = FIRST_BUFFER, FIRST_WINDOW, steps - LAST_BUFFER
+    if steps < LEAST_STEPS:
+        return slow, last
+    if start + window > end:
+        start, end = int(0.15 * steps), steps - int(0.1 * steps)
+        window = end - start
+    while start < end:
+        stop = start + window if start + 3 * window <= end else end
+        slow[start:stop], last[stop - 1] = True, True
+        start, window = stop, 2 * window
+    return slow, last
 
 
 def begin(position: Position, initial_step_size: Float[Array, ""]) -> WarmupState:

@@ -17,7 +17,7 @@ from sweepflow.engine.run import run_batch
 from sweepflow.engine.segments import LeavingError, Pace, StoppedError
 from sweepflow.llc.plan import make_plan
 from sweepflow.llc.workload import LLC
-from sweepflow.samplers import points_of_chain
+from sweepflow.samplers import mclmc_tuning, points_of_chain
 from sweepflow.store.checkpoints import CheckpointWarning, stale_checkpoints
 from sweepflow.store.store import Store
 from sweepflow.targets.workload import TARGET
@@ -101,6 +101,24 @@ def test_every_sampler_cut_at_random(
         for trial_id in whole.plan.estimates:
             assert targets.outcome(trial_id) == whole.outcome(trial_id)
     assert not compilations, "the program of the whole run is that of its segments"
+
+
+@pytest.mark.slow
+def test_mclmc_cut_in_each_stage_of_its_tuning(
+    small: Callable[..., Any], run_sweep: Callable[..., Any]
+) -> None:
+    """After the first step, before and after the last of each stage, and before the first draw."""
+    config = small("mclmc")
+    whole = run_sweep([config])
+    swept = run_sweep([config], targets_only=True)
+    (batch,) = swept.plan.estimate_batches
+    ends = np.cumsum(mclmc_tuning.plan(config.sampler.warmup))
+    assert len(set(ends)) == 4
+    assert points_of_chain(config.sampler) - ends[-1] == config.sampler.draws * config.sampler.thinning
+    places = sorted({1, *ends, *(ends - 1)})
+    run_cut(LLC, batch, swept.store, [int(distance) for distance in np.diff(places, prepend=0)])
+    for trial_id in whole.plan.estimates:
+        assert swept.outcome(trial_id) == whole.outcome(trial_id)
 
 
 @pytest.mark.slow
