@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from queue import Empty
 from typing import Any
 
-from distributed.client import FutureCancelledError
 from prefect.futures import PrefectFuture
 from prefect.states import Completed, Crashed, Failed
 
@@ -184,7 +183,7 @@ class _Running:
             return
         try:
             ran = Ran(**future.result())
-        except (Exception, FutureCancelledError) as error:
+        except Exception as error:
             self._failed(job, f"{type(error).__name__}: {error}")
             self.outcome.states[future.task_run_id] = Failed(message=f"{type(error).__name__}: {error}")
             return

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from distributed import Security
-
-from flows.runners import slurm
-from flows.runners.cluster import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, SETTLE_SECONDS, Cluster
-from flows.runners.encryption import TLS, encrypted
 from flows.runners.job_script import job_name
 from flows.runners.pool import Pool, Threads
-from flows.runners.supervision import Limits
-from sweepflow.engine.devices import gpus, worker_count
 from sweepflow.schema.runner import DaskRunner, LocalRunner, RunnerConfig, SlurmRunner
 from sweepflow.store.store import Store
+
+if TYPE_CHECKING:
+    from flows.runners.cluster import Cluster
 
 
 class Asked:
@@ -49,6 +44,9 @@ class Asked:
             self._thread.start()
 
     def _ask(self, runner: DaskRunner | SlurmRunner, store: Path) -> None:
+        # Late: batches in this process need no Dask, which takes most of a second to import.
+        from flows.runners.open_cluster import open_cluster
+
         try:
             cluster = open_cluster(runner, Store(store), self._flow_run_id, self._end)
             self._cluster = self._stack.enter_context(cluster)
@@ -115,96 +113,3 @@ def asked(
         yield workers
     finally:
         workers.close()
-
-
-@contextmanager
-def open_cluster(
-    runner: DaskRunner | SlurmRunner, store: Store, flow_run_id: str, end: threading.Event
-) -> Iterator[Cluster]:
-    """A scheduler here, and jobs with workers.
-
-    Args:
-        runner, store, flow_run_id: As `Asked` has them.
-        end: Set where nobody wants them any longer, while SLURM's controller is waited for.
-
-    Raises:
-        ConfigError: for what is sure not to work: a partition that there is not, no Prefect server.
-    """
-    from flows.runners.checks import preflight, refuse
-    from flows.runners.probe import expectations
-
-    settled = 0.0
-    if isinstance(runner, SlurmRunner) and wait_for_controller(runner.submit_seconds, end):
-        settled = time.monotonic() + SETTLE_SECONDS
-    checks = preflight(runner, store)
-    while any(c.must and not c.ok for c in checks) and time.monotonic() < settled and not end.wait(1):
-        checks = preflight(runner, store)
-    refuse(checks)
-    file = store.paths.run_key(flow_run_id).absolute()
-    environment = {**expectations(store), TLS: str(file)}
-    with (
-        encrypted(file) as security,
-        _cluster(runner, store, job_name(flow_run_id), environment, security) as cluster,
-    ):
-        yield cluster
-
-
-def _cluster(
-    runner: DaskRunner | SlurmRunner,
-    store: Store,
-    name: str,
-    environment: dict[str, str],
-    security: Security,
-) -> Cluster:
-    if isinstance(runner, SlurmRunner):
-        from flows.runners.checks import logs_directory
-        from flows.runners.slurm_jobs import SlurmJobs
-
-        logs = logs_directory(runner, store)
-        first = runner.jobs if runner.maximum is None else runner.fewest_jobs
-        limits = Limits(
-            fewest_jobs=runner.fewest_jobs,
-            most_jobs=runner.most_jobs,
-            first_jobs=first,
-            replacements=runner.replacements * runner.workers_each,
-            connect_seconds=runner.connect_seconds,
-            hopeless_seconds=runner.hopeless_seconds,
-            working_seconds=runner.working_seconds,
-        )
-        return Cluster(
-            SlurmJobs(runner, name, logs, environment),
-            limits,
-            submit_seconds=runner.submit_seconds,
-            interface=runner.interface,
-            security=security,
-        )
-    from flows.runners.processes import Processes
-
-    workers = worker_count(runner)
-    limits = Limits(0, workers, workers, runner.replacements, runner.connect_seconds)
-    if found := gpus():
-        environment["CUDA_VISIBLE_DEVICES"] = ",".join(found)
-    jobs = Processes(workers, environment, store.paths.logs, name, runner.connect_seconds)
-    return Cluster(jobs, limits, host="127.0.0.1", security=security)
-
-
-def wait_for_controller(seconds: float, end: threading.Event) -> bool:
-    """Wait until SLURM's controller answers, and say so where that takes time.
-
-    Args:
-        seconds: Longest wait; what is wrong after it, the checks say.
-        end: Set where nobody waits any longer.
-
-    Returns:
-        Whether it was away, and has come back.
-    """
-    deadline = time.monotonic() + seconds
-    pause = FIRST_PAUSE_SECONDS
-    while not slurm.answers():
-        if time.monotonic() > deadline or end.is_set():
-            return False
-        if pause == FIRST_PAUSE_SECONDS:
-            print("waiting: SLURM's controller does not answer", file=sys.stderr, flush=True)
-        end.wait(min(pause, max(0.0, deadline - time.monotonic())))
-        pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
-    return pause != FIRST_PAUSE_SECONDS

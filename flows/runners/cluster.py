@@ -77,6 +77,7 @@ class Cluster:
         self._lost_jobs = 0
         self._stillborn, self._last_stillborn, self._joined = 0, "", 0
         self._why_stillborn = ""
+        self._last_lost, self._why_lost = "", ""
         self._next_start, self._pause = 0.0, FIRST_PAUSE_SECONDS
         self._refused_since: float | None = None
         self._silent_since: float | None = None
@@ -149,6 +150,12 @@ class Cluster:
 
     def _why(self, place: Place, may_wait: bool) -> Loss | None:
         """How the worker of a batch was lost; None where that may be known later."""
+        loss = self._how_lost(place, may_wait)
+        if loss is not None:
+            self._last_lost, self._why_lost = place.job, loss.why
+        return loss
+
+    def _how_lost(self, place: Place, may_wait: bool) -> Loss | None:
         known = self._roster.known[place.job]
         if known.leaving:
             return Loss(f"job {place.job} left before its walltime", innocent=True)
@@ -277,10 +284,18 @@ class Cluster:
         return True
 
     def _error(self, what: str, job_id: str = "") -> RunnerError:
-        words = self._jobs.last_words(job_id or self._last_stillborn) if job_id or self._stillborn else ""
-        now = self._why_stillborn if self._stillborn and not job_id else self.waiting
+        """What is wrong, with the last words of the job that shows it best."""
+        if job_id:
+            why = self.waiting
+            if self._roster.known[job_id].running_since is None:
+                job_id = ""  # it has written nothing yet
+        elif self._stillborn:
+            job_id, why = self._last_stillborn, self._why_stillborn
+        else:
+            job_id, why = self._last_lost, self._why_lost
+        words = self._jobs.last_words(job_id) if job_id else ""
         return RunnerError(
             what,
-            got="; ".join(filter(None, [now, words])) or f"{self.lost} workers lost",
+            got="; ".join(filter(None, [why or self.waiting, words])) or f"{self.lost} workers lost",
             do=f"mend the cause, and start the sweep again. What was started:\n{self._jobs.about()}",
         )

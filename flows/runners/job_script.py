@@ -15,8 +15,6 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import dask
-
 from sweepflow.schema.runner import SlurmRunner
 
 if TYPE_CHECKING:
@@ -118,6 +116,8 @@ def _job(
     runner: SlurmRunner, job_name: str, logs: Path, environment: Mapping[str, str], **worker: Any
 ) -> SLURMJob:
     kind = _slurm_job()  # first, as importing it sets defaults
+    import dask
+
     with dask.config.set({f"jobqueue.{SECTION}": NOTHING}):
         return kind(
             config_name=SECTION,

@@ -37,6 +37,7 @@ def end_jobs(record: RunRecord) -> int:
         How many there were.
     """
     found = [] if record.job_name is None else jobs_of(record, jobs_here())
+    found = [job for job in found if job.state != "COMPLETING"]  # the sweep itself has ended those
     slurm.cancel([job.id for job in found])
     return len(found)
 

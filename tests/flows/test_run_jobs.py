@@ -1,0 +1,243 @@
+"""What becomes of batches whose workers are lost, leave, or fail: with a pool that does what a test says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from queue import SimpleQueue
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from prefect.futures import PrefectConcurrentFuture, PrefectFuture
+from prefect.states import Completed, Failed
+from prefect.tasks import Task
+
+from flows.run_jobs import Job, Outcome, run_jobs
+from flows.runners.pool import Event, Loss
+from flows.suspects import MOST_FRUITLESS, MOST_INNOCENT, MOST_LOSSES
+from sweepflow.batching import Batch
+from sweepflow.engine.workload import Trial
+from sweepflow.schema.runner import DaskRunner
+from sweepflow.store.record import Record
+from sweepflow.store.store import Store
+from sweepflow.workloads.landscape import Config
+from tasks.batch import Ran
+from tasks.progress import SweepProgress
+
+KILLED = Loss("job 7: FAILED, signal 9 on n1", innocent=False)
+CANCELLED = Loss("job 7: CANCELLED on n1", innocent=True)
+Deed = Callable[["Bench", dict[str, Any]], tuple[Any, Loss | None]]
+"""What a worker does with a batch: how its task run ends, and how the worker was lost, if it was."""
+
+
+def ran(left: bool = False, began: bool = True, name: str | None = None) -> Any:
+    return Completed(name=name, data=Ran("sweepflow-1-0", left, began, 0, 0)._asdict())
+
+
+def does(trials: int | None = None, loss: Loss | None = None, state: Any = None) -> Deed:
+    """Write the records of so many of its trials, or of all, and end so."""
+
+    def deed(bench: Bench, batch: dict[str, Any]) -> tuple[Any, Loss | None]:
+        for trial in batch["trials"][:trials]:
+            bench.store.put(Record(trial["id"], "landscape", 1, "ok", (), trial["config"], {"loss": 1.0}))
+        return state or ran(), loss
+
+    return deed
+
+
+DONE = does()
+
+
+class Bench:
+    """A pool of workers that follow a script, and do their work well where it has ended."""
+
+    waiting = ""
+
+    def __init__(self, store: Store, *script: Deed, places: int = 1, gone: int = 0) -> None:
+        self.events: SimpleQueue[Event] = SimpleQueue()
+        self.store, self._script, self._places, self._gone = store, list(script), places, gone
+        self.given: list[list[str]] = []
+        self.refreshed: list[bool] = []
+        self.retired: list[str] = []
+        self.told: list[int] = []
+        self.lost = 0
+        self._losses: dict[PrefectFuture[Any], Loss] = {}
+
+    def __enter__(self) -> Bench:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def free(self) -> int:
+        return self._places - self.events.qsize()
+
+    def submit(self, task: Task[..., Any], parameters: dict[str, Any]) -> PrefectFuture[Any] | None:
+        if self._gone:
+            self._gone -= 1
+            return None
+        batch = parameters["batch"]
+        self.given.append([trial["id"] for trial in batch["trials"]])
+        self.refreshed.append(bool(task.refresh_cache))
+        future: PrefectConcurrentFuture[Any] = PrefectConcurrentFuture(uuid4(), Future())
+        deed = self._script.pop(0) if self._script else DONE
+        state, loss = deed(self, batch)
+        future.wrapped_future.set_result(state)
+        future.wait()
+        if loss is not None:
+            self.lost += 1
+            self._losses[future] = loss
+        self.events.put(future)
+        return future
+
+    def loss(self, future: PrefectFuture[Any]) -> Loss | None:
+        return self._losses.pop(future, None)
+
+    def retire(self, worker: str) -> None:
+        self.retired.append(worker)
+
+    def outstanding(self, batches: int) -> None:
+        self.told.append(batches)
+
+
+def job(*numbers: int, needs: Sequence[int] = ()) -> Job:
+    config = Config(x=0.0)
+    trials = tuple(Trial(name(number), config, number) for number in numbers)
+    batch = Batch(f"batch of {numbers[0]}", 1, 1, trials, len(trials), 1)
+    return Job("landscape", batch, frozenset(map(name, needs)))
+
+
+def name(number: int) -> str:
+    return f"trl_{number:016x}"
+
+
+def run(bench: Bench, *jobs: Job) -> Outcome:
+    ids = [i for job in jobs for i in job.ids]
+    progress = SweepProgress("a sweep", ids, len(jobs), 0)
+    outcome = run_jobs(jobs, DaskRunner(checkpoint_seconds=1.0), bench.store, progress, bench)
+    if not outcome.failures:
+        assert progress.counts.startswith("batches ") and f"trials {len(ids)}/{len(ids)}" in progress.counts
+    return outcome
+
+
+def states(outcome: Outcome) -> list[tuple[str, str]]:
+    return [(state.name, state.message or "") for state in outcome.states.values()]
+
+
+def test_a_batch_is_given_once_what_it_needs_is_there(store: Store) -> None:
+    bench = Bench(store, places=3)
+    outcome = run(bench, job(3, needs=[1, 2]), job(1), job(2))
+    assert bench.given == [[name(1)], [name(2)], [name(3)]]
+    assert [state for state, _ in states(outcome)] == ["Completed"] * 3
+    assert bench.told == [2, 1, 0], "what is not done, after each that has ended"
+
+
+def test_nobody_gets_a_batch_while_all_are_busy(store: Store) -> None:
+    bench = Bench(store, places=1)
+    run(bench, job(1), job(2), job(3))
+    assert bench.given == [[name(1)], [name(2)], [name(3)]] and bench.told == [2, 1, 0]
+
+
+def test_a_worker_that_has_just_gone_costs_a_batch_nothing(store: Store) -> None:
+    bench = Bench(store, gone=1, places=2)
+    outcome = run(bench, job(1), job(2))
+    assert sorted(bench.given) == [[name(1)], [name(2)]] and not outcome.failures
+
+
+def test_a_batch_that_is_lost_before_its_first_record_is_run_again_whole(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench = Bench(store, does(0, KILLED))
+    outcome = run(bench, job(1, 2))
+    assert bench.given == [[name(1), name(2)]] * 2
+    assert bench.refreshed == [False, True], "whatever Prefect remembers of it"
+    assert states(outcome) == [("Crashed", KILLED.why), ("Completed", "")]
+    said = capsys.readouterr().err
+    assert f"lost the worker of batch of 1, batch 1 of 1, 2 trials: {KILLED.why}" in said
+    assert "1 worker lost" in said
+
+
+def test_a_batch_that_is_lost_in_the_middle_is_run_again_without_what_it_has_done(store: Store) -> None:
+    bench = Bench(store, does(1, CANCELLED))
+    outcome = run(bench, job(1, 2, 3), job(4, needs=[1]))
+    assert bench.given[1:] == [[name(2), name(3)], [name(4)]], "what it has done is there for others"
+    assert not outcome.failures and len(store.known(map(name, [1, 2, 3]))) == 3
+
+
+def test_a_batch_that_is_lost_after_its_last_record_is_done(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench = Bench(store, does(loss=CANCELLED))
+    outcome = run(bench, job(1, 2), job(3, needs=[1]))
+    assert bench.given == [[name(1), name(2)], [name(3)]]
+    assert states(outcome)[0] == ("Completed", f"{CANCELLED.why}, after its last record")
+    assert "lost the worker of" not in capsys.readouterr().err, "it cost nothing"
+
+
+def test_the_trial_that_ends_its_workers_is_failed_and_the_rest_goes_on(store: Store) -> None:
+    bench = Bench(store, *[does(0, KILLED)] * MOST_LOSSES)
+    outcome = run(bench, job(1), job(2))
+    record = store.get(name(1))
+    assert record is not None and record.status == "failed"
+    assert record.reasons == (f"it ended its worker {MOST_LOSSES} times; the last time: {KILLED.why}",)
+    assert bench.given.count([name(1)]) == MOST_LOSSES and bench.given[-1] == [name(2)]
+    assert not outcome.failures, "that is a result of the sweep, not a failure of it"
+
+
+def test_what_needs_a_trial_that_has_failed_is_not_run_and_said(store: Store) -> None:
+    bench = Bench(store, *[does(0, CANCELLED)] * (MOST_INNOCENT + 1))
+    outcome = run(bench, job(1), job(2, needs=[1]))
+    assert bench.given == [[name(1)]] * (MOST_INNOCENT + 1)
+    assert outcome.failures == [
+        f"batch of 1, batch 1 of 1, 1 trial: {MOST_INNOCENT + 1} workers in a row were lost under it; "
+        f"{CANCELLED.why}",
+        "batch of 2, batch 1 of 1, 1 trial: what it needs could not be made",
+    ]
+
+
+def test_a_batch_that_is_left_goes_on_elsewhere_first_and_its_worker_is_retired(store: Store) -> None:
+    bench = Bench(store, does(1, state=ran(left=True, name="Checkpointed")))
+    outcome = run(bench, job(1, 2), job(3))
+    assert bench.given == [[name(1), name(2)], [name(1), name(2)], [name(3)]]
+    assert bench.retired == ["sweepflow-1-0"] and bench.refreshed == [False, True, False]
+    assert [state for state, _ in states(outcome)] == ["Checkpointed", "Completed", "Completed"]
+
+
+def test_a_batch_that_every_worker_leaves_as_it_was_ends_as_a_failure(store: Store) -> None:
+    leaves = does(0, state=ran(left=True, name="Checkpointed"))
+    bench = Bench(store, *[leaves] * 10)
+    outcome = run(bench, job(1))
+    assert len(bench.given) == MOST_FRUITLESS + 1, "the first time there was nothing to compare with"
+    assert len(outcome.failures) == 1 and "give a longer runner.walltime" in outcome.failures[0]
+
+
+def test_a_batch_that_has_waited_for_a_slot_in_vain_goes_to_the_end(store: Store) -> None:
+    bench = Bench(store, *[does(0, state=ran(left=True, began=False))] * 10)
+    outcome = run(bench, job(1), job(2))
+    assert bench.given[:4] == [[name(1)], [name(2)]] * 2
+    assert len(bench.given) == 12 and not outcome.failures, "that it waits is not held against it"
+
+
+def test_what_prefect_remembers_and_the_store_has_lost_is_run_again(store: Store) -> None:
+    bench = Bench(store, does(0, state=ran(name="Cached")))
+    run(bench, job(1))
+    assert bench.given == [[name(1)]] * 2 and bench.refreshed == [False, True]
+
+
+def test_an_error_in_a_batch_is_said_and_does_not_stop_the_others(store: Store) -> None:
+    bench = Bench(store, does(1, state=Failed(data=OSError(28, "No space left on device"))))
+    outcome = run(bench, job(1, 2), job(3, needs=[1]), job(4, needs=[2]))
+    assert bench.given == [[name(1), name(2)], [name(3)]]
+    words = "OSError: [Errno 28] No space left on device"
+    assert outcome.failures == [
+        f"batch of 1, batch 1 of 1, 2 trials: {words}",
+        "batch of 4, batch 1 of 1, 1 trial: what it needs could not be made",
+    ]
+    assert states(outcome)[0] == ("Failed", words)
+
+
+def test_what_ends_the_pool_ends_the_sweep(store: Store) -> None:
+    bench = Bench(store)
+    bench.events.put(ConnectionError("no worker is left"))
+    with pytest.raises(ConnectionError, match="no worker is left"):
+        run(bench, job(1))
