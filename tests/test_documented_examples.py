@@ -1,6 +1,6 @@
 """Every example in the README and in docs/ is run, as a reader would, in an empty directory.
 
-Blocks fenced as `sh` and `python` are run, in order, in one directory a file. Blocks fenced as `console`
+Blocks fenced as `sh` and `python` are run, in order, in one directory a section. Blocks fenced as `console`
 are not: they start servers or installations, and have tests of their own.
 """
 
@@ -10,24 +10,68 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tests.prefect_server import isolated
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 UNFILLED = re.compile(r"@@|<<<<|>>>>|\{\{|\b(TODO|TBD|FIXME|XXX|lorem ipsum)\b", re.IGNORECASE)
 """What a writer leaves where something is still to come."""
 BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+HEADING = re.compile(r"^## (.*)$", re.MULTILINE)
+GOES_ON = {("configuration.md", "The store"), ("resume.md", "Cleaning up")}
+"""Sections that look at what an example before them on the page has left."""
+SHORTER = {
+    "sweepflow llc model=small,base target.seed=1,2 sampler=sgld,hmc,mclmc": (
+        "data.n_data=100 target.steps=50 sampler.draws=20 sampler.warmup=60"
+    ),
+}
+"""Overrides that a test appends to a command, which takes minutes at its full size."""
 
 
-def blocks(page: Path) -> list[tuple[str, str]]:
-    return BLOCK.findall(page.read_text())
+@dataclass(frozen=True)
+class Section:
+    """What a page has under one heading, with the sections that go on with it."""
+
+    page: Path
+    heading: str
+    blocks: tuple[tuple[str, str], ...]
 
 
-def test_the_readme_has_examples() -> None:
-    kinds = {kind for kind, _ in blocks(ROOT / "README.md")}
+def sections(page: Path) -> list[Section]:
+    """The sections of a page that have examples."""
+    before, *rest = HEADING.split(page.read_text())
+    found: list[Section] = []
+    for heading, text in [("", before), *zip(rest[::2], rest[1::2], strict=True)]:
+        blocks = BLOCK.findall(text)
+        if (page.name, heading) in GOES_ON:
+            blocks = [*found[-1].blocks, *blocks]
+            heading = found.pop().heading
+        if blocks:
+            found.append(Section(page, heading, tuple(blocks)))
+    return found
+
+
+SECTIONS = [section for page in PAGES for section in sections(page)]
+
+
+def test_no_example_is_left_out() -> None:
+    for page in PAGES:
+        run = [block for section in SECTIONS if section.page == page for block in section.blocks]
+        assert run == BLOCK.findall(page.read_text())
+    kinds = {kind for section in SECTIONS if section.page.name == "README.md" for kind, _ in section.blocks}
     assert kinds == {"sh", "python"}
+
+
+def test_what_is_said_of_sections_and_commands_is_so() -> None:
+    headings = {(page.name, heading) for page in PAGES for heading in HEADING.findall(page.read_text())}
+    assert headings >= GOES_ON
+    commands = {line for section in SECTIONS for _, text in section.blocks for line in text.splitlines()}
+    assert commands >= SHORTER.keys()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
@@ -42,21 +86,29 @@ def test_the_search_finds_what_is_left(marker: str) -> None:
     assert not UNFILLED.search("a method, `x@y`, a[b{c}], 1 << 4, Mastodon")
 
 
+@pytest.fixture(scope="session")
+def reader_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Prefect home of a reader who has no server: its database is made once."""
+    return tmp_path_factory.mktemp("reader")
+
+
 @pytest.mark.slow
 @pytest.mark.server
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p)], ids=lambda p: p.name)
-def test_examples_run(page: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("section", SECTIONS, ids=lambda s: f"{s.page.name} {s.heading}".strip())
+def test_examples_run(section: Section, tmp_path: Path, reader_home: Path, api_url: str) -> None:
     directory = tmp_path / "a reader's directory"
     directory.mkdir()
-    environment = {
-        **os.environ,
+    alone = {
+        **isolated(reader_home),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "PREFECT_HOME": str(tmp_path / "prefect"),
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "DO_NOT_TRACK": "1",
     }
-    for kind, text in blocks(page):
+    # The README's reader has no server yet, and a section that makes a home shows what is done without one.
+    no_server = section.page.name == "README.md" or any("PREFECT_HOME" in text for _, text in section.blocks)
+    environment = alone if no_server else {**alone, "PREFECT_API_URL": api_url}
+    for kind, text in section.blocks:
+        for command_line, more in SHORTER.items():
+            text = text.replace(f"{command_line}\n", f"{command_line} {more}\n")
         command = ["bash", "-euo", "pipefail", "-c", text] if kind == "sh" else [sys.executable, "-c", text]
         done = subprocess.run(
             command, cwd=directory, env=environment, capture_output=True, text=True, check=False
