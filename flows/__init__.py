@@ -7,12 +7,20 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from flows.jobs_sweep import multirun, run
     from flows.llc_sweep import llc
     from flows.trials_sweep import sweep
+    from sweepflow.jobs.source import store
 
-__all__ = ["llc", "sweep"]
+__all__ = ["llc", "multirun", "run", "store", "sweep"]
 
-_MODULES = {"llc": "flows.llc_sweep", "sweep": "flows.trials_sweep"}
+_MODULES = {
+    "llc": "flows.llc_sweep",
+    "multirun": "flows.jobs_sweep",
+    "run": "flows.jobs_sweep",
+    "store": "sweepflow.jobs.source",
+    "sweep": "flows.trials_sweep",
+}
 
 
 def __getattr__(name: str) -> Any:

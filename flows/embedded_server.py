@@ -7,6 +7,7 @@ process group of its own, and ends when its standard input does: with the comman
 
 from __future__ import annotations
 
+import atexit
 import fcntl
 import os
 import select
@@ -88,6 +89,22 @@ def prefect_server(meanwhile: Callable[[], None] | None = None) -> Iterator[None
             _OWN.discard(url)
             del os.environ["PREFECT_API_URL"]
             refresh_global_settings_context()
+
+
+def keep_prefect_server() -> None:
+    """Where no Prefect API is configured, run a server until this process ends, and point Prefect to it.
+
+    For a script or a notebook, which runs one flow after another.
+
+    Raises:
+        ServerError: as `prefect_server`.
+    """
+    from prefect.settings import get_current_settings
+
+    if get_current_settings().api.url is None:
+        kept = ExitStack()
+        kept.enter_context(prefect_server())
+        atexit.register(kept.close)
 
 
 def is_embedded(url: str | None) -> bool:

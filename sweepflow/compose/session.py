@@ -75,6 +75,10 @@ class Session:
                 do="mend the file or the override that it names",
             ) from error
 
+    def options(self, group: str) -> list[str]:
+        """Options of a group, of whatever source."""
+        return _options(group, self.primary, self.search)
+
     def refuse_foreign(self, overrides: Sequence[str]) -> None:
         """Refuse groups that only another command has.
 
@@ -155,10 +159,12 @@ def _groups(primary: str, own: Path | None, search: Sequence[str]) -> Groups:
     names = set(loader.list_groups("")) - {"hydra"}
     if own is not None:  # Hydra lists the options of its search path, but not the groups
         names |= {path.name for path in own.iterdir() if path.is_dir() and not path.name.startswith(".")}
-    return {
-        name: loader.get_group_options(name, ObjectType.CONFIG, config_name=primary, overrides=list(search))
-        for name in sorted(names)
-    }
+    return {name: _options(name, primary, search) for name in sorted(names)}
+
+
+def _options(group: str, primary: str, search: Sequence[str]) -> list[str]:
+    loader = GlobalHydra.instance().config_loader()
+    return loader.get_group_options(group, ObjectType.CONFIG, config_name=primary, overrides=list(search))
 
 
 def choice_text(axis: Axis, value: object) -> str:

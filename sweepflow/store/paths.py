@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-FOLDERS = {"tgt": "targets", "est": "estimates", "trl": "trials"}
+FOLDERS = {"tgt": "targets", "est": "estimates", "trl": "trials", "job": "jobs"}
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class StorePaths:
     targets/ab/tgt_abcdef0123456789.json          record
     targets/ab/tgt_abcdef0123456789.01234567.safetensors
                                                   its arrays, named by their own hash too
-    estimates/..., trials/...                     likewise
+    estimates/..., trials/..., jobs/...           likewise
     trials/ab/trl_abcdef0123456789.log            output of a trial that was a process
     checkpoints/ab/est_abcdef0123456789.safetensors
                                                   how far a trial is that has no record yet

@@ -1,0 +1,82 @@
+"""Call one job, or take its value from the store, and keep what came of it."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from hydra.conf import HydraConf
+from hydra.core.hydra_config import HydraConfig
+
+from sweepflow.jobs.identity import plain
+from sweepflow.jobs.job import Job
+from sweepflow.jobs.plan import Plan
+from sweepflow.jobs.values import UnkeepableError, keep, restore
+from sweepflow.provenance import provenance
+from sweepflow.store.record import Record
+
+
+class NotKeptWarning(UserWarning):
+    """A function is called again the next time, because the store cannot keep what it returns."""
+
+
+def recall(plan: Plan, job: Job) -> bool:
+    """Fill a job with the value that the store has of it; whether it has one."""
+    record = plan.store.get(job.fingerprint)
+    if record is None or record.status == "failed" or not record.figures["kept"]:
+        return False
+    arrays = plan.store.arrays(record.id) if record.figures["arrays"] else {}
+    job.value = restore(record.figures["return_value"], arrays)
+    job.duration = record.seconds["run"]
+    job.status, job.from_store = "ok", True
+    return True
+
+
+def call(plan: Plan, job: Job) -> None:
+    """Call a job's function, and keep a record. What it raises is in the job, not raised."""
+    Path(job.working_dir).mkdir(parents=True, exist_ok=True)
+    _tell_hydra(job)
+    started = time.perf_counter()
+    try:
+        job.value = plan.function(job.cfg)
+    except Exception as error:
+        job.status, job.error = "failed", error
+        job.traceback = "".join(traceback.format_exception(error))
+    job.duration = time.perf_counter() - started
+    plan.store.put(_record(plan, job))
+
+
+def _tell_hydra(job: Job) -> None:
+    """Let the function ask Hydra for its configuration, as in a program of Hydra's."""
+    HydraConfig.instance().cfg = cast(HydraConf, job.of_hydra)  # as `set_config`, but without a copy a job
+
+
+def _record(plan: Plan, job: Job) -> Record:
+    figures: dict[str, Any] = {"return_value": None, "kept": False, "arrays": False}
+    arrays: dict[str, np.ndarray] = {}
+    reasons = []
+    if job.error is not None:
+        reasons.append(f"{type(job.error).__name__}: {job.error}")
+        figures["traceback"] = job.traceback
+    else:
+        try:
+            content, arrays = keep(job.value)
+            figures |= {"return_value": content, "kept": True, "arrays": bool(arrays)}
+        except UnkeepableError as error:
+            job.note = f"{error.what}: {error.got}"
+            reasons.append(job.note)
+    return Record(
+        id=job.fingerprint,
+        workload=plan.full_name,
+        version=plan.version or 0,
+        status=job.status,
+        reasons=tuple(reasons),
+        config={"overrides": list(job.overrides), "config": plain(job.cfg)},
+        figures=figures,
+        seconds={"compile": 0.0, "run": job.duration},
+        provenance=provenance(),
+        arrays=arrays,
+    )

@@ -1,0 +1,197 @@
+"""Overrides of a callable's configuration, expanded: one composed tree a job.
+
+Hydra composes once for each choice of options of groups; the values that vary within it are set in copies.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from sweepflow.compose.axes import Axis, Groups, parse_axes
+from sweepflow.compose.session import NO_DEFAULT, Session, quote, session
+from sweepflow.errors import ConfigError, did_you_mean
+from sweepflow.jobs.source import registered
+
+
+@dataclass(frozen=True)
+class Composed:
+    """What one job is called with.
+
+    Attributes:
+        overrides: That tell it from the others, in Hydra's grammar.
+        params: What it has of the keys and groups that vary.
+        tree: Its composed configuration.
+        hydra: Hydra's own, shared by jobs of one choice of groups.
+    """
+
+    overrides: tuple[str, ...]
+    params: dict[str, Any]
+    tree: DictConfig
+    hydra: DictConfig
+
+
+class Composer:
+    """A callable's configuration, composed again and again with other overrides.
+
+    A group is one of the config store, of the user's own directory, or of `conf/`; one of `conf/` gives way
+    to a key of the configuration.
+
+    Args:
+        config: As `source.ALLOWED` says.
+        config_dir: A directory of the user's own groups.
+    """
+
+    def __init__(self, config: Any, config_dir: str | Path | None = None) -> None:
+        self._config, self._directory = config, config_dir
+        self._bases: dict[tuple[str, ...], tuple[DictConfig, DictConfig]] = {}
+        with self._session() as view:
+            self._own: DictConfig = ConfigStore.instance().repo[f"{view.primary}.yaml"].node
+            self._groups = _groups(view, self._own)
+
+    def axes(self, overrides: Sequence[str]) -> list[Axis]:
+        """The overrides as axes; intervals and choices have distributions.
+
+        Raises:
+            ConfigError: for what is no override, and for options that a group does not have.
+        """
+        return parse_axes(overrides, self._groups, distributions=True)
+
+    def expand(self, overrides: Sequence[str], drawn: Sequence[str] = ()) -> list[Composed]:
+        """Every configuration that the overrides ask for, the first override varying slowest, as in Hydra.
+
+        Args:
+            overrides: In Hydra's grammar; lists of values, ranges and globs are swept.
+            drawn: More, of one value each, which are others the next time.
+
+        Raises:
+            ConfigError: for a configuration, key, option or value that cannot be used.
+        """
+        axes = self.axes([*overrides, *drawn])
+        for axis in axes:
+            if axis.distribution is not None and not axis.values:
+                raise ConfigError(
+                    f"{axis.key}: an interval is a distribution, not a list of values",
+                    got=axis.text,
+                    allowed=f"{axis.key}=1,2,3 or {axis.key}=range(1,4)",
+                    do="list the values, or give a sweeper that draws from it: sweeper=Random(20)",
+                )
+        changing = [axis for axis in axes if axis.sweeps or axis.text in drawn]
+        return list(self._compose(axes, changing))
+
+    def _compose(self, axes: Sequence[Axis], changing: Sequence[Axis]) -> Iterator[Composed]:
+        varying = [axis for axis in changing if not axis.is_group]
+        for chosen in itertools.product(*[_options(axis) for axis in axes]):
+            of = dict(zip((axis.key for axis in axes), chosen, strict=True))
+            base, of_hydra = self._base(tuple(of[axis.key][0] for axis in axes if axis not in varying))
+            tree = copy.deepcopy(base)
+            for axis in varying:
+                text, value = of[axis.key]
+                try:
+                    OmegaConf.update(tree, axis.key, value, force_add=text.startswith("+"))
+                except OmegaConfBaseException as error:
+                    raise _refused(text, error, tree) from error
+            params = {axis.key: of[axis.key][1] for axis in changing}
+            yield Composed(tuple(text for text, _ in chosen), params, tree, of_hydra)
+
+    def _base(self, overrides: tuple[str, ...]) -> tuple[DictConfig, DictConfig]:
+        """The tree that Hydra composes, and Hydra's own configuration; once for the same overrides."""
+        if overrides not in self._bases:
+            with self._session() as view:
+                self._bases[overrides] = _base(view, overrides, self._own)
+        return self._bases[overrides]
+
+    @contextmanager
+    def _session(self) -> Iterator[Session]:
+        # Not for longer than it is needed: the callable may use Hydra itself.
+        with registered(self._config) as name, session(name, self._directory) as view:
+            yield view
+
+
+def _options(axis: Axis) -> list[tuple[str, Any]]:
+    """Each value of an axis, as an override and as it is."""
+    if not axis.sweeps:
+        return [(axis.text, axis.values[0])]
+    key = axis.text.partition("=")[0]
+    if axis.is_group:
+        return [(f"{key}={quote(value)}", value) for value in axis.values]
+    texts = OverridesParser.create().parse_override(axis.text).sweep_string_iterator()
+    return [(f"{key}={text}", value) for text, value in zip(texts, axis.values, strict=True)]
+
+
+def _base(view: Session, overrides: Sequence[str], own: DictConfig) -> tuple[DictConfig, DictConfig]:
+    """The composed tree, and Hydra's own configuration."""
+    texts = list(overrides)
+    while True:
+        try:
+            whole = hydra.compose(view.primary, [*view.search, *texts], return_hydra_config=True)
+            break
+        except (HydraException, OmegaConfBaseException) as error:
+            # A callable's configuration need not have a defaults list for its groups to be chosen from.
+            group = found["group"] if (found := NO_DEFAULT.match(str(error))) else None
+            if group is None or f"+{group}" in {text.partition("=")[0] for text in texts}:
+                raise _refused(" ".join(overrides), error, own) from error
+            texts = [f"+{text}" if text.partition("=")[0] == group else text for text in texts]
+    of_hydra = OmegaConf.masked_copy(whole, "hydra")
+    with open_dict(whole):
+        del whole["hydra"]
+    return whole, of_hydra
+
+
+def _groups(view: Session, own: DictConfig) -> Groups:
+    """The groups that overrides can choose from."""
+    listed = own.get("defaults") or []
+    chosen = {str(key) for item in listed if not isinstance(item, str) for key in item}
+    stored = set(_stored_groups(ConfigStore.instance().repo))
+    groups = {name: view.options(name) for name in {*view.groups, *stored}}
+    return {name: options for name, options in groups.items() if name in chosen | stored or name not in own}
+
+
+def _stored_groups(repository: dict[str, Any], above: str = "") -> Iterator[str]:
+    """Groups of the config store; Hydra's own are left to Hydra."""
+    for name, inner in repository.items():
+        if isinstance(inner, dict) and name != "hydra":
+            yield above + name
+            yield from _stored_groups(inner, f"{above}{name}/")
+
+
+def _refused(text: str, error: Exception, tree: DictConfig) -> ConfigError:
+    """What Hydra or OmegaConf said, in our words where it is a key that is not there."""
+    known = sorted(_keys(tree))
+    # Hydra says which override it was; what OmegaConf said of it is the cause.
+    cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__ or error
+    said = " ".join(str(cause).splitlines()[0].split())
+    missing = (
+        cause.full_key if isinstance(cause, OmegaConfBaseException) and said.startswith("Key ") else None
+    )
+    if missing:
+        return ConfigError(
+            f"the configuration has no key {missing!r}",
+            got=text,
+            allowed=", ".join(known),
+            do=f"{did_you_mean(str(missing), known)}; to add a key, write a plus: +{missing}=VALUE",
+        )
+    return ConfigError(f"Hydra cannot compose this: {said}", got=text, do="mend what it names")
+
+
+def _keys(tree: DictConfig, above: str = "") -> Iterator[str]:
+    """Dotted keys of all values that are not mappings themselves."""
+    for key in map(str, tree):
+        inner = None if OmegaConf.is_missing(tree, key) else tree._get_node(key)
+        special = inner is None or inner._is_none() or inner._is_interpolation()
+        if isinstance(inner, DictConfig) and not special and inner:
+            yield from _keys(inner, f"{above}{key}.")
+        else:
+            yield f"{above}{key}"

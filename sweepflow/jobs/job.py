@@ -1,0 +1,144 @@
+"""What comes of a job, and of many."""
+
+from __future__ import annotations
+
+import copy
+import html
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from omegaconf import DictConfig, flag_override
+
+Status = Literal["ok", "failed"]
+Goal = Literal["minimize", "maximize"]
+MAX_SHOWN = 60
+"""Characters of a value that a table shows."""
+MAX_ROWS = 50
+"""Rows that a table of jobs shows before it is cut."""
+
+
+@dataclass(eq=False)
+class Job:
+    """One call of the callable.
+
+    Attributes:
+        number: Among the jobs of its sweep, from 0.
+        overrides: Hydra overrides that tell it from the configuration as it was given.
+        params: What it has of the keys and groups that vary.
+        cfg: What the callable was given.
+        of_hydra: Hydra's own configuration, as all jobs of one choice of groups share it.
+        task_name: Name of the callable.
+        working_dir: A folder of the job's own; the callable is not run in it.
+        fingerprint: SHA-256 of callable and configuration, as the store names the job's record.
+        status: `ok`, or `failed` where the callable raised.
+        duration: Seconds that the call took; of the call itself where the value is from the store.
+        from_store: Whether the callable was not called, because the store had its value.
+        error: What it raised.
+        traceback: Of that, as text.
+        score: What a sweeper was told of it; NaN where it failed, None without a sweeper.
+        note: Why the store does not keep the value; empty where it does.
+        value: What it returned; `return_value` raises where there is none.
+    """
+
+    number: int
+    overrides: tuple[str, ...]
+    params: Mapping[str, Any]
+    cfg: Any
+    of_hydra: DictConfig = field(repr=False)
+    task_name: str
+    working_dir: str
+    fingerprint: str
+    status: Status = "ok"
+    duration: float = 0.0
+    from_store: bool = False
+    error: BaseException | None = None
+    traceback: str = field(default="", repr=False)
+    note: str = ""
+    score: float | None = None
+    value: Any = field(default=None, repr=False)
+
+    @property
+    def return_value(self) -> Any:
+        """What the callable returned.
+
+        Raises:
+            BaseException: what it raised instead.
+        """
+        if self.error is not None:
+            raise self.error
+        return self.value
+
+    @property
+    def hydra_cfg(self) -> DictConfig:
+        """Hydra's configuration of this job, under the key `hydra`."""
+        own: DictConfig = copy.deepcopy(self.of_hydra)
+        with flag_override(own, ["readonly", "struct"], False):
+            own.hydra.job.num, own.hydra.job.id = self.number, str(self.number)
+            own.hydra.job.name = self.task_name
+            own.hydra.overrides.task = list(self.overrides)
+            own.hydra.runtime.output_dir = self.working_dir
+        return own
+
+    def row(self) -> Mapping[str, str]:
+        """The job as a row of a table."""
+        shown = f"{type(self.error).__name__}: {self.error}" if self.error is not None else repr(self.value)
+        return {
+            "job": str(self.number),
+            "overrides": _short(" ".join(self.overrides)),
+            "status": self.status + (", from the store" if self.from_store else ""),
+            "seconds": f"{self.duration:.3g}",
+            "return value": _short(shown),
+        }
+
+
+class Jobs(list[Job]):
+    """Jobs of one sweep, in their order. In a notebook they show as a table.
+
+    Attributes:
+        goal: Whether a small or a large score is good.
+    """
+
+    goal: Goal = "minimize"
+
+    @property
+    def best(self) -> Job | None:
+        """The job with the best score, the first of several; None where no job has one."""
+        scored = [job for job in self if job.score is not None and not math.isnan(job.score)]
+        sign = -1 if self.goal == "maximize" else 1
+        return min(scored, key=lambda job: sign * (job.score or 0.0), default=None)
+
+    def __str__(self) -> str:
+        rows = self._rows()
+        if not rows:
+            return "no jobs"
+        widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in rows[0]}
+        lines = [{name: name for name in rows[0]}, *rows]
+        text = [
+            "  ".join(line[name].ljust(width) for name, width in widths.items()).rstrip() for line in lines
+        ]
+        return "\n".join([*text, *self._cut()])
+
+    def _repr_html_(self) -> str:
+        rows = self._rows()
+        if not rows:
+            return "<p>no jobs</p>"
+        head = "".join(f"<th>{html.escape(name)}</th>" for name in rows[0])
+        body = "".join(
+            "<tr>" + "".join(f"<td>{html.escape(text)}</td>" for text in row.values()) + "</tr>"
+            for row in rows
+        )
+        cut = "".join(f"<p>{line}</p>" for line in self._cut())
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{cut}"
+
+    def _rows(self) -> list[Mapping[str, str]]:
+        return [job.row() for job in self[:MAX_ROWS]]
+
+    def _cut(self) -> list[str]:
+        return [f"and {len(self) - MAX_ROWS} more"] if len(self) > MAX_ROWS else []
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= MAX_SHOWN else f"{line[: MAX_SHOWN - 3]}..."

@@ -1,0 +1,107 @@
+"""What a user configures a callable with, as a node that Hydra composes."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import BaseModel
+
+from sweepflow.errors import ConfigError
+
+ALLOWED = (
+    "a dataclass, its type or an instance; a pydantic model, likewise; a mapping; an OmegaConf DictConfig; "
+    "what hydra-zen's builds, just and make_config give"
+)
+
+
+def store(node: Any, *, group: str | None = None, name: str, package: str | None = None) -> Any:
+    """Register a configuration, so that an override can choose it: `optim=sgd`.
+
+    It is put into Hydra's own config store, where hydra-zen puts its, too.
+
+    Args:
+        node: As `run` takes it.
+        group: The group that it is an option of; none for one that defaults lists name.
+        name: The option's name.
+        package: Where in the tree it goes; the group's name where it is not given.
+
+    Returns:
+        The node as it was given.
+
+    Raises:
+        ConfigError: for a node that cannot be a configuration.
+    """
+    ConfigStore.instance().store(
+        name=name, node=_node(node), group=group, package=package, provider="sweepflow"
+    )
+    return node
+
+
+@contextmanager
+def registered(config: Any) -> Iterator[str]:
+    """The name under which Hydra finds a configuration while the block runs."""
+    node = _node(config)
+    name = f"sweepflow_{uuid.uuid4().hex}"
+    repository = ConfigStore.instance()
+    repository.store(name=name, node=node, provider="sweepflow")
+    try:
+        yield name
+    finally:
+        del repository.repo[f"{name}.yaml"]
+
+
+def validator(config: Any) -> Callable[[DictConfig], Any]:
+    """What makes of a composed tree the configuration that the callable is given: a pydantic model where that
+    was given, the tree itself for all else."""
+    kind = config if inspect.isclass(config) else type(config)
+    if not issubclass(kind, BaseModel):
+        return lambda tree: tree
+    return lambda tree: kind.model_validate(OmegaConf.to_container(tree, resolve=True, throw_on_missing=True))
+
+
+def _node(config: Any) -> DictConfig:
+    content: Any = config
+    if isinstance(config, BaseModel):
+        content = config.model_dump()
+    elif inspect.isclass(config) and issubclass(config, BaseModel):
+        content = _defaults(config)
+    elif not (dataclasses.is_dataclass(config) or isinstance(config, (Mapping, DictConfig))):
+        raise ConfigError(
+            "this cannot be the configuration of a job",
+            got=f"{config!r} ({type(config).__name__})",
+            allowed=ALLOWED,
+        )
+    try:
+        node = OmegaConf.create(content)
+    except (OmegaConfBaseException, ValueError) as error:
+        said = str(error).splitlines()[0]
+        raise ConfigError(
+            f"a value of the configuration is of a kind that OmegaConf does not hold: {said}",
+            got=str(config),
+            allowed="numbers, strings, lists, mappings, dataclasses",
+            do="give an object by its name, as {'_target_': 'module.name'}, or by hydra-zen's builds or just",
+        ) from error
+    assert isinstance(node, DictConfig)
+    return node
+
+
+def _defaults(model: type[BaseModel]) -> dict[str, Any]:
+    """Defaults of a model's fields; what has none is mandatory, as OmegaConf's `???`."""
+    found: dict[str, Any] = {}
+    for name, field in model.model_fields.items():
+        if not field.is_required():
+            value = field.get_default(call_default_factory=True)
+            found[name] = value.model_dump() if isinstance(value, BaseModel) else value
+        elif inspect.isclass(field.annotation) and issubclass(field.annotation, BaseModel):
+            found[name] = _defaults(field.annotation)
+        else:
+            found[name] = MISSING
+    return found

@@ -1,0 +1,38 @@
+"""How far the jobs of a sweep of a Python callable are, where somebody looks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from sweepflow.jobs.job import Job
+
+
+@contextmanager
+def jobs_progress(name: str, total: int | None) -> Iterator[Callable[[Job], None]]:
+    """A bar on a terminal or in a notebook, nothing elsewhere.
+
+    Args:
+        name: Of the sweep.
+        total: Jobs of it; None where nobody knows.
+
+    Yields:
+        What is told of every job that has ended.
+    """
+    console = Console(stderr=True)
+    looked_at = (console.is_terminal or console.is_jupyter) and total != 1
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    counts = {"failed": 0, "from the store": 0}
+    with Progress(*columns, console=console, transient=True, disable=not looked_at) as bar:
+        task = bar.add_task(name, total=total)
+
+        def ended(job: Job) -> None:
+            counts["failed"] += job.status == "failed"
+            counts["from the store"] += job.from_store
+            said = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+            bar.update(task, advance=1, description=f"{name}: {said}" if said else name)
+
+        yield ended

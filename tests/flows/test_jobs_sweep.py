@@ -1,0 +1,297 @@
+"""Any Python callable as jobs: what run and multirun give back, and what Prefect and the store have of it."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra_zen import builds, instantiate
+from omegaconf import DictConfig
+from pydantic import BaseModel
+
+from flows import multirun, run, store
+from sweepflow.errors import ConfigError
+from sweepflow.jobs import Job, Jobs
+from sweepflow.jobs.call import NotKeptWarning
+from sweepflow.jobs.sweepers import Random
+from sweepflow.space import Distribution
+from sweepflow.store.store import Store
+
+pytestmark = [pytest.mark.server]
+
+CALLED: list[Any] = []
+"""What the functions below were called with."""
+
+
+@pytest.fixture(autouse=True)
+def somewhere(prefect: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A store of the test's own, where none is named, and groups of the config store of its own."""
+    monkeypatch.setenv("SWEEPFLOW_STORE", str(tmp_path / "a researcher's store"))
+    repository = ConfigStore.instance()
+    before = repository.repo
+    repository.repo = dict(before)
+    CALLED.clear()
+    yield
+    repository.repo = before
+
+
+@dataclass
+class MyExperiment:
+    foo: str = "hello"
+    bar: str = "world"
+
+
+def say(cfg: MyExperiment) -> None:
+    print(cfg.foo + " " + cfg.bar)
+
+
+def square(cfg: Any) -> int:
+    CALLED.append(cfg.x)
+    result: int = cfg.x**2
+    return result
+
+
+def fails_at_two(cfg: Any) -> int:
+    if cfg.x == 2:
+        raise ValueError("two is too many")
+    return square(cfg)
+
+
+def values(jobs: Jobs) -> list[Any]:
+    return [job.return_value for job in jobs]
+
+
+def test_an_experiment_that_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    job = run(MyExperiment, say, overrides=["bar=mom"])
+    assert capsys.readouterr().out == "hello mom\n"
+    assert job.overrides == ("bar=mom",) and job.return_value is None and job.status == "ok"
+    assert job.cfg == {"foo": "hello", "bar": "mom"} and job.task_name == "say"
+    multirun(MyExperiment, say, overrides=["bar=mom,dad"])
+    assert capsys.readouterr().out == "hello mom\nhello dad\n"
+
+
+def test_builds_and_instantiate() -> None:
+    assert run(builds(dict, a=1, b=1), task_function=instantiate).return_value == {"a": 1, "b": 1}
+    jobs = multirun(builds(dict, a=1, b=1), task_function=instantiate, overrides=["a=1,2"])
+    assert values(jobs) == [{"a": 1, "b": 1}, {"a": 2, "b": 1}]
+
+
+def test_a_partial_of_a_builtin() -> None:
+    def task_function(cfg: DictConfig) -> Any:
+        return instantiate(cfg.f)(cfg.x)
+
+    assert run({"f": builds(pow, exp=2, zen_partial=True), "x": 10}, task_function).return_value == 100
+    cfg = {"f": builds(pow, exp=2, zen_partial=True), "x": 1}
+    assert values(multirun(cfg, task_function, overrides=["x=range(-2,3)"])) == [4, 1, 0, 1, 4]
+
+
+def test_options_of_a_group() -> None:
+    def sgd(lr: float, momentum: float) -> str:
+        return f"sgd {lr} {momentum}"
+
+    store(group="optim", name="sgd", node={"name": "sgd", "lr": 0.3, "momentum": 0.0})
+    store(group="optim", name="adam", node={"name": "adam", "lr": 0.3})
+    config = {"optim": None, "steps": 20}
+    jobs = multirun(
+        config, lambda cfg: (cfg.optim.name, cfg.optim.lr), overrides=["optim=sgd,adam", "optim.lr=1"]
+    )
+    assert values(jobs) == [("sgd", 1), ("adam", 1)]
+
+
+def test_a_pydantic_model_comes_as_one() -> None:
+    class Config(BaseModel):
+        x: int
+        y: float = 0.5
+
+    jobs = multirun(Config, lambda cfg: (type(cfg).__name__, cfg.x, cfg.y), overrides=["x=1,2"])
+    assert values(jobs) == [("Config", 1, 0.5), ("Config", 2, 0.5)]
+    with pytest.raises(ConfigError, match=r"x: .*int(.|\n)*x=1.5"):
+        multirun(Config, square, overrides=["x=1,1.5"])
+    with pytest.raises(ConfigError, match=r"not whole.*x"):
+        run(Config, square)
+    assert CALLED == []
+
+
+def test_one_that_raises_does_not_end_the_others(prefect: Any) -> None:
+    jobs = multirun({"x": 0}, fails_at_two, overrides=["x=range(0,5)"])
+    assert [job.status for job in jobs] == ["ok", "ok", "failed", "ok", "ok"]
+    with pytest.raises(ValueError, match="two is too many"):
+        _ = jobs[2].return_value
+    assert "fails_at_two" in jobs[2].traceback
+    record = Store(default()).get(jobs[2].fingerprint)
+    assert record is not None and record.status == "failed"
+    assert record.reasons == ("ValueError: two is too many",)
+    assert "ValueError: two is too many" in record.figures["traceback"]
+    assert record.config == {"overrides": ["x=2"], "config": {"x": 2}}
+    seen = prefect.see()
+    assert (seen.run.state.name, seen.run.state.message) == ("Completed", "5 jobs, 1 of them failed")
+    assert seen.names() == ["jobs from 0"]
+    assert "ValueError: two is too many" in str(jobs) and "ValueError: two" in jobs._repr_html_()
+
+
+def default() -> Path:
+    return Path(os.environ["SWEEPFLOW_STORE"])
+
+
+def test_one_that_raises_ends_them_where_that_is_asked_for(prefect: Any) -> None:
+    with pytest.raises(ValueError, match="two is too many"):
+        multirun({"x": 0}, fails_at_two, overrides=["x=range(0,5)"], on_error="raise")
+    assert CALLED == [0, 1]
+    assert prefect.see().run.state.name == "Failed"
+    with pytest.raises(ValueError, match="two is too many"):
+        run({"x": 2}, fails_at_two)
+    assert run({"x": 2}, fails_at_two, on_error="keep").status == "failed"
+
+
+def test_a_pure_function_is_called_once() -> None:
+    first = multirun({"x": 0}, square, overrides=["x=1,2"], cache=True)
+    again = multirun({"x": 0}, square, overrides=["x=1,2,3"], cache=True)
+    assert values(again) == [1, 4, 9] and CALLED == [1, 2, 3]
+    assert [job.from_store for job in again] == [True, True, False]
+    assert [job.fingerprint for job in first] == [job.fingerprint for job in again[:2]]
+    assert first[0].duration == again[0].duration
+    multirun({"x": 0}, square, overrides=["x=1"])
+    assert CALLED == [1, 2, 3, 1], "not without cache=True"
+    multirun({"x": 0}, square, overrides=["x=1"], cache=True, version=2)
+    assert CALLED == [1, 2, 3, 1, 1], "another version"
+    failed = [multirun({"x": 2}, fails_at_two, cache=True)[0] for _ in range(2)]
+    assert [job.from_store for job in failed] == [False, False], "a failure is tried again"
+
+
+class Opaque:
+    pass
+
+
+def test_any_value_comes_back_and_what_is_not_kept_is_said() -> None:
+    job = run({"x": 1}, lambda cfg: Opaque())
+    assert isinstance(job.return_value, Opaque) and "cannot keep" in job.note and "Opaque" in job.note
+    record = Store(default()).get(job.fingerprint)
+    assert record is not None and record.status == "ok" and record.reasons == (job.note,)
+    with pytest.warns(NotKeptWarning, match=r"will be called again(.|\n)*Opaque"):
+        multirun({"x": 1}, lambda cfg: Opaque(), cache=True)
+
+
+def test_what_a_job_knows() -> None:
+    def ask(cfg: Any) -> str:
+        return str(HydraConfig.get().job.config_name)
+
+    first, second = multirun({"x": 1}, ask, overrides=["x=1,2"], name="my sweep")
+    assert first.return_value.startswith("sweepflow_")
+    assert (first.hydra_cfg.hydra.job.num, second.hydra_cfg.hydra.job.num) == (0, 1)
+    assert list(second.hydra_cfg.hydra.overrides.task) == ["x=2"]
+    assert second.working_dir == str(default() / "sweeps" / "my sweep" / "jobs" / "1")
+    assert Path(second.working_dir).is_dir()
+
+
+def test_in_a_running_event_loop() -> None:
+    async def notebook() -> list[Any]:
+        return values(multirun({"x": 0}, square, overrides=["x=1,2"]))
+
+    assert asyncio.run(notebook()) == [1, 4]
+
+
+class Downhill:
+    """Halves the interval, on the side of the better end."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[Any, float]] = []
+
+    def begin(self, space: Mapping[str, Distribution]) -> None:
+        assert space.keys() == {"x"}
+        assert space["x"].bounds is not None
+        self.low, self.high = space["x"].bounds
+
+    def ask(self, n: int) -> list[list[str]]:
+        assert n == 1
+        if self.high - self.low < 0.01:
+            return []
+        return [[f"x={x!r}"] for x in (self.low, self.high)]
+
+    def tell(self, job: Job, score: float) -> None:
+        self.told.append((job.params["x"], score))
+        if len(self.told) % 2 == 0:
+            (low, at_low), (high, at_high) = self.told[-2:]
+            middle = (low + high) / 2
+            self.low, self.high = (low, middle) if at_low < at_high else (middle, high)
+
+
+def parabola(cfg: Any) -> float:
+    return float((cfg.x - 1) ** 2 + cfg.offset)
+
+
+def test_a_sweeper_of_ones_own() -> None:
+    mine = Downhill()
+    jobs = multirun(
+        {"x": 0.0, "offset": 0.0}, parabola, overrides=["x=interval(-4,8)", "offset=2"], sweeper=mine
+    )
+    assert jobs.best is not None
+    assert abs(jobs.best.params["x"] - 1) < 0.01
+    assert jobs.best.score == min(values(jobs)) >= 2
+    assert jobs.best.cfg.offset == 2
+    assert mine.told == [(job.params["x"], job.return_value) for job in jobs], "in the order of asking"
+
+
+def test_a_random_search() -> None:
+    search = partial(multirun, {"x": 1, "y": 12}, overrides=["x=interval(-12, 12)", "y=interval(-12, 12)"])
+    jobs = search(lambda cfg: (cfg.x - 2) ** 2 + (cfg.y + 3) ** 2 + 12, sweeper=Random(10))
+    assert len(jobs) == 10
+    assert all(set(job.params) == {"x", "y"} for job in jobs)
+    assert jobs.best is not None
+    assert jobs.best.score == min(values(jobs))
+    most = search(lambda cfg: {"gain": cfg.x}, sweeper=Random(10), score=lambda v: v["gain"], goal="maximize")
+    assert most.best is not None
+    assert most.best.score == max(job.params["x"] for job in jobs)
+
+
+def test_a_failed_job_has_no_score() -> None:
+    jobs = multirun({"x": 0}, fails_at_two, overrides=["x=1,2,3"], sweeper=Random(12))
+    assert {job.status for job in jobs} == {"ok", "failed"}
+    assert all(math.isnan(job.score or 0.0) == (job.status == "failed") for job in jobs)
+    assert jobs.best is not None
+    assert jobs.best.params == {"x": 1}
+
+
+def test_many_jobs_are_few_task_runs(prefect: Any) -> None:
+    jobs = multirun({"x": 0}, square, overrides=["x=range(0,300)"])
+    assert values(jobs) == [x**2 for x in range(300)]
+    assert prefect.see().names() == ["jobs from 0"]
+    assert str(jobs).endswith("and 250 more") and "and 250 more" in jobs._repr_html_()
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (
+            lambda: run({"x": 1}, square, overrides=["x=1,2"]),
+            ["run calls the function once", "2 jobs", "multirun"],
+        ),
+        (lambda: multirun({"x": 1}, square, overrides=["y=1"]), ["no key 'y'", "x"]),
+        (lambda: multirun({"x": 1}, 3), ["something to call", "3 (int)"]),
+        (lambda: multirun({"x": 1}, square, on_error="ignore"), ["on_error", "keep or raise"]),
+        (lambda: multirun(3, square), ["cannot be the configuration of a job"]),
+    ],
+    ids=["sweep", "key", "function", "on_error", "config"],
+)
+def test_what_is_refused_before_any_call(call: Any, said: list[str]) -> None:
+    with pytest.raises(ConfigError) as error:
+        call()
+    for words in said:
+        assert words in str(error.value)
+    assert CALLED == []
+
+
+def test_a_target_that_does_not_import_is_a_failure_that_names_it() -> None:
+    jobs = multirun(
+        {"f": {"_target_": "no.such.thing"}, "x": 1}, lambda cfg: instantiate(cfg.f), overrides=["x=1,2"]
+    )
+    assert [job.status for job in jobs] == ["failed", "failed"]
+    assert "no.such.thing" in str(jobs[0].error)
