@@ -11,16 +11,17 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from prefect import Flow, Task, tags
+from prefect import Flow, Task, get_run_logger, tags
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed
 
 from flows.embedded_server import keep_prefect_server
 from sweepflow.errors import ConfigError
-from sweepflow.jobs.call import NotKeptWarning, call, recall
+from sweepflow.jobs.call import NotKeptWarning, call, call_batched, recall
 from sweepflow.jobs.job import Goal, Job, Jobs
 from sweepflow.jobs.plan import Plan
 from sweepflow.jobs.sweepers import Sweeper
+from sweepflow.jobs.vectorize import groups
 from sweepflow.report.numbers import counted
 from sweepflow.schema.runner import default_store
 from sweepflow.space import categorical
@@ -84,6 +85,7 @@ def multirun(
     sweeper: Sweeper | None = None,
     score: Callable[[Any], float] = float,
     goal: Goal = "minimize",
+    vectorize: bool = False,
     on_error: OnError = "keep",
     cache: bool = False,
     version: int | None = None,
@@ -102,6 +104,9 @@ def multirun(
         sweeper: Says what is called next; without one, all that the overrides ask for is.
         score: What the sweeper is told, from a return value.
         goal: Whether a small or a large score is good.
+        vectorize: Whether jobs that differ in numbers only are one call of `jax.vmap`, for a pure function of
+            JAX; `batched` of what is returned says which keys were. Values may differ from those of calls one
+            by one in their last bits.
         on_error: `keep` lets the other jobs go on where one raises; `raise` ends the sweep.
         cache: Whether a configuration that the store has a value for is not called again. The store's key is
             the function's qualified name, its own source text or `version`, and the configuration. What it
@@ -128,10 +133,16 @@ def multirun(
         config_dir=config_dir,
     )
     plan.jobs.goal = goal
-    if sweeper is None:
-        plan.add(overrides)
-        return _flow("multirun", plan, iter(plan.jobs), on_error, cache)
-    return _flow("multirun", plan, _search(plan, sweeper, score), on_error, cache)
+    if sweeper is not None:
+        if vectorize:
+            raise ConfigError(
+                "a sweeper asks for one job at a time, of which there is nothing to batch",
+                got=f"vectorize=True, sweeper={sweeper!r}",
+                do="leave one of them out",
+            )
+        return _flow("multirun", plan, _search(plan, sweeper, score), on_error, cache)
+    plan.add(overrides)
+    return _flow("multirun", plan, iter(plan.jobs), on_error, cache, vectorize)
 
 
 def _search(plan: Plan, sweeper: Sweeper, score: Callable[[Any], float]) -> Iterator[Job]:
@@ -147,7 +158,9 @@ def _search(plan: Plan, sweeper: Sweeper, score: Callable[[Any], float]) -> Iter
                 sweeper.tell(job, job.score)
 
 
-def _flow(kind: str, plan: Plan, jobs: Iterator[Job], on_error: OnError, cache: bool) -> Jobs:
+def _flow(
+    kind: str, plan: Plan, jobs: Iterator[Job], on_error: OnError, cache: bool, vectorize: bool = False
+) -> Jobs:
     if on_error not in get_args(OnError):
         raise ConfigError("on_error is no such thing", got=on_error, allowed=" or ".join(get_args(OnError)))
     plan.store.check_writable()
@@ -157,11 +170,11 @@ def _flow(kind: str, plan: Plan, jobs: Iterator[Job], on_error: OnError, cache: 
     def body(function: str, overrides: list[str]) -> Any:
         del function, overrides
         with tags("sweepflow", plan.name), jobs_progress(plan.name, len(plan.jobs) or None) as ended:
-            while (first := next(jobs, None)) is not None:
-                name = f"jobs from {first.number}"
-                # Without parameters: Prefect would look into every one of the jobs for futures.
+            if vectorize:
+                _run_task("batched jobs", partial(_call_batched, plan, cache, ended))
+            while not vectorize and (first := next(jobs, None)) is not None:
                 part = partial(_call_some, plan, chain([first], jobs), on_error, cache, ended)
-                Task(part, name=name, task_run_name=name, cache_policy=NO_CACHE, persist_result=False)()
+                _run_task(f"jobs from {first.number}", part)
         if cache and (job := next((job for job in plan.jobs if job.note), None)) is not None:
             warnings.warn(f"{job.task_name} will be called again: {job.note}", NotKeptWarning, stacklevel=2)
         failed = sum(job.status == "failed" for job in plan.jobs)
@@ -186,3 +199,26 @@ def _call_some(
             raise job.error
         if time.monotonic() - started > TASK_SECONDS:
             return
+
+
+def _call_batched(plan: Plan, cache: bool, ended: Callable[[Job], None]) -> None:
+    """Call the function once for all jobs that differ in numbers only."""
+    left = []
+    for job in plan.jobs:
+        if cache and recall(plan, job):
+            ended(job)
+        else:
+            left.append(job)
+    found = groups(left)
+    for group in found:
+        call_batched(plan, group)
+        for job in group.jobs:
+            ended(job)
+    plan.jobs.batched = tuple(dict.fromkeys(key for group in found for key in group.keys))
+    said = f"{counted(len(left), 'job')} in {counted(len(found), 'call')}"
+    get_run_logger().info("batched %s: %s", ", ".join(plan.jobs.batched) or "nothing", said)
+
+
+def _run_task(name: str, body: Callable[[], None]) -> None:
+    # Without parameters: Prefect would look into every one of the jobs for futures.
+    Task(body, name=name, task_run_name=name, cache_policy=NO_CACHE, persist_result=False)()

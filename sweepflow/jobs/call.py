@@ -15,6 +15,7 @@ from sweepflow.jobs.identity import plain
 from sweepflow.jobs.job import Job
 from sweepflow.jobs.plan import Plan
 from sweepflow.jobs.values import UnkeepableError, keep, restore
+from sweepflow.jobs.vectorize import Group, call_together
 from sweepflow.provenance import provenance
 from sweepflow.store.record import Record
 
@@ -47,6 +48,20 @@ def call(plan: Plan, job: Job) -> None:
         job.traceback = "".join(traceback.format_exception(error))
     job.duration = time.perf_counter() - started
     plan.store.put(_record(plan, job))
+
+
+def call_batched(plan: Plan, group: Group) -> None:
+    """Call the function once for all jobs of a group, and keep their records.
+
+    Raises:
+        ConfigError: for a function that cannot be batched.
+    """
+    started = time.perf_counter()
+    values = call_together(plan.function, group)
+    each = (time.perf_counter() - started) / len(group.jobs)
+    for job, value in zip(group.jobs, values, strict=True):
+        job.value, job.duration = value, each
+        plan.store.put(_record(plan, job))
 
 
 def _tell_hydra(job: Job) -> None:

@@ -98,9 +98,11 @@ class Jobs(list[Job]):
 
     Attributes:
         goal: Whether a small or a large score is good.
+        batched: Keys whose values shared a call of the function.
     """
 
     goal: Goal = "minimize"
+    batched: tuple[str, ...] = ()
 
     @property
     def best(self) -> Job | None:

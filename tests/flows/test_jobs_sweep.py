@@ -11,6 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
+import numpy as np
 import pytest
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
@@ -258,6 +260,29 @@ def test_a_failed_job_has_no_score() -> None:
     assert all(math.isnan(job.score or 0.0) == (job.status == "failed") for job in jobs)
     assert jobs.best is not None
     assert jobs.best.params == {"x": 1}
+
+
+def wave(cfg: Any) -> Any:
+    CALLED.append(cfg.x)
+    return {"height": jnp.sin(cfg.x) * cfg.rate, "curve": cfg.x * jnp.arange(3.0)}
+
+
+def test_numbers_share_a_call(prefect: Any) -> None:
+    sweep = partial(multirun, {"x": 0.0, "rate": 1.0}, wave, overrides=["x=0.5,1.0,2.5", "rate=1.0,0.1"])
+    jobs = sweep(vectorize=True, cache=True)
+    assert len(CALLED) == 1
+    assert jobs.batched == ("x", "rate")
+    assert prefect.see().names() == ["batched jobs"]
+    for job, alone in zip(jobs, sweep(), strict=True):
+        np.testing.assert_allclose(job.return_value["height"], alone.return_value["height"], rtol=1e-6)
+        assert job.return_value["curve"].shape == (3,)
+    again = sweep(vectorize=True, cache=True)
+    assert all(job.from_store for job in again)
+    assert len(CALLED) == 1 + 6
+    with pytest.raises(ConfigError, match=r"cannot be batched over x(.|\n)*jnp.where"):
+        multirun({"x": 0}, fails_at_two, overrides=["x=1,2"], vectorize=True)
+    with pytest.raises(ConfigError, match="nothing to batch"):
+        multirun({"x": 0}, square, overrides=["x=1,2"], vectorize=True, sweeper=Random(2))
 
 
 def test_many_jobs_are_few_task_runs(prefect: Any) -> None:
