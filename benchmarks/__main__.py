@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import engine, overhead, runners, sweep, trials
+from benchmarks import engine, jobs, overhead, runners, sweep, trials
 
 BENCHMARKS: dict[str, Callable[[Path], list[tuple[str, str]]]] = {
     "expansion": lambda directory: overhead.expansion(),
@@ -30,6 +30,7 @@ BENCHMARKS: dict[str, Callable[[Path], list[tuple[str, str]]]] = {
     "trials-many": trials.many,
     "trials-modes": trials.batched_against_sequential,
     "trials-halving": trials.halving,
+    "jobs": jobs.against_hydra,
 }
 
 

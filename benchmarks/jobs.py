@@ -1,0 +1,71 @@
+"""Jobs of a trivial function in one process: bare, by `multirun`, and by Hydra's basic launcher.
+
+python -m benchmarks.jobs STORE     (in a process and a directory of its own)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.commands import surroundings
+
+JOBS = 1000
+
+
+def square(cfg: Any) -> Any:
+    """The function."""
+    return cfg.x**2
+
+
+def against_hydra(directory: Path) -> list[tuple[str, str]]:
+    """Milliseconds a job, Prefect's start apart."""
+    directory.mkdir(exist_ok=True)
+    command = [sys.executable, "-m", "benchmarks.jobs", str(directory / "store")]
+    environment = {**surroundings(directory), "PYTHONPATH": os.getcwd()}
+    output = subprocess.run(
+        command, env=environment, cwd=directory, check=True, capture_output=True, text=True
+    )
+    each = json.loads(output.stdout.splitlines()[-1])
+    own = each["multirun"] - each["bare"]
+    return [
+        (
+            f"multirun of {JOBS} trivial jobs, over the bare call (wanted: at most 2 ms a job)",
+            f"{own:.2f} ms",
+        ),
+        ("the same by Hydra's basic launcher", f"{each['hydra'] - each['bare']:.2f} ms"),
+    ]
+
+
+def _measure(store: str) -> dict[str, float]:
+    from hydra_zen import launch
+    from omegaconf import OmegaConf
+
+    from flows import multirun
+
+    def timed(run: Any) -> float:
+        started = time.perf_counter()
+        with contextlib.redirect_stdout(sys.stderr):
+            run()
+        return (time.perf_counter() - started) / JOBS * 1000
+
+    config, overrides = {"x": 1}, [f"x=range(0,{JOBS})"]
+    multirun(config, square, overrides=["x=1,2"], store=store)  # starts the server
+    trees = [OmegaConf.create({"x": x}) for x in range(JOBS)]
+    return {
+        "bare": timed(lambda: [square(tree) for tree in trees]),
+        "multirun": timed(lambda: multirun(config, square, overrides=overrides, store=store)),
+        "hydra": timed(
+            lambda: launch(config, square, overrides=overrides, multirun=True, version_base="1.3")
+        ),
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(_measure(sys.argv[1])))
