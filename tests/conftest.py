@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 import hypothesis
@@ -38,45 +37,13 @@ def pytest_configure(config: pytest.Config) -> None:
     jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    workers = getattr(config, "workerinput", {}).get("workercount", 1)
-    items[:] = dealt(sorted(items, key=place), workers)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # The longest first: nobody waits for them at the end.
+    items.sort(key=lambda item: "documented_examples" not in item.nodeid)
     # Real servers on a busy machine: two more tries, which the summary counts, and a failure in all is one.
     for item in items:
-        if _has_servers(item):
+        if item.get_closest_marker("server") or item.get_closest_marker("slurm"):
             item.add_marker(pytest.mark.flaky(reruns=2))
-
-
-def place(item: pytest.Item) -> int:
-    """Where a test comes: the longest first, so that nobody waits for them at the end."""
-    if "documented_examples" in item.nodeid:
-        return 0
-    return 1 if _has_servers(item) else 2
-
-
-def _has_servers(item: pytest.Item) -> bool:
-    return any(item.get_closest_marker(name) for name in ("server", "slurm"))
-
-
-def dealt(items: Sequence[pytest.Item], workers: int) -> list[pytest.Item]:
-    """Tests in the order in which each worker of a parallel run has its share of the long ones first.
-
-    Of a list, `--dist worksteal` gives each worker one piece, all of a length, and one that is done takes
-    from the ends of the others'.
-
-    Args:
-        items: The tests, the longest first.
-        workers: That they are shared out among.
-    """
-    long = sum(place(item) < 2 for item in items)
-    rest, order = list(items[long:]), []
-    for worker in range(workers):
-        heads = items[worker:long:workers]
-        length = (len(items) - len(order)) // (workers - worker)
-        taken = max(0, length - len(heads))
-        order += [*heads, *rest[:taken]]
-        del rest[:taken]
-    return order + rest
 
 
 def pytest_unconfigure() -> None:
