@@ -23,9 +23,7 @@ from sweepflow.jobs.plan import Plan
 from sweepflow.jobs.sweepers import Sweeper
 from sweepflow.jobs.vectorize import groups
 from sweepflow.report.numbers import counted
-from sweepflow.schema.runner import default_store
 from sweepflow.space import categorical
-from sweepflow.store.store import Store
 from tasks.jobs_progress import jobs_progress
 
 OnError = Literal["keep", "raise"]
@@ -57,15 +55,7 @@ def run(
         ConfigError: before the call, for what cannot be composed, and for overrides that sweep.
         Exception: what the function raises, unless `on_error` is `keep`.
     """
-    plan = Plan(
-        config,
-        task_function,
-        overrides,
-        Store(Path(store or default_store())),
-        version=version,
-        name=name,
-        config_dir=config_dir,
-    )
+    plan = Plan(config, task_function, overrides, store, version=version, name=name, config_dir=config_dir)
     plan.add(overrides)
     if len(plan.jobs) != 1:
         raise ConfigError(
@@ -123,15 +113,7 @@ def multirun(
         ConfigError: before any call, for what cannot be composed.
         Exception: what the function raises, where `on_error` is `raise`.
     """
-    plan = Plan(
-        config,
-        task_function,
-        overrides,
-        Store(Path(store or default_store())),
-        version=version,
-        name=name,
-        config_dir=config_dir,
-    )
+    plan = Plan(config, task_function, overrides, store, version=version, name=name, config_dir=config_dir)
     plan.jobs.goal = goal
     if sweeper is not None:
         if vectorize:

@@ -17,6 +17,7 @@ from sweepflow.llc.plan import Plan
 from sweepflow.report.labels import derive_labels, target_key
 from sweepflow.report.terminal import results_table, targets_table
 from sweepflow.schema.llc import EstimateConfig
+from sweepflow.store.paths import FOLDERS
 from sweepflow.store.record import Record
 from sweepflow.store.store import Store
 from sweepflow.sweep import Sweep
@@ -95,24 +96,27 @@ def print_estimates(store: Store) -> None:
     console.print(results_table(list(store.records("est")), targets, ids=True))
 
 
-def print_trial_records(store: Store, everything: bool = False) -> None:
-    """Every trial of a hyperparameter sweep that the store knows, by the time of writing.
+def print_trial_records(store: Store, everything: bool = False, prefix: str = "trl") -> None:
+    """Every trial of a hyperparameter sweep that the store knows, or every job, by the time of writing.
 
     Args:
         store: The store.
         everything: Whether to print more than the newest `MAX_LISTED`.
+        prefix: `trl`, or `job` for jobs.
     """
-    known = sorted(store.records("trl"), key=lambda record: (_written(record), record.id))
+    kind = FOLDERS[prefix]
+    known = sorted(store.records(prefix), key=lambda record: (_written(record), record.id))
     if not known:
         console.print(
-            f"there are no trials in {store.root}; for another store add --store DIR",
+            f"there are no {kind} in {store.root}; for another store add --store DIR",
             highlight=False,
             markup=False,
             soft_wrap=True,
         )
         return
     shown = known if everything else known[-MAX_LISTED:]
-    varying = _what_varies(shown)
+    jobs = {record.id: " ".join(record.config["overrides"]) for record in shown if prefix == "job"}
+    varying = jobs or _what_varies(shown)
     rows = [("id", "written (UTC)", "workload", "status", "what varies", "reason")]
     rows += [
         (
@@ -131,7 +135,7 @@ def print_trial_records(store: Store, everything: bool = False) -> None:
         line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         console.out(" ".join(line.rstrip().splitlines()), highlight=False)
     if len(shown) < len(known):
-        console.out(f"the newest {len(shown)} of {len(known)} trials; --all lists them all", highlight=False)
+        console.out(f"the newest {len(shown)} of {len(known)} {kind}; --all lists them all", highlight=False)
 
 
 def _what_varies(records: Sequence[Record]) -> dict[str, str]:

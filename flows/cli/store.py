@@ -37,6 +37,17 @@ def trials(
 
 
 @app.command()
+def jobs(
+    store: StoreDir = None,
+    everything: Annotated[bool, typer.Option("--all", help="All of them, not only the newest.")] = False,
+) -> None:
+    """List the jobs of Python functions that the store knows, the newest last."""
+    from flows.show import print_trial_records
+
+    guarded(lambda: print_trial_records(open_store(store), everything, "job"))
+
+
+@app.command()
 def show(
     record_id: Annotated[str, typer.Argument(metavar="ID", help="An id, or the beginning of one.")],
     store: StoreDir = None,

@@ -16,6 +16,7 @@ from sweepflow.jobs.expand import Composed, Composer
 from sweepflow.jobs.identity import job_id, name_of, plain, source_of
 from sweepflow.jobs.job import Job, Jobs
 from sweepflow.jobs.source import validator
+from sweepflow.schema.runner import default_store
 from sweepflow.store.store import Store
 
 
@@ -26,7 +27,7 @@ class Plan:
         config: As `source.ALLOWED` says.
         function: The callable.
         overrides: As they were given.
-        store: Where records are kept.
+        store: Directory where records are kept; the usual one where it is not given.
         version: Of the function, as the user says; its source counts where it is not given.
         name: Of the sweep; from the function and the overrides where it is not given.
         config_dir: A directory of the user's own groups.
@@ -43,7 +44,7 @@ class Plan:
         config: Any,
         function: Callable[[Any], Any],
         overrides: Sequence[str],
-        store: Store,
+        store: str | Path | None = None,
         *,
         version: int | None = None,
         name: str | None = None,
@@ -56,7 +57,8 @@ class Plan:
                 allowed="a function of one argument, the configuration",
                 do="give the function itself, not what it returns",
             )
-        self.function, self.overrides, self.store, self.version = function, list(overrides), store, version
+        self.function, self.overrides, self.version = function, list(overrides), version
+        self.store = Store(Path(store or default_store()))
         self.full_name = name_of(function)
         self.task_name = self.full_name.rsplit(".", 1)[-1].strip("<>")
         digest = hashlib.sha256("\n".join([self.full_name, *overrides]).encode()).hexdigest()[:8]

@@ -66,6 +66,15 @@ def test_trials_are_listed_by_time_with_what_tells_them_apart(store: Store) -> N
     assert " ".join(rows[2].split()) == f"{late} {at_late} train ok sgd"
 
 
+def test_jobs_are_listed_by_their_overrides(store: Store) -> None:
+    put(store, 1, {"overrides": ["x=2", "y=[1,2]"], "config": {}}, id="job_" + 16 * "1", workload="m.square")
+    result = CliRunner().invoke(app, ["jobs", "--store", str(store.root)])
+    head, row = result.output.splitlines()
+    assert head.split()[0] == "id"
+    assert row.split() == ["job_" + 16 * "1", "2026-03-01", "00:00:00", "m.square", "ok", "x=2", "y=[1,2]"]
+    assert "there are no trials in" in trials(store)[0]
+
+
 def test_at_most_four_keys_say_what_varies_and_no_digits_of_the_id(store: Store) -> None:
     for number in range(64):
         put(store, number, {name: number >> bit & 1 for bit, name in enumerate("abcdef")}, number)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
@@ -14,7 +13,6 @@ from sweepflow.errors import ConfigError
 from sweepflow.jobs.job import Job
 from sweepflow.jobs.plan import Plan
 from sweepflow.jobs.vectorize import call_together, groups
-from sweepflow.store.store import Store
 
 
 class Inner(BaseModel):
@@ -36,7 +34,7 @@ def wave(cfg: Any) -> dict[str, Any]:
 
 
 def planned(config: Any, overrides: list[str], function: Any = wave) -> list[Job]:
-    return Plan(config, function, overrides, Store(Path("nowhere"))).add(overrides)
+    return Plan(config, function, overrides, "nowhere").add(overrides)
 
 
 @pytest.mark.parametrize("config", [PLAIN, Model], ids=["mapping", "model"])

@@ -310,7 +310,7 @@ def test_a_record_is_found_by_the_beginning_of_its_id(store: Store, name: str, f
         ("est_a?0", ["no such record"]),
         ("est_[a]", ["no such record"]),
         ("est_../est_aa", ["no such record"]),
-        ("aa00", ["no such record", "tgt_1a2b", "sweepflow targets, sweepflow estimates, sweepflow trials;"]),
+        ("aa00", ["no such record", "tgt_1a2b", "sweepflow estimates, sweepflow trials, sweepflow jobs;"]),
         ("trl_zzz", ["no such record", "trl_1a2b", "list the ids with: sweepflow trials; ", "--store DIR"]),
         ("tgt_no", ["in the store ", "list the ids with: sweepflow targets; ", "--store DIR"]),
         ("", ["no such record"]),
