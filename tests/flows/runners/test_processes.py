@@ -43,15 +43,19 @@ def test_a_worker_is_held_until_it_is_ended(jobs: Processes) -> None:
     assert ended is not None and not ended.innocent
 
 
+def share_of(jobs: Processes, job: str) -> str:
+    """The devices in a worker's environment, which the kernel shows shortly after the program has begun."""
+    process = psutil.Process(jobs._started[job].pid)
+    return wait_for(process.environ, 10, "an environment")["CUDA_VISIBLE_DEVICES"]
+
+
 def test_each_has_its_share_of_the_devices(jobs: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,3")
     ids = [jobs.start(NOBODY), jobs.start(NOBODY)]
     try:
-        shares = {psutil.Process(jobs._started[job].pid).environ()["CUDA_VISIBLE_DEVICES"] for job in ids}
-        assert shares == {"5", "3"}
+        assert {share_of(jobs, job) for job in ids} == {"5", "3"}
         jobs.cancel(ids[:1])
-        again = jobs.start(NOBODY)
-        assert psutil.Process(jobs._started[again].pid).environ()["CUDA_VISIBLE_DEVICES"] == "5"
+        assert share_of(jobs, jobs.start(NOBODY)) == "5"
     finally:
         jobs.close()
 

@@ -41,8 +41,8 @@ TABLE: list[dict[str, Any]] = [
         "clip_norm": 0.5,
         "model": {"activation": "silu"},
     },
-    {"optimizer": "rmsprop", "schedule": "plateau", "learning_rate": 1e-3, "model": {"bias": False}},
-    {"optimizer": "lion", "schedule": "cosine", "learning_rate": 3e-3, "weight_decay": 0.1, "model": {}},
+    {"optimizer": "rmsprop", "schedule": "plateau", "learning_rate": 1e-2, "model": {"bias": False}},
+    {"optimizer": "lion", "schedule": "cosine", "learning_rate": 1e-2, "weight_decay": 0.1, "model": {}},
 ]
 """Every optimizer and every schedule; all twenty pairs would compile for a minute."""
 
