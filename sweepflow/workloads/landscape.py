@@ -34,7 +34,7 @@ class Config(OptimizerConfig):
     x: Traced[float] = -1.5
     y: Traced[float] = 2.0
     keep_path: bool = False
-    """Keep every point of the path, for pictures."""
+    """Keep every point of the path: the report draws it over the landscape's contours."""
 
 
 VALUES: dict[str, Value] = {

@@ -27,7 +27,7 @@ DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "solid",
 
 @dataclass(frozen=True)
 class Style:
-    """How one series is drawn: never by colour alone."""
+    """How one series is drawn: never by colour alone. With the dash `none` it is drawn by marks only."""
 
     label: str
     colour: str

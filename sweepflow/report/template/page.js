@@ -28,6 +28,7 @@
   const dashes = { solid: "", dash: "7 4", dot: "2 3", dashdot: "7 3 2 3", longdash: "11 4", longdashdot: "11 3 2 3" };
   const shapes = {
     circle: "M22 2a5 5 0 1 0 .01 0z",
+    "circle-open": "M22 2a5 5 0 1 0 .01 0zM22 4a3 3 0 1 1 -.01 0z",
     square: "M17.5 2.5h9v9h-9z",
     diamond: "M22 1l6 6-6 6-6-6z",
     "triangle-up": "M22 1.5l6 10.5h-12z",
@@ -45,7 +46,7 @@
       Object.entries(attributes).forEach(([key, value]) => element.setAttribute(key, value));
       svg.append(element);
     };
-    if (marks !== "markers") {
+    if (marks !== "markers" && dash !== "none") {
       add("path", { d: "M0 7h44", stroke: colour, "stroke-width": 2, "stroke-dasharray": dashes[dash], fill: "none" });
     }
     if (marks !== "lines") add("path", { d: shapes[symbol], fill: colour });

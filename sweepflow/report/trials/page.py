@@ -10,6 +10,7 @@ from sweepflow.report.charts.running import Arrays
 from sweepflow.report.document import Cell, Column, Document, Table, Warned, html, provenance_facts
 from sweepflow.report.numbers import NOTHING, counted, number, setting, short
 from sweepflow.report.trials.charts.curves import curves_chart
+from sweepflow.report.trials.charts.descents import descents_chart
 from sweepflow.report.trials.charts.failures import failures_chart
 from sweepflow.report.trials.charts.groups import groups_chart
 from sweepflow.report.trials.charts.importance import importance_chart
@@ -93,6 +94,7 @@ def _charts(name: str, view: TrialsView, ours: Sequence[Configuration], arrays: 
     matter = importance(view, axes)
     by_importance = [axes[i] for i in matter.order]
     charts = [
+        descents_chart(view, arrays),
         parallel_chart(view, by_importance, matter.means_something),
         response_chart(view, by_importance, ours, matter.means_something),
         importance_chart(view, axes, matter),

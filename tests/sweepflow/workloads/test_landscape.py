@@ -87,6 +87,25 @@ def test_every_optimizer_finds_a_minimum_of_himmelblaus(optimizer: Any, store: S
     assert record.figures["best_loss"] == pytest.approx(min(values), rel=1e-3, abs=1e-4)
 
 
+def test_one_program_an_optimizer_whatever_its_numbers_and_starts(
+    store: Store, compilations: list[str]
+) -> None:
+    """Rates, decays, clipping and starting points are fed to it."""
+    for i, optimizer in enumerate(("sgd", "adam", "adamw", "rmsprop", "lion"), start=1):
+        shared: dict[str, Any] = {"optimizer": optimizer, "steps": 7, "keep_path": True}
+        configs = [
+            Config(
+                **shared, x=x, y=-x, learning_rate=rate, momentum=rate, b1=rate, weight_decay=x, clip_norm=x
+            )
+            for x in (0.25, 0.5, 1.5)
+            for rate in (0.01, 0.02)
+        ]
+        records = [record for at in (0, 2, 4) for record in run(store, *configs[at : at + 2])]
+        assert len(compilations) == i
+        ends = {(record.figures["x_final"], record.figures["y_final"]) for record in records}
+        assert len(ends) == len(configs), "and each has its own"
+
+
 def test_it_has_no_seed_and_nothing_to_stop() -> None:
     assert LANDSCAPE.seed_key is None and LANDSCAPE.until is None and LANDSCAPE.pad is None
     assert LANDSCAPE.metric(Config()) == "loss"

@@ -12,6 +12,7 @@ import pytest
 
 from sweepflow.report.trials.view import TrialsView
 from sweepflow.store.record import Record
+from sweepflow.workloads.landscape import Config
 
 EPOCHS = 12
 
@@ -102,6 +103,54 @@ def make_sweep(count: int = 64, repeats: int = 1, **options: Any) -> TrialsView:
     return make_view(records, **options)
 
 
+def make_descent(
+    path: np.ndarray | None, *, loss: float | None = 0.5, status: str = "ok", **settings: Any
+) -> Record:
+    """A trial of the workload `landscape` that went this way; None keeps no path."""
+    config = Config(**({"optimizer": "sgd", "keep_path": path is not None} | settings))
+    ident = hashlib.sha256(repr((config, None if path is None else path.tobytes())).encode()).hexdigest()
+    return Record(
+        id=f"trl_{ident[:16]}",
+        workload="landscape",
+        version=1,
+        status=status,  # type: ignore[arg-type]
+        reasons=("loss is not finite",) if status == "diverged" else (),
+        config=config.model_dump(mode="json"),
+        figures={"loss": loss if status == "ok" else None},
+        arrays={} if path is None else {"path": path},
+    )
+
+
+def make_landscape_view(records: Sequence[Record], **options: Any) -> TrialsView:
+    groups = {r.id: f"{r.config.get('landscape')} {r.config.get('optimizer')}" for r in records}
+    known = {
+        "metric": "loss",
+        "goal": "minimize",
+        "log_keys": frozenset(),
+        "groups": groups,
+        "seed_key": None,
+    }
+    return TrialsView(records, **(known | options))
+
+
+def make_descents() -> TrialsView:
+    """Every optimizer on three landscapes, from the same starts; one in five leaves."""
+    records = []
+    for landscape in ("rosenbrock", "himmelblau", "rastrigin"):
+        for i, optimizer in enumerate(("sgd", "adam", "adamw", "rmsprop", "lion")):
+            for j, start in enumerate(([-1.5, 2.0], [0.5, -1.0])):
+                share = np.linspace(0, 1, 40)[:, None]
+                path = np.array(start) * (1 - share) + share * np.array([1.0, 1.0 + 0.05 * i])
+                lost = optimizer == "sgd" and j == 1
+                if lost:
+                    path[5:] *= np.linspace(1, 1e9, 35)[:, None]
+                    path[30:] = np.nan
+                status = "diverged" if lost else "ok"
+                settings = {"landscape": landscape, "optimizer": optimizer, "x": start[0], "y": start[1]}
+                records.append(make_descent(path, loss=0.1 + i, status=status, **settings))
+    return make_landscape_view(records)
+
+
 def arrays_of(record: Record) -> Mapping[str, np.ndarray]:
     return record.arrays
 
@@ -119,6 +168,16 @@ def view_of() -> Callable[..., TrialsView]:
 @pytest.fixture(scope="session")
 def sweep_of() -> Callable[..., TrialsView]:
     return make_sweep
+
+
+@pytest.fixture(scope="session")
+def descent() -> Callable[..., Record]:
+    return make_descent
+
+
+@pytest.fixture(scope="session")
+def landscape_view() -> Callable[..., TrialsView]:
+    return make_landscape_view
 
 
 @pytest.fixture(scope="session")
@@ -162,5 +221,6 @@ def cases() -> dict[str, TrialsView]:
             [make_trial(10.0 ** (30 * i), learning_rate=10.0**-i, weight_decay=0.1 * i) for i in range(10)]
         ),
         "negative": make_view([make_trial(float(-i), learning_rate=1e-3 * (i + 1)) for i in range(12)]),
+        "descents": make_descents(),
         "none": make_view([]),
     }

@@ -90,7 +90,15 @@ def opened(path: Path, width: int) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("name", "width"),
-    [("typical", 1200), ("typical", 700), ("repeats", 1200), ("grid", 700), ("none finished", 700)],
+    [
+        ("typical", 1200),
+        ("typical", 700),
+        ("repeats", 1200),
+        ("grid", 700),
+        ("none finished", 700),
+        ("descents", 1200),
+        ("descents", 700),
+    ],
 )
 def test_everything_is_drawn_and_nothing_is_spilt(
     name: str, width: int, cases: dict[str, TrialsView], arrays: Arrays, tmp_path: Path
