@@ -7,14 +7,18 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from flows.hydra_names import hydra_multirun, hydra_run, launch
     from flows.jobs_sweep import multirun, run
     from flows.llc_sweep import llc
     from flows.trials_sweep import sweep
     from sweepflow.jobs.source import store
 
-__all__ = ["llc", "multirun", "run", "store", "sweep"]
+__all__ = ["hydra_multirun", "hydra_run", "launch", "llc", "multirun", "run", "store", "sweep"]
 
 _MODULES = {
+    "hydra_multirun": "flows.hydra_names",
+    "hydra_run": "flows.hydra_names",
+    "launch": "flows.hydra_names",
     "llc": "flows.llc_sweep",
     "multirun": "flows.jobs_sweep",
     "run": "flows.jobs_sweep",

@@ -3,33 +3,24 @@
 from __future__ import annotations
 
 import math
-import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
-from prefect import Flow, Task, get_run_logger, tags
-from prefect.cache_policies import NO_CACHE
-from prefect.states import Completed
-
-from flows.embedded_server import keep_prefect_server
+from flows.jobs_flow import How, Launch, OnError, jobs_flow
+from sweepflow.compose.axes import Axis
+from sweepflow.compose.place import compose_runner
+from sweepflow.engine.devices import worker_count
 from sweepflow.errors import ConfigError
-from sweepflow.jobs.call import NotKeptWarning, call, call_batched, recall
 from sweepflow.jobs.job import Goal, Job, Jobs
 from sweepflow.jobs.plan import Plan
+from sweepflow.jobs.sent import check_sendable
 from sweepflow.jobs.sweepers import Sweeper
-from sweepflow.jobs.vectorize import groups
 from sweepflow.report.numbers import counted
+from sweepflow.schema.runner import LocalRunner, RunnerConfig
 from sweepflow.space import categorical
-from tasks.jobs_progress import jobs_progress
-
-OnError = Literal["keep", "raise"]
-TASK_SECONDS = 5.0
-"""What a task run of Prefect's is to take: short jobs share one, so that thousands do not cost a round trip
-to its server each."""
 
 
 def run(
@@ -39,6 +30,7 @@ def run(
     *,
     on_error: OnError = "raise",
     cache: bool = False,
+    runner: str | Sequence[str] | RunnerConfig = "local",
     version: int | None = None,
     store: str | Path | None = None,
     name: str | None = None,
@@ -55,6 +47,7 @@ def run(
         ConfigError: before the call, for what cannot be composed, and for overrides that sweep.
         Exception: what the function raises, unless `on_error` is `keep`.
     """
+    how = how_to_call(on_error, cache, runner, config_dir)
     plan = Plan(config, task_function, overrides, store, version=version, name=name, config_dir=config_dir)
     plan.add(overrides)
     if len(plan.jobs) != 1:
@@ -64,7 +57,8 @@ def run(
             allowed="one value for each key",
             do="use multirun for all of them",
         )
-    return _flow("run", plan, iter(plan.jobs), on_error, cache)[0]
+    jobs_flow("run", plan, how, lambda launch: launch(plan.jobs))
+    return plan.jobs[0]
 
 
 def multirun(
@@ -75,9 +69,11 @@ def multirun(
     sweeper: Sweeper | None = None,
     score: Callable[[Any], float] = float,
     goal: Goal = "minimize",
+    at_once: int | None = None,
     vectorize: bool = False,
     on_error: OnError = "keep",
     cache: bool = False,
+    runner: str | Sequence[str] | RunnerConfig = "local",
     version: int | None = None,
     store: str | Path | None = None,
     name: str | None = None,
@@ -87,13 +83,15 @@ def multirun(
 
     Args:
         config: A dataclass, a pydantic model, a mapping, an OmegaConf tree, or what hydra-zen makes.
-        task_function: Called with each composed configuration, in this process: a pydantic model where that
-            was given, an OmegaConf tree else.
+        task_function: Called with each composed configuration: a pydantic model where that was given, an
+            OmegaConf tree else.
         overrides: In Hydra's grammar: `x=1,2`, `x=range(0,5)`, `optim=sgd,adam`; with a sweeper, also
             `x=interval(0,1)` and `x=choice(a,b)`.
         sweeper: Says what is called next; without one, all that the overrides ask for is.
         score: What the sweeper is told, from a return value.
         goal: Whether a small or a large score is good.
+        at_once: Jobs that a sweeper is asked for at a time; it is told of all of them before it is asked
+            again. Where it is not given, as many as the runner has workers, and one in this process.
         vectorize: Whether jobs that differ in numbers only are one call of `jax.vmap`, for a pure function of
             JAX; `batched` of what is returned says which keys were. Values may differ from those of calls one
             by one in their last bits.
@@ -101,6 +99,9 @@ def multirun(
         cache: Whether a configuration that the store has a value for is not called again. The store's key is
             the function's qualified name, its own source text or `version`, and the configuration. What it
             calls in turn is not seen: raise `version` where that changes.
+        runner: Where the function is called: in this process one job after the other, or by the workers of
+            `dask`, of `slurm`, or of any option of the group `runner`; with settings of its own as overrides
+            (`["runner=slurm", "runner.jobs=4"]`) or as a `SlurmRunner`.
         version: Of the function, in place of its source text.
         store: Directory of the store; `SWEEPFLOW_STORE`, or `./sweepflow-data`.
         name: Of the sweep; from its function and its overrides where it is not given.
@@ -113,94 +114,89 @@ def multirun(
         ConfigError: before any call, for what cannot be composed.
         Exception: what the function raises, where `on_error` is `raise`.
     """
+    how = how_to_call(on_error, cache, runner, config_dir, vectorize)
     plan = Plan(config, task_function, overrides, store, version=version, name=name, config_dir=config_dir)
+    if not isinstance(how.runner, LocalRunner):
+        check_sendable(plan.callee)
     plan.jobs.goal = goal
-    if sweeper is not None:
-        if vectorize:
-            raise ConfigError(
-                "a sweeper asks for one job at a time, of which there is nothing to batch",
-                got=f"vectorize=True, sweeper={sweeper!r}",
-                do="leave one of them out",
-            )
-        return _flow("multirun", plan, _search(plan, sweeper, score), on_error, cache)
-    plan.add(overrides)
-    return _flow("multirun", plan, iter(plan.jobs), on_error, cache, vectorize)
-
-
-def _search(plan: Plan, sweeper: Sweeper, score: Callable[[Any], float]) -> Iterator[Job]:
-    """What a sweeper asks for, one job at a time; it is told of each before it is asked again."""
+    if sweeper is None:
+        plan.add(overrides)
+        jobs_flow("multirun", plan, how, lambda launch: launch(plan.jobs))
+        return plan.jobs
+    at_once = worker_count(how.runner) if at_once is None else at_once
+    if at_once < (2 if vectorize else 1):
+        raise ConfigError(
+            "a sweeper is asked for too few jobs at a time"
+            + ", of which there is nothing to batch" * vectorize,
+            got=f"at_once={at_once}",
+            allowed="1 or more; 2 or more with vectorize=True",
+            do="give at_once=64, say",
+        )
     axes = plan.composer.axes(plan.overrides)
-    fixed = [axis.text for axis in axes if not axis.sweeps]
-    sweeper.begin({a.key: a.distribution or categorical(a.values) for a in axes if a.sweeps})
-    while asked := sweeper.ask(1):
-        for drawn in asked:
-            for job in plan.add(fixed, drawn):
-                yield job
-                job.score = math.nan if job.error is not None else float(score(job.value))
-                sweeper.tell(job, job.score)
-
-
-def _flow(
-    kind: str, plan: Plan, jobs: Iterator[Job], on_error: OnError, cache: bool, vectorize: bool = False
-) -> Jobs:
-    if on_error not in get_args(OnError):
-        raise ConfigError("on_error is no such thing", got=on_error, allowed=" or ".join(get_args(OnError)))
-    plan.store.check_writable()
-    keep_prefect_server()
-
-    # Prefect's parameters are what its pages show; the jobs themselves are no JSON.
-    def body(function: str, overrides: list[str]) -> Any:
-        del function, overrides
-        with tags("sweepflow", plan.name), jobs_progress(plan.name, len(plan.jobs) or None) as ended:
-            if vectorize:
-                _run_task("batched jobs", partial(_call_batched, plan, cache, ended))
-            while not vectorize and (first := next(jobs, None)) is not None:
-                part = partial(_call_some, plan, chain([first], jobs), on_error, cache, ended)
-                _run_task(f"jobs from {first.number}", part)
-        if cache and (job := next((job for job in plan.jobs if job.note), None)) is not None:
-            warnings.warn(f"{job.task_name} will be called again: {job.note}", NotKeptWarning, stacklevel=2)
-        failed = sum(job.status == "failed" for job in plan.jobs)
-        said = counted(len(plan.jobs), "job") + (f", {failed} of them failed" if failed else "")
-        return Completed(message=said)
-
-    flow = Flow(body, name=kind, flow_run_name=plan.name, validate_parameters=False, persist_result=False)
-    flow(plan.full_name, plan.overrides)
+    sweeper.begin({a.key: a.distribution or categorical(a.values) for a in axes if a.sweeps}, goal)
+    jobs_flow("multirun", plan, how, partial(_search, plan, axes, sweeper, score, at_once))
     return plan.jobs
 
 
-def _call_some(
-    plan: Plan, jobs: Iterator[Job], on_error: OnError, cache: bool, ended: Callable[[Job], None]
+def how_to_call(
+    on_error: OnError,
+    cache: bool,
+    runner: str | Sequence[str] | RunnerConfig,
+    config_dir: str | Path | None,
+    vectorize: bool = False,
+) -> How:
+    """How jobs are called, of arguments of `multirun`.
+
+    Raises:
+        ConfigError: for those that cannot be used.
+    """
+    if on_error not in get_args(OnError):
+        raise ConfigError("on_error is no such thing", got=on_error, allowed=" or ".join(get_args(OnError)))
+    if runner == "local":  # without asking Hydra, which takes a while
+        runner = LocalRunner()
+    elif isinstance(runner, str):
+        runner = [runner if "=" in runner else f"runner={runner}"]
+    if isinstance(runner, Sequence):
+        runner = compose_runner(runner, config_dir)
+    if vectorize and not isinstance(runner, LocalRunner):
+        raise ConfigError(
+            "one vmapped call is made in this process",
+            got=f"vectorize=True, runner={runner.kind}",
+            do="leave one of them out",
+        )
+    return How(on_error, cache, vectorize, runner)
+
+
+def _search(
+    plan: Plan,
+    axes: Sequence[Axis],
+    sweeper: Sweeper,
+    score: Callable[[Any], float],
+    at_once: int,
+    launch: Launch,
 ) -> None:
-    """Call jobs until they have taken some seconds."""
-    started = time.monotonic()
-    for job in jobs:
-        if not (cache and recall(plan, job)):
-            call(plan, job)
-        ended(job)
-        if job.error is not None and on_error == "raise":
-            raise job.error
-        if time.monotonic() - started > TASK_SECONDS:
-            return
+    """Call what a sweeper asks for; it is told of all that it asked for before it is asked again."""
+    fixed = [axis.text for axis in axes if not axis.sweeps]
+    added = {axis.key for axis in axes if axis.text.startswith("+")}
+    untold: list[Job] = []
 
+    def rounds() -> Iterator[list[Job]]:
+        while asked := sweeper.ask(at_once):
+            for drawn in asked:
+                texts = [f"+{text}" if text.partition("=")[0] in added else text for text in drawn]
+                untold.extend(plan.add(fixed, texts))
+            yield list(untold)
+            while untold:
+                job = untold[0]
+                job.score = math.nan if job.error is not None else float(score(job.value))
+                sweeper.tell(untold.pop(0), job.score)
 
-def _call_batched(plan: Plan, cache: bool, ended: Callable[[Job], None]) -> None:
-    """Call the function once for all jobs that differ in numbers only."""
-    left = []
-    for job in plan.jobs:
-        if cache and recall(plan, job):
-            ended(job)
+    try:
+        if at_once == 1:
+            launch(chain.from_iterable(rounds()))
         else:
-            left.append(job)
-    found = groups(left)
-    for group in found:
-        call_batched(plan, group)
-        for job in group.jobs:
-            ended(job)
-    plan.jobs.batched = tuple(dict.fromkeys(key for group in found for key in group.keys))
-    said = f"{counted(len(left), 'job')} in {counted(len(found), 'call')}"
-    get_run_logger().info("batched %s: %s", ", ".join(plan.jobs.batched) or "nothing", said)
-
-
-def _run_task(name: str, body: Callable[[], None]) -> None:
-    # Without parameters: Prefect would look into every one of the jobs for futures.
-    Task(body, name=name, task_run_name=name, cache_policy=NO_CACHE, persist_result=False)()
+            for jobs in rounds():
+                launch(jobs)
+    finally:
+        for job in untold:  # the search has ended by an error: a study that is kept should not wait for them
+            sweeper.tell(job, math.nan)

@@ -76,6 +76,7 @@ def leftovers(store: Store, say: Callable[[str], None]) -> list[Leftover]:
         *_dead_runs(store, records),
         *_files("half-written record", "its writer is gone", abandoned_temporaries(store.root)),
         *_files("stale checkpoint", "its trial is finished or old", stale_checkpoints(store)),
+        *_files("call on its way", "its sweep is gone", _calls(store, records)),
         *_old_runs(store, records),
     ]
 
@@ -177,6 +178,13 @@ def _end_server(process: psutil.Process) -> None:
             process.wait(END_SECONDS)
         except psutil.TimeoutExpired:
             process.kill()
+
+
+def _calls(store: Store, records: Sequence[RunRecord]) -> list[Path]:
+    """What Python functions' sweeps have sent to workers and back; none while any sweep may be alive."""
+    if any(record.state == "running" and is_alive(record).life is not Life.DEAD for record in records):
+        return []
+    return sorted(path for path in store.paths.folder("cal").rglob("*") if path.is_file())
 
 
 def _dead_runs(store: Store, records: Sequence[RunRecord]) -> Iterator[Leftover]:

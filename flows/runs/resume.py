@@ -44,6 +44,8 @@ def latest_unfinished(records: Sequence[RunRecord]) -> RunRecord | None:
     """
     made_good: set[tuple[str, str, str]] = set()
     for record in reversed(records):
+        if record.flow not in FLOWS:
+            continue
         same = (record.flow, record.directory, str(sorted(record.parameters.items())))
         alive = is_alive(record).life is not Life.DEAD
         if record.state != "completed" and not alive and record.successor is None and same not in made_good:
@@ -175,9 +177,9 @@ def _go_where_it_was(store: Store, record: RunRecord) -> None:
 def _flow(record: RunRecord) -> Flow[..., Any]:
     if record.flow not in FLOWS:
         raise ConfigError(
-            "the run is of a flow that sweepflow does not have",
-            got=record.flow,
-            allowed=", ".join(FLOWS),
-            do=f"start it again: {record.command}",
+            "the run cannot be gone on with from a shell",
+            got=f"a run of {record.flow}",
+            allowed=f"runs of {', '.join(FLOWS)}",
+            do=f"start its script again: {record.command}",
         )
     return getattr(importlib.import_module(FLOWS[record.flow]), record.flow)

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from omegaconf import OmegaConf
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from sweepflow.compose.axes import parse_axes
+from sweepflow.compose.invalid import explain
 from sweepflow.compose.session import choice_text, forced_text, session
 from sweepflow.errors import ConfigError
-from sweepflow.schema.runner import RunnerConfig, default_store
+from sweepflow.schema.runner import LocalRunner, RunnerConfig, default_store
 
 PLACE = ("runner", "store", "experiment")
 """What can say so."""
@@ -39,3 +40,35 @@ def place(
     except (ConfigError, ValidationError):
         return None, None
     return runner, Path(str(OmegaConf.select(base, "store") or default_store()))
+
+
+class _Runner(BaseModel):
+    runner: RunnerConfig = LocalRunner()
+
+
+def compose_runner(overrides: Sequence[str], config_dir: str | Path | None = None) -> RunnerConfig:
+    """A runner by itself.
+
+    Args:
+        overrides: Of the group `runner` and its keys, as after `sweepflow sweep`.
+        config_dir: A directory of the user's own groups.
+
+    Raises:
+        ConfigError: for what is no runner, and for other keys.
+    """
+    with session("sweep", config_dir) as hydra:
+        axes = parse_axes(overrides, hydra.groups)
+        for axis in axes:
+            if axis.key.split(".")[0] != "runner" or axis.sweeps:
+                raise ConfigError(
+                    "runner= takes one runner",
+                    got=axis.text,
+                    allowed="a name such as slurm, or overrides: ['runner=slurm', 'runner.jobs=2']",
+                    do="give all else to the flow itself",
+                )
+        groups = [choice_text(axis, axis.values[0]) for axis in axes if axis.is_group]
+        base = hydra.compose([*groups, *(forced_text(axis) for axis in axes if not axis.is_group)])
+    try:
+        return _Runner(runner=OmegaConf.to_container(base.runner, resolve=True)).runner
+    except ValidationError as error:
+        raise explain(error, _Runner, axes) from error

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import time
 import traceback
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,55 +16,86 @@ from hydra.core.hydra_config import HydraConfig
 
 from sweepflow.jobs.identity import plain
 from sweepflow.jobs.job import Job
-from sweepflow.jobs.plan import Plan
 from sweepflow.jobs.values import UnkeepableError, keep, restore
 from sweepflow.jobs.vectorize import Group, call_together
 from sweepflow.provenance import provenance
 from sweepflow.store.record import Record
+from sweepflow.store.store import Store
+
+CALLED: ContextVar[Job] = ContextVar("called")
+"""The job that is called, for callables that wrap the user's own and need more than its configuration."""
 
 
 class NotKeptWarning(UserWarning):
     """A function is called again the next time, because the store cannot keep what it returns."""
 
 
-def recall(plan: Plan, job: Job) -> bool:
+@dataclass(frozen=True)
+class Callee:
+    """What jobs call, and where they are kept.
+
+    Attributes:
+        function: The callable.
+        name: Its module and qualified name.
+        version: The user's own, or None.
+        store: Where records go.
+    """
+
+    function: Callable[[Any], Any]
+    name: str
+    version: int | None
+    store: Store
+
+
+def recall(callee: Callee, job: Job) -> bool:
     """Fill a job with the value that the store has of it; whether it has one."""
-    record = plan.store.get(job.fingerprint)
+    record = callee.store.get(job.fingerprint)
     if record is None or record.status == "failed" or not record.figures["kept"]:
         return False
-    arrays = plan.store.arrays(record.id) if record.figures["arrays"] else {}
+    arrays = callee.store.arrays(record.id) if record.figures["arrays"] else {}
     job.value = restore(record.figures["return_value"], arrays)
     job.duration = record.seconds["run"]
     job.status, job.from_store = "ok", True
     return True
 
 
-def call(plan: Plan, job: Job) -> None:
+def call(callee: Callee, job: Job) -> None:
     """Call a job's function, and keep a record. What it raises is in the job, not raised."""
+    perform(callee.function, job)
+    keep_record(callee, job)
+
+
+def perform(function: Callable[[Any], Any], job: Job) -> None:
+    """Call a job's function. What it raises is in the job, not raised."""
     Path(job.working_dir).mkdir(parents=True, exist_ok=True)
     _tell_hydra(job)
+    CALLED.set(job)
     started = time.perf_counter()
     try:
-        job.value = plan.function(job.cfg)
+        job.value = function(job.cfg)
     except Exception as error:
         job.status, job.error = "failed", error
         job.traceback = "".join(traceback.format_exception(error))
     job.duration = time.perf_counter() - started
-    plan.store.put(_record(plan, job))
 
 
-def call_batched(plan: Plan, group: Group) -> None:
+def keep_record(callee: Callee, job: Job) -> None:
+    """Keep what came of a job in the store; where it cannot keep the value, the job's note says why."""
+    callee.store.put(_record(callee, job))
+
+
+def call_batched(callee: Callee, group: Group) -> None:
     """Call the function once for all jobs of a group, and keep their records.
 
     Raises:
         ConfigError: for a function that cannot be batched.
     """
     started = time.perf_counter()
-    values = call_together(plan.function, group)
+    values = call_together(callee.function, group)
     each = (time.perf_counter() - started) / len(group.jobs)
     for job, value in zip(group.jobs, values, strict=True):
         job.value, job.duration = value, each
-        plan.store.put(_record(plan, job))
+        keep_record(callee, job)
 
 
 def _tell_hydra(job: Job) -> None:
@@ -69,7 +103,7 @@ def _tell_hydra(job: Job) -> None:
     HydraConfig.instance().cfg = cast(HydraConf, job.of_hydra)  # as `set_config`, but without a copy a job
 
 
-def _record(plan: Plan, job: Job) -> Record:
+def _record(callee: Callee, job: Job) -> Record:
     figures: dict[str, Any] = {"return_value": None, "kept": False, "arrays": False}
     arrays: dict[str, np.ndarray] = {}
     reasons = []
@@ -85,8 +119,8 @@ def _record(plan: Plan, job: Job) -> Record:
             reasons.append(job.note)
     return Record(
         id=job.fingerprint,
-        workload=plan.full_name,
-        version=plan.version or 0,
+        workload=callee.name,
+        version=callee.version or 0,
         status=job.status,
         reasons=tuple(reasons),
         config={"overrides": list(job.overrides), "config": plain(job.cfg)},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
 from sweepflow.errors import ConfigError
+from sweepflow.jobs.call import Callee
 from sweepflow.jobs.expand import Composed, Composer
 from sweepflow.jobs.identity import job_id, name_of, plain, source_of
 from sweepflow.jobs.job import Job, Jobs
@@ -33,6 +34,11 @@ class Plan:
         config_dir: A directory of the user's own groups.
 
     Attributes:
+        overrides: As they were given.
+        callee: What is called, and where its jobs are kept.
+        name: Of the sweep.
+        task_name: Name of the callable.
+        composer: Makes configurations of overrides.
         jobs: As far as they are known.
 
     Raises:
@@ -57,11 +63,10 @@ class Plan:
                 allowed="a function of one argument, the configuration",
                 do="give the function itself, not what it returns",
             )
-        self.function, self.overrides, self.version = function, list(overrides), version
-        self.store = Store(Path(store or default_store()))
-        self.full_name = name_of(function)
-        self.task_name = self.full_name.rsplit(".", 1)[-1].strip("<>")
-        digest = hashlib.sha256("\n".join([self.full_name, *overrides]).encode()).hexdigest()[:8]
+        self.overrides = list(overrides)
+        self.callee = Callee(function, name_of(function), version, Store(Path(store or default_store())))
+        self.task_name = self.callee.name.rsplit(".", 1)[-1].strip("<>")
+        digest = hashlib.sha256("\n".join([self.callee.name, *overrides]).encode()).hexdigest()[:8]
         self.name = name or f"{self.task_name}-{digest}"
         self.jobs = Jobs()
         self.composer = Composer(config, config_dir)
@@ -78,8 +83,17 @@ class Plan:
         Raises:
             ConfigError: for what cannot be composed.
         """
+        return self.append(self.composer.expand(overrides, drawn))
+
+    def append(self, composed: Iterable[Composed]) -> list[Job]:
+        """The jobs of configurations that are composed, after those that there are.
+
+        Raises:
+            ConfigError: for a configuration that the callable's model does not take.
+        """
+        directory = self.callee.store.paths.sweep(self.name).absolute() / "jobs"
         new = []
-        for number, one in enumerate(self.composer.expand(overrides, drawn), len(self.jobs)):
+        for number, one in enumerate(composed, len(self.jobs)):
             cfg = _accepted(self._accept, one)
             new.append(
                 Job(
@@ -89,8 +103,8 @@ class Plan:
                     cfg=cfg,
                     of_hydra=one.hydra,
                     task_name=self.task_name,
-                    working_dir=str(self.store.paths.sweep(self.name) / "jobs" / str(number)),
-                    fingerprint=job_id(self.full_name, self._source, self.version, plain(cfg)),
+                    working_dir=str(directory / str(number)),
+                    fingerprint=job_id(self.callee.name, self._source, self.callee.version, plain(cfg)),
                 )
             )
         self.jobs += new

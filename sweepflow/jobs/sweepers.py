@@ -10,19 +10,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 from sweepflow.errors import ConfigError
-from sweepflow.jobs.job import Job
+from sweepflow.jobs.job import Goal, Job
 from sweepflow.space import Distribution, Space
 
 
 class Sweeper(Protocol):
     """Any class with these three methods."""
 
-    def begin(self, space: Mapping[str, Distribution]) -> None:
+    def begin(self, space: Mapping[str, Distribution], goal: Goal) -> None:
         """Told once, before the first question.
 
         Args:
             space: What the overrides leave open, by key: intervals and choices as they are written, lists of
                 values as choices among them.
+            goal: Whether a small or a large score is good.
         """
 
     def ask(self, n: int) -> Sequence[Sequence[str]]:
@@ -40,13 +41,13 @@ class Sweeper(Protocol):
 class _Drawn:
     """A design that is drawn beforehand, and does not look at scores."""
 
-    method: Literal["random", "sobol"]
+    method: Literal["random", "sobol", "grid"]
 
     def __init__(self, jobs: int, seed: int = 0) -> None:
         self.jobs, self.seed = jobs, seed
         self._left: Iterator[list[str]] = iter(())
 
-    def begin(self, space: Mapping[str, Distribution]) -> None:
+    def begin(self, space: Mapping[str, Distribution], goal: Goal) -> None:
         """See `Sweeper`."""
         if not space:
             raise ConfigError(
@@ -86,6 +87,19 @@ class Sobol(_Drawn):
     """
 
     method = "sobol"
+
+
+class Grid(_Drawn):
+    """Every value of what is discrete, evenly spaced quantiles of what is not, the last key fastest.
+
+    Args:
+        jobs: How many at most.
+    """
+
+    method = "grid"
+
+    def __init__(self, jobs: int) -> None:
+        super().__init__(jobs)
 
 
 def override(key: str, value: Any) -> str:

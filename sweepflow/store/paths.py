@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-FOLDERS = {"tgt": "targets", "est": "estimates", "trl": "trials", "job": "jobs"}
+FOLDERS = {"tgt": "targets", "est": "estimates", "trl": "trials", "job": "jobs", "cal": "calls"}
 
 
 @dataclass(frozen=True)
@@ -14,13 +14,14 @@ class StorePaths:
 
     targets/ab/tgt_abcdef0123456789.json          record
     targets/ab/tgt_abcdef0123456789.01234567.safetensors
-                                                  its arrays, named by their own hash too
+                                                  its arrays, if any, named by their own hash too
     estimates/..., trials/..., jobs/...           likewise
     trials/ab/trl_abcdef0123456789.log            output of a trial that was a process
     checkpoints/ab/est_abcdef0123456789.safetensors
                                                   how far a trial is that has no record yet
     sweeps/NAME/                                  manifest.json, results.csv, results.parquet, report.html
     runs/FLOW_RUN_ID.json, .pem                   where a flow run is, and that it is alive; its workers' key
+    calls/..., calls/FLOW_RUN_ID/                 Python functions' jobs on their way to workers and back
     logs/                                         output of cluster jobs
     """
 
@@ -66,6 +67,10 @@ class StorePaths:
     def run_key(self, flow_run_id: str) -> Path:
         """The key by which the workers of a flow run talk to it, while it runs."""
         return self.root / "runs" / f"{flow_run_id}.pem"
+
+    def calls(self, flow_run_id: str) -> Path:
+        """What a flow run sends to its workers in files, and they send back, while it runs."""
+        return self.root / "calls" / flow_run_id
 
     @property
     def logs(self) -> Path:

@@ -21,7 +21,9 @@ from sweepflow.store.paths import FOLDERS, StorePaths
 from sweepflow.store.record import Record, Status
 
 FORMAT = 1
-LISTS = tuple(f"sweepflow {folder}" for folder in FOLDERS.values())
+LISTED = {prefix: folder for prefix, folder in FOLDERS.items() if prefix != "cal"}
+"""What people ask for by name: calls are there only as long as their sweep runs."""
+LISTS = tuple(f"sweepflow {folder}" for folder in LISTED.values())
 """Commands that list the ids of each kind."""
 TRIAL_ID = re.compile(rf"({'|'.join(FOLDERS)})_[0-9a-f]{{16}}")
 
@@ -57,9 +59,10 @@ class Store:
 
     def put(self, record: Record) -> None:
         """Keep a record, in place of any with the same id."""
-        arrays = {name: _native(value) for name, value in record.arrays.items()}
-        content = save(arrays)
-        sha256 = hashlib.sha256(content).hexdigest()
+        arrays: dict[str, Any] = {}
+        if record.arrays:  # else there is no file beside it: sweeps of figures alone are many
+            content = save({name: _native(value) for name, value in record.arrays.items()})
+            arrays = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
         head = {
             "format": FORMAT,
             "id": record.id,
@@ -71,10 +74,11 @@ class Store:
             "seconds": dict(record.seconds),
             "config": dict(record.config),
             "provenance": dict(record.provenance),
-            "arrays": {"sha256": sha256, "bytes": len(content)},
+            "arrays": arrays,
         }
         text = json.dumps(head, indent=1, ensure_ascii=False, allow_nan=False)
-        write_bytes(self.paths.arrays(record.id, sha256), content)
+        if arrays:
+            write_bytes(self.paths.arrays(record.id, arrays["sha256"]), content)
         write_bytes(self.paths.record(record.id), text.encode())
 
     def get(self, trial_id: str) -> Record | None:
@@ -95,9 +99,10 @@ class Store:
             record = _record(head)
             if head["format"] != FORMAT or record.id != trial_id:
                 return _miss(path, f"it says it is format {head['format']}, id {record.id}")
-            arrays = self.paths.arrays(trial_id, head["arrays"]["sha256"])
-            if arrays.stat().st_size != head["arrays"]["bytes"]:
-                return _miss(path, f"{arrays.name} is torn")
+            if head["arrays"] != {}:
+                arrays = self.paths.arrays(trial_id, head["arrays"]["sha256"])
+                if arrays.stat().st_size != head["arrays"]["bytes"]:
+                    return _miss(path, f"{arrays.name} is torn")
         except FileNotFoundError:
             return _miss(path, "its arrays are missing")
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -111,7 +116,10 @@ class Store:
             StoreError: where they are missing or do not match the record.
         """
         try:
-            sha256 = json.loads(self.paths.record(trial_id).read_bytes())["arrays"]["sha256"]
+            arrays = json.loads(self.paths.record(trial_id).read_bytes())["arrays"]
+            if arrays == {}:
+                return {}
+            sha256 = arrays["sha256"]
             content = self.paths.arrays(trial_id, sha256).read_bytes()
             if hashlib.sha256(content).hexdigest() != sha256:
                 raise ValueError("the content does not match the record")
@@ -150,7 +158,7 @@ class Store:
             ConfigError: where there is none, or more than one.
         """
         prefix = name.split("_", 1)[0]
-        matches = [i for i in self._ids(prefix) if i.startswith(name)] if prefix in FOLDERS else []
+        matches = [i for i in self._ids(prefix) if i.startswith(name)] if prefix in LISTED else []
         if len(matches) == 1 and (record := self.get(matches[0])) is not None:
             return record
         if len(matches) == 1:
@@ -166,11 +174,11 @@ class Store:
                 allowed=", ".join(matches[:5]),
                 do="give more of its id",
             )
-        lists = f"sweepflow {FOLDERS[prefix]}" if prefix in FOLDERS else ", ".join(LISTS)
+        lists = f"sweepflow {LISTED[prefix]}" if prefix in LISTED else ", ".join(LISTS)
         raise ConfigError(
             "no such record",
             got=f"{name}, in the store {self.root}",
-            allowed=f"an id, or the beginning of one, such as {prefix if prefix in FOLDERS else 'tgt'}_1a2b",
+            allowed=f"an id, or the beginning of one, such as {prefix if prefix in LISTED else 'tgt'}_1a2b",
             do=f"list the ids with: {lists}; for another store add --store DIR",
         )
 

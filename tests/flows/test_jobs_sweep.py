@@ -207,7 +207,8 @@ class Downhill:
     def __init__(self) -> None:
         self.told: list[tuple[Any, float]] = []
 
-    def begin(self, space: Mapping[str, Distribution]) -> None:
+    def begin(self, space: Mapping[str, Distribution], goal: str) -> None:
+        assert goal == "minimize"
         assert space.keys() == {"x"}
         assert space["x"].bounds is not None
         self.low, self.high = space["x"].bounds
@@ -252,6 +253,32 @@ def test_a_random_search() -> None:
     most = search(lambda cfg: {"gain": cfg.x}, sweeper=Random(10), score=lambda v: v["gain"], goal="maximize")
     assert most.best is not None
     assert most.best.score == max(job.params["x"] for job in jobs)
+
+
+def test_several_at_once_may_share_a_call_and_a_key_may_be_added() -> None:
+    jobs = multirun(
+        {"x": 0.0}, wave_of_two, ["x=interval(0,1)", "+rate=interval(1,2)"], sweeper=Random(10), at_once=4,
+        vectorize=True,
+    )  # fmt: skip
+    assert len(jobs) == 10 and len(CALLED) == 3
+    assert set(jobs.batched) == {"x", "rate"}
+    assert all(job.score == pytest.approx(job.params["x"] * job.params["rate"]) for job in jobs)
+    with pytest.raises(ConfigError, match=r"too few(.|\n)*at_once=0"):
+        multirun({"x": 0.0}, parabola, ["x=interval(0,1)"], sweeper=Random(10), at_once=0)
+
+
+def wave_of_two(cfg: Any) -> Any:
+    CALLED.append(cfg.x)
+    return cfg.x * cfg.rate
+
+
+def test_a_search_that_ends_by_an_error_tells_its_sweeper() -> None:
+    mine = Downhill()
+    with pytest.raises(ZeroDivisionError):
+        multirun(
+            {"x": 0.0}, lambda cfg: 1 / 0, overrides=["x=interval(-4,8)"], sweeper=mine, on_error="raise"
+        )
+    assert [x for x, _ in mine.told] == [-4.0, 8.0] and all(math.isnan(score) for _, score in mine.told)
 
 
 def test_a_failed_job_has_no_score() -> None:

@@ -15,7 +15,7 @@ from sweepflow.store.store import Store
 from tests.prefect_server import ROOT, TINY, Machine
 
 pytestmark = [pytest.mark.slow]
-PACKAGES = ("sweepflow", "flows", "tasks", "conf")
+PACKAGES = ("sweepflow", "flows", "tasks", "conf", "hydra_plugins")
 
 
 @pytest.fixture(scope="module")

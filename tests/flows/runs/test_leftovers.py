@@ -57,6 +57,20 @@ def test_dead_runs_are_closed_and_those_alive_are_not_touched(store: Store) -> N
     assert found(store) == []
 
 
+def test_calls_on_their_way_are_left_behind_by_sweeps_that_are_dead(store: Store) -> None:
+    sent = store.paths.calls("0123") / "function.pickle"
+    sent.parent.mkdir(parents=True)
+    sent.write_bytes(b"a function")
+    alive = ours(pid=os.getpid(), pid_started=process_start(os.getpid()))
+    write_run(store, alive)
+    assert found(store) == [], "it may be on its way"
+    write_run(store, alive.model_copy(update={"state": "completed"}))
+    (item,) = found(store)
+    assert (item.kind, item.name, item.size) == ("call on its way", "function.pickle", 10)
+    item.remove()
+    assert not sent.exists() and found(store) == []
+
+
 def test_a_run_that_somebody_goes_on_with_meanwhile_is_not_closed(store: Store) -> None:
     dead = ours(pid_started=-1.0)
     write_run(store, dead)

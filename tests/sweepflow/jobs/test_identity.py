@@ -6,7 +6,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from hydra_zen import zen
 from omegaconf import OmegaConf
 
 from sweepflow.errors import ConfigError
@@ -36,6 +38,45 @@ def test_the_source_tells_functions_apart() -> None:
     assert source_of(double) != source_of(first)
     assert source_of(partial(double, 1)) != source_of(partial(double, 2)) != source_of(double)
     assert source_of(pow) == ""
+
+
+def scaled(by: Any) -> Any:
+    return lambda cfg: cfg.x * by
+
+
+class Scale:
+    def __init__(self, by: Any) -> None:
+        self.by = by
+        self.me = self
+
+    def __call__(self, cfg: Any) -> Any:
+        return cfg.x * self.by
+
+    def method(self, cfg: Any) -> Any:
+        return cfg.x + self.by
+
+
+@pytest.mark.parametrize("make", [scaled, Scale, lambda by: Scale(by).method, lambda by: zen(scaled(by))])
+def test_values_that_a_function_carries_tell_it_apart(make: Any) -> None:
+    values: list[Any] = [1, 2.5, "1", [1], {"a": 1}, np.arange(2), np.arange(3), double, len, {1: Scale(1)}]
+    sources = [source_of(make(value)) for value in values]
+    assert len(set(sources)) == len(values)
+    assert sources == [source_of(make(value)) for value in values]
+
+
+def test_plain_globals_and_defaults_count_and_other_globals_do_not(tmp_path: Path) -> None:
+    def source(head: str, default: int = 1) -> str:
+        return source_of(
+            written(tmp_path / "f.py", f"{head}\ndef f(cfg, by={default}):\n    return cfg.x * RATE * by\n")
+        )
+
+    assert source("RATE = 1") == source("RATE = 1") != source("RATE = 2") != source("RATE = 2", default=2)
+    assert source("import math as RATE") == source("import random as RATE")
+
+
+def test_a_wrapper_has_the_name_of_what_it_calls() -> None:
+    assert name_of(zen(double)) == name_of(double)
+    assert source_of(zen(double)) != source_of(double)
 
 
 def written(path: Path, text: str) -> Any:

@@ -19,7 +19,7 @@ SHIPPED = {"random": Random, "sobol": Sobol}
 
 
 def asked(sweeper: Sweeper, n: int = 1) -> list[list[str]]:
-    sweeper.begin(SPACE)
+    sweeper.begin(SPACE, "minimize")
     found: list[list[str]] = []
     while more := sweeper.ask(n):
         assert len(more) <= n
@@ -42,7 +42,7 @@ def test_draws_lie_in_the_space_and_depend_on_the_seed_alone(kind: str) -> None:
 @pytest.mark.parametrize("kind", SHIPPED)
 def test_nothing_to_draw_is_an_error(kind: str) -> None:
     with pytest.raises(ConfigError, match=r"nothing to draw(.|\n)*interval"):
-        SHIPPED[kind](4).begin({})
+        SHIPPED[kind](4).begin({}, "minimize")
 
 
 VALUES = st.recursive(

@@ -115,6 +115,7 @@ def test_a_record_without_arrays(store: Store) -> None:
     store.put(record(arrays={}))
     assert same(store.get(ID), record())
     assert store.arrays(ID) == {}
+    assert [path.suffix for path in files(store)] == [".json"]
 
 
 def test_the_last_record_put_is_the_one_that_is_found(store: Store) -> None:

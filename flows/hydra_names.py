@@ -1,0 +1,242 @@
+"""`hydra_run`, `hydra_multirun` and `launch` as hydra-zen's users know them, as Prefect flows of jobs.
+
+Only the import line changes: configurations are composed, callables called, and jobs given back as there.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import is_dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.callbacks import Callbacks
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from flows.hydra_sweep import (
+    add_job,
+    check_launcher,
+    grid_of,
+    is_basic,
+    make_sweeper,
+    sweep_by,
+    sweep_grid,
+)
+from flows.jobs_flow import Launch, jobs_flow
+from flows.jobs_sweep import how_to_call
+from sweepflow.errors import ConfigError
+from sweepflow.jobs.hydra_call import AsHydra, Batches, Returned
+from sweepflow.jobs.hydra_loader import HydraLoader, hydra_loader
+from sweepflow.jobs.plan import Plan
+from sweepflow.jobs.sent import check_sendable
+from sweepflow.schema.runner import LocalRunner, RunnerConfig, default_store
+
+NOT_GIVEN: Any = object()
+NEWEST = "1.3"
+"""The version of Hydra whose composition is taken where a user does not say."""
+
+
+def hydra_run(
+    config: Any,
+    task_function: Callable[[Any], Any],
+    overrides: Sequence[str] | None = None,
+    config_dir: str | Path | None = None,
+    *,
+    job_name: str | None = None,
+    version_base: str | None = NOT_GIVEN,
+    runner: str | Sequence[str] | RunnerConfig = "local",
+    store: str | Path | None = None,
+) -> Returned:
+    """Call a function once, as hydra-zen's `hydra_run` does, as a Prefect flow.
+
+    Args:
+        config: A dataclass, a mapping, an OmegaConf tree, or what hydra-zen makes.
+        task_function: Called with the composed configuration.
+        overrides: In Hydra's grammar; those of Hydra's own configuration (`hydra.run.dir=...`), too.
+        config_dir: A directory of configuration groups.
+        job_name: What Hydra calls the function; its own name where it is not given.
+        version_base: As Hydra has it. Where it is not given, or older than 1.2, the function is run in the
+            job's directory.
+        runner: Where the function is called, as `multirun` has it.
+        store: Directory of the store, as `multirun` has it.
+
+    Returns:
+        What Hydra gives back of a job, with the job itself.
+
+    Raises:
+        ConfigError: before the call, for what cannot be composed, and for overrides that sweep.
+        Exception: what the function raises.
+    """
+    how = how_to_call("raise", False, runner, None)
+    plan = _plan(config, task_function, overrides, job_name, store)
+    with _loader(plan, config, config_dir, version_base) as loader:
+        master = loader.master(plan.overrides, RunMode.RUN)
+        callbacks = _wrap(plan, master, how.runner)
+        jobs = [add_job(loader, plan, master, list(master.hydra.overrides.task))]
+
+        def drive(launch: Launch) -> Returned:
+            callbacks.on_run_start(config=master, config_name=loader.name)
+            launch(jobs)
+            returned = Returned(jobs[0])
+            callbacks.on_run_end(config=master, config_name=loader.name, job_return=returned)
+            return returned
+
+        return jobs_flow("hydra_run", plan, how, drive)
+
+
+def hydra_multirun(
+    config: Any,
+    task_function: Callable[[Any], Any],
+    overrides: Sequence[str] | None = None,
+    config_dir: str | Path | None = None,
+    *,
+    job_name: str | None = None,
+    version_base: str | None = NOT_GIVEN,
+    runner: str | Sequence[str] | RunnerConfig = "local",
+    store: str | Path | None = None,
+) -> Batches:
+    """Call a function as often as a sweeper of Hydra's asks for, as hydra-zen's `hydra_multirun` does, as a
+    Prefect flow.
+
+    Arguments are those of `hydra_run`; overrides may sweep, and choose a sweeper: `hydra/sweeper=NAME`.
+
+    Returns:
+        The batches of jobs, `[job.return_value for job in batches[0]]`, and as `return_value` what the
+        sweeper's `sweep` has returned.
+
+    Raises:
+        ConfigError: before any call, for what cannot be composed, for a sweeper that cannot be made, and for
+            a launcher; where the sweeper asks for what cannot be composed, then.
+        Exception: the first of those that the function raises, after its batch; what the sweeper raises.
+    """
+    how = how_to_call("keep", False, runner, None)
+    plan = _plan(config, task_function, overrides, job_name, store)
+    with _loader(plan, config, config_dir, version_base) as loader:
+        master = loader.master(plan.overrides, RunMode.MULTIRUN)
+        check_launcher(master)
+        callbacks = _wrap(plan, master, how.runner)
+        arguments = [str(text) for text in master.hydra.overrides.task]
+        if is_basic(master.hydra.sweeper):
+            batches = [
+                [add_job(loader, plan, master, overrides) for overrides in batch]
+                for batch in grid_of(loader, master, arguments)
+            ]
+            sweep = partial(sweep_grid, batches)
+        else:
+            sweep = partial(
+                sweep_by, make_sweeper(master), arguments, loader, plan, master, callbacks, task_function
+            )
+
+        def drive(launch: Launch) -> Batches:
+            callbacks.on_multirun_start(config=master, config_name=loader.name)
+            returned = sweep(launch)
+            callbacks.on_multirun_end(config=master, config_name=loader.name)
+            return returned
+
+        return jobs_flow("hydra_multirun", plan, how, drive)
+
+
+def launch(
+    config: Any,
+    task_function: Callable[[Any], Any],
+    overrides: Mapping[str, Any] | Sequence[str] | None = None,
+    multirun: bool = False,
+    version_base: str | None = NOT_GIVEN,
+    to_dictconfig: bool = False,
+    config_name: str = "",
+    job_name: str | None = None,
+    with_log_configuration: bool = True,
+    execution_whitelist: Any = None,
+    **override_kwargs: Any,
+) -> Any:
+    """`hydra_run`, or `hydra_multirun`, with the signature of hydra-zen's `launch`.
+
+    Args:
+        config, task_function, version_base, job_name: As `hydra_run` has them.
+        overrides: In Hydra's grammar; or values by key, where `hydra_zen.multirun` is swept and
+            `hydra_zen.hydra_list` is one value.
+        multirun: Whether overrides may sweep.
+        to_dictconfig: Whether a dataclass becomes a tree without types.
+        config_name, with_log_configuration: Not used: nothing stays in Hydra's config store, and logging is
+            left to Prefect.
+        execution_whitelist: Not used by the Hydra that is installed.
+        **override_kwargs: More overrides, by key.
+
+    Returns:
+        What Hydra gives back of the job; with `multirun` what the sweeper returns, which is a list of batches
+        where there is none of the user's own.
+
+    Raises:
+        ConfigError: as `hydra_run` and `hydra_multirun` do.
+    """
+    del config_name, with_log_configuration
+    if execution_whitelist is not None:
+        raise ConfigError(
+            "execution_whitelist needs a newer Hydra",
+            got=f"execution_whitelist={execution_whitelist!r}, with hydra-core 1.3",
+            do="leave it out",
+        )
+    if to_dictconfig and is_dataclass(config):
+        config = OmegaConf.create(OmegaConf.to_container(OmegaConf.structured(config)))
+    texts = _texts(overrides) if isinstance(overrides, Mapping) else list(overrides or ())
+    given: dict[str, Any] = {"job_name": job_name, "version_base": version_base}
+    texts += _texts(override_kwargs)
+    if multirun:
+        return hydra_multirun(config, task_function, texts, **given).return_value
+    return hydra_run(config, task_function, texts, **given)
+
+
+def _texts(values: Mapping[str, Any]) -> list[str]:
+    """Values by key as overrides in Hydra's grammar; text is taken as it is, so that `"1,2"` sweeps."""
+    # They are hydra-zen's own: where it is not imported, no value can be of these types.
+    zen = sys.modules.get("hydra_zen")
+    swept = zen.multirun if zen else ()
+    allowed = (int, float, str, dict, *((zen.multirun, zen.hydra_list) if zen else ()))
+    texts = []
+    for key, value in values.items():
+        if value is not None and not isinstance(value, allowed):
+            raise ConfigError(
+                f"{key}: this cannot be made an override",
+                got=f"{value!r} ({type(value).__name__})",
+                allowed="a number, text, None, a mapping, hydra_zen.multirun(...), hydra_zen.hydra_list(...)",
+                do="say whether it is swept: multirun([1, 2]), or one value: hydra_list([1, 2])",
+            )
+        text = ",".join(map(str, value)) if isinstance(value, swept) else value
+        texts.append(f"{key}={'null' if text is None else text}")
+    return texts
+
+
+def _plan(
+    config: Any,
+    task_function: Callable[[Any], Any],
+    overrides: Sequence[str] | None,
+    job_name: str | None,
+    store: str | Path | None,
+) -> Plan:
+    # As the working directory is now: jobs may run in others.
+    root = Path(store or default_store()).expanduser().absolute()
+    plan = Plan(config, task_function, list(overrides or ()), root)
+    plan.task_name = job_name or plan.task_name
+    return plan
+
+
+def _loader(
+    plan: Plan, config: Any, config_dir: str | Path | None, version_base: str | None
+) -> AbstractContextManager[HydraLoader]:
+    given = version_base is not NOT_GIVEN
+    base = version_base if given else NEWEST
+    older = not given or (base is not None and tuple(map(int, base.split("."))) < (1, 2))
+    return hydra_loader(config, plan.task_name, config_dir=config_dir, version_base=base, chdir=older)
+
+
+def _wrap(plan: Plan, master: DictConfig, runner: RunnerConfig) -> Callbacks:
+    """Let jobs be called as Hydra calls them; its callbacks."""
+    callbacks = Callbacks(master)
+    plan.callee = replace(plan.callee, function=AsHydra(plan.callee.function, callbacks))
+    if not isinstance(runner, LocalRunner):
+        check_sendable(plan.callee)
+    return callbacks

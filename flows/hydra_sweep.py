@@ -1,0 +1,140 @@
+"""What `hydra_multirun` does with a sweeper of Hydra's: its own, or a plugin of the user's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from hydra._internal.callbacks import Callbacks
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import JobReturn
+from hydra.errors import HydraException
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf, flag_override
+
+from flows.jobs_flow import Launch
+from hydra_plugins.sweepflow_launcher import TARGET, FlowContext
+from sweepflow.errors import ConfigError
+from sweepflow.jobs.expand import Composed
+from sweepflow.jobs.hydra_call import Batches, Returned
+from sweepflow.jobs.hydra_loader import HydraLoader
+from sweepflow.jobs.job import Job
+from sweepflow.jobs.plan import Plan
+
+
+def is_basic(sweeper: DictConfig) -> bool:
+    """Whether it is Hydra's own, which makes a grid."""
+    return _target(sweeper) == _target(BasicSweeper)
+
+
+def add_job(loader: HydraLoader, plan: Plan, master: DictConfig, overrides: Sequence[str]) -> Job:
+    """One more job of the plan, composed."""
+    loaded = loader.job(master, overrides, len(plan.jobs))
+    (job,) = plan.append([Composed(loaded.overrides, loaded.params, loaded.tree, loaded.hydra)])
+    job.working_dir = loaded.directory
+    return job
+
+
+def grid_of(loader: HydraLoader, master: DictConfig, arguments: Sequence[str]) -> list[list[list[str]]]:
+    """Batches of overrides, as Hydra's own sweeper makes them."""
+    basic = master.hydra.sweeper
+    texts = [f"{key}={value}" for key, value in (basic.params or {}).items()] + list(arguments)
+    try:
+        parsed = OverridesParser.create(config_loader=loader.loader).parse_overrides(texts)
+        return BasicSweeper.split_arguments(parsed, basic.max_batch_size)
+    except HydraException as error:
+        raise ConfigError(
+            f"Hydra cannot sweep this: {error}",
+            got=" ".join(texts),
+            allowed="x=1,2,3, x=range(1,4), option=glob(*); with a sweeper that draws, x=interval(0,1)",
+            do="list the values; or name a sweeper, hydra/sweeper=NAME, or take multirun and Random",
+        ) from error
+
+
+def sweep_grid(batches: list[list[Job]], launch: Launch) -> Batches:
+    """Launch batch after batch; the first error is raised after its batch."""
+    found = Batches()
+    for batch in batches:
+        launch(batch)
+        found.append([Returned(job) for job in batch])
+        for returned in found[-1]:
+            _ = returned.return_value  # which raises what the job has raised
+    found.return_value = found
+    return found
+
+
+def sweep_by(
+    sweeper: Sweeper,
+    arguments: list[str],
+    loader: HydraLoader,
+    plan: Plan,
+    master: DictConfig,
+    callbacks: Callbacks,
+    task_function: Callable[[Any], Any],
+    launch: Launch,
+) -> Batches:
+    """Let a sweeper of the user's own launch jobs of this flow."""
+    found = Batches()
+
+    def called(overrides: Sequence[Sequence[str]], first: int) -> Sequence[JobReturn]:
+        del first  # jobs are numbered as they come, so that none has another's directory
+        jobs = [add_job(loader, plan, master, list(one)) for one in overrides]
+        launch(jobs)
+        found.append([Returned(job) for job in jobs])
+        return found[-1]
+
+    context: HydraContext = FlowContext(loader.loader, callbacks, called)
+    sweeper.setup(hydra_context=context, task_function=task_function, config=master)
+    found.return_value = sweeper.sweep(arguments)
+    return found
+
+
+def make_sweeper(master: DictConfig) -> Sweeper:
+    """The sweeper that is configured.
+
+    Raises:
+        ConfigError: where it cannot be made, or is none.
+    """
+    target = _target(master.hydra.sweeper)
+    allowed = "an option of the group hydra/sweeper whose _target_ is a class with setup and sweep"
+    try:
+        sweeper: Any = instantiate(master.hydra.sweeper)
+    except HydraException as error:
+        raise ConfigError(
+            f"the sweeper cannot be made: {' '.join(str(error).split())}",
+            got=f"_target_: {target}",
+            allowed=allowed,
+            do="mend its configuration in the config store, or install what it needs",
+        ) from error
+    if not all(callable(getattr(sweeper, name, None)) for name in ("setup", "sweep")):
+        raise ConfigError(
+            "this is no sweeper",
+            got=f"_target_: {target}",
+            allowed=allowed,
+            do="name another: hydra/sweeper=NAME",
+        )
+    made: Sweeper = sweeper
+    return made
+
+
+def check_launcher(master: DictConfig) -> None:
+    """Refuse launchers of Hydra's, and put our own in the place of its basic one."""
+    if _target(master.hydra.launcher) != _target(BasicLauncher):
+        raise ConfigError(
+            "jobs are called by Prefect flows, not by a launcher of Hydra's",
+            got=f"hydra/launcher={master.hydra.runtime.choices.get('hydra/launcher')}",
+            allowed="hydra/launcher=basic, which need not be said",
+            do="leave it out; hydra_multirun(..., runner='dask') or runner='slurm' has workers call the jobs",
+        )
+    with flag_override(master, ["readonly", "struct"], False):
+        master.hydra.launcher = {"_target_": TARGET}
+
+
+def _target(of: Any) -> str:
+    if isinstance(of, type):
+        return f"{of.__module__}.{of.__qualname__}"
+    return str(OmegaConf.select(of, "_target_")) if isinstance(of, DictConfig) else repr(of)

@@ -1,0 +1,107 @@
+"""Jobs of a Python callable on the workers of a runner: in batches, as trials of any other workload."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+
+from prefect.runtime import flow_run
+
+from flows.run_jobs import Job as BatchJob
+from flows.run_jobs import Outcome, run_jobs
+from flows.runners.asked import Asked
+from flows.runners.pool import Pool
+from flows.runs.heartbeat import beating
+from flows.runs.reconcile import close_task_runs
+from sweepflow.engine.devices import worker_count
+from sweepflow.jobs.call import recall
+from sweepflow.jobs.job import Job
+from sweepflow.jobs.plan import Plan
+from sweepflow.jobs.sent import WORKLOAD, NotCalledError, sending, share
+from sweepflow.schema.runner import DaskRunner, SlurmRunner
+from sweepflow.store.record import Record
+from sweepflow.trials.plan import cut
+from tasks.progress import SweepProgress
+
+
+class _FirstError(Exception):
+    """A job has failed, and the others are not wanted any more."""
+
+
+@contextmanager
+def jobs_elsewhere(
+    plan: Plan, runner: DaskRunner | SlurmRunner, *, cache: bool, raises: bool
+) -> Iterator[Callable[[Iterable[Job]], None]]:
+    """What calls jobs on workers, which are asked for when the first job needs one.
+
+    Args:
+        plan: The jobs.
+        runner: Where they run.
+        cache: Whether a job that the store has a value for is not called.
+        raises: Whether the first that fails ends the others, and what it raised is raised.
+    """
+    run_id, store = str(flow_run.id), plan.callee.store
+    hits = sum(recall(plan.callee, job) for job in plan.jobs) if cache else 0
+    workers = Asked(runner, store.root, run_id) if hits < len(plan.jobs) or not plan.jobs else Asked()
+    outcome = Outcome()
+    failed = 0
+
+    def remark(record: Record) -> str:
+        nonlocal failed
+        failed += bool(record.status == "failed" or record.figures["failed"])
+        if failed and raises:
+            raise _FirstError
+        return f"{failed} failed" if failed else ""
+
+    with ExitStack() as stack:
+        stack.callback(close_task_runs, run_id, outcome.states)
+        stack.callback(workers.close)
+        beat = stack.enter_context(
+            beating(
+                store,
+                name=plan.name,
+                command=shlex.join(["python", *sys.argv]),
+                runner=runner.kind,
+                job_name=workers.job_name,
+            )
+        )
+        progress = stack.enter_context(SweepProgress(plan.name, (), 0, hits, remark, beat.note))
+        sender = stack.enter_context(sending(plan.callee, run_id))
+        pools: list[Pool] = []
+
+        def launch(jobs: Iterable[Job]) -> None:
+            sent: dict[str, Job] = {}
+            firsts: dict[str, Job] = {}
+            twins: list[tuple[Job, Job]] = []
+            trials = []
+            for job in jobs:
+                if cache and (job.from_store or recall(plan.callee, job)):
+                    continue
+                first = firsts.setdefault(job.fingerprint, job)
+                if cache and first is not job:
+                    twins.append((job, first))
+                    continue
+                trials.append(sender.send(job))
+                sent[trials[-1].id] = job
+            if not trials:
+                return
+            if not pools:
+                pools.append(stack.enter_context(workers.pool(runner, store)))
+            batches = cut(WORKLOAD, trials, runner.batch_size, workers=worker_count(runner))
+            progress.expect(sent, len(batches))
+            parts = [BatchJob(WORKLOAD.path, batch) for batch in batches]
+            said = Outcome()
+            with suppress(_FirstError):
+                said = run_jobs(parts, runner, store, progress, pools[0])
+            outcome.add(said)
+            for trial_id, job in sent.items():
+                sender.receive(trial_id, job, "; ".join(said.failures))
+            for job, first in twins:
+                share(first, job)
+            errors = [job.error for job in sent.values() if job.error is not None]
+            if raises and errors:  # rather one that a job has raised
+                raise min(errors, key=lambda error: isinstance(error, NotCalledError))
+
+        yield launch

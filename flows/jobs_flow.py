@@ -1,0 +1,161 @@
+"""A Prefect flow whose jobs are calls of one Python callable: in this process, or by a runner's workers."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+from typing import Any, Literal, TypeVar
+
+from prefect import Flow, Task, get_run_logger, tags
+from prefect.cache_policies import NO_CACHE
+from prefect.states import Completed
+
+from flows.embedded_server import keep_prefect_server
+from flows.jobs_elsewhere import jobs_elsewhere
+from flows.runs.hooks import settle
+from sweepflow.jobs.call import NotKeptWarning, call, call_batched, recall
+from sweepflow.jobs.job import Job
+from sweepflow.jobs.plan import Plan
+from sweepflow.jobs.vectorize import groups
+from sweepflow.report.numbers import counted
+from sweepflow.schema.runner import LocalRunner, RunnerConfig
+from tasks.jobs_progress import jobs_progress
+
+OnError = Literal["keep", "raise"]
+T = TypeVar("T")
+TASK_SECONDS = 5.0
+"""What a task run of Prefect's is to take: short jobs share one, so that thousands do not cost a round trip
+to its server each."""
+
+_BODY: ContextVar[Callable[[], Any]] = ContextVar("sweepflow_jobs")
+"""What the flow that is being started does."""
+
+Launch = Callable[[Iterable[Job]], None]
+"""Calls jobs; it takes the next one when it needs it, and so after what came of those before is known."""
+
+
+@dataclass(frozen=True)
+class How:
+    """How jobs are called, as `multirun` has it."""
+
+    on_error: OnError
+    cache: bool
+    vectorize: bool
+    runner: RunnerConfig
+
+
+def jobs_flow(kind: str, plan: Plan, how: How, drive: Callable[[Launch], T]) -> T:
+    """Run a flow.
+
+    Args:
+        kind: The flow's name.
+        plan: The jobs, as far as they are known.
+        how: How they are called.
+        drive: What the flow does: it launches jobs, of which the plan has to know.
+
+    Returns:
+        What `drive` returns.
+    """
+    plan.callee.store.check_writable()
+    keep_prefect_server()
+    found: list[T] = []
+
+    def body() -> Any:
+        with tags("sweepflow", plan.name), _launcher(plan, how) as launch:
+            found.append(drive(launch))
+        if how.cache and (job := next((job for job in plan.jobs if job.note), None)) is not None:
+            warnings.warn(f"{job.task_name} will be called again: {job.note}", NotKeptWarning, stacklevel=2)
+        failed = sum(job.status == "failed" for job in plan.jobs)
+        said = counted(len(plan.jobs), "job") + (f", {failed} of them failed" if failed else "")
+        return Completed(message=said)
+
+    flow = Flow(
+        _body,
+        name=kind,
+        flow_run_name=plan.name,
+        validate_parameters=False,
+        persist_result=False,
+        on_failure=[settle],
+        on_crashed=[settle],
+        on_cancellation=[settle],
+    )
+    token = _BODY.set(body)
+    try:
+        flow(plan.callee.name, plan.overrides)
+    finally:
+        _BODY.reset(token)
+    return found[0]
+
+
+def _body(function: str, overrides: list[str]) -> Any:
+    # Prefect's parameters are what its pages show; the jobs themselves are no JSON. And Prefect sends its
+    # flow to workers with every batch: this function by its name, but a closure with all that it holds.
+    del function, overrides
+    return _BODY.get()()
+
+
+def _launcher(plan: Plan, how: How) -> AbstractContextManager[Launch]:
+    if not isinstance(how.runner, LocalRunner):
+        return jobs_elsewhere(plan, how.runner, cache=how.cache, raises=how.on_error == "raise")
+    return _batched(plan, how) if how.vectorize else _one_by_one(plan, how)
+
+
+@contextmanager
+def _one_by_one(plan: Plan, how: How) -> Iterator[Launch]:
+    with jobs_progress(plan.name, len(plan.jobs) or None) as ended:
+
+        def launch(jobs: Iterable[Job]) -> None:
+            left = iter(jobs)
+            while (first := next(left, None)) is not None:
+                part = partial(_call_some, plan, how, chain([first], left), ended)
+                _run_task(f"jobs from {first.number}", part)
+
+        yield launch
+
+
+def _call_some(plan: Plan, how: How, jobs: Iterator[Job], ended: Callable[[Job], None]) -> None:
+    """Call jobs until they have taken some seconds."""
+    started = time.monotonic()
+    for job in jobs:
+        if not (how.cache and recall(plan.callee, job)):
+            call(plan.callee, job)
+        ended(job)
+        if job.error is not None and how.on_error == "raise":
+            raise job.error
+        if time.monotonic() - started > TASK_SECONDS:
+            return
+
+
+@contextmanager
+def _batched(plan: Plan, how: How) -> Iterator[Launch]:
+    with jobs_progress(plan.name, len(plan.jobs) or None) as ended:
+        yield lambda jobs: _run_task("batched jobs", partial(_call_batched, plan, how.cache, jobs, ended))
+
+
+def _call_batched(plan: Plan, cache: bool, jobs: Iterable[Job], ended: Callable[[Job], None]) -> None:
+    """Call the function once for all jobs that differ in numbers only."""
+    left = []
+    for job in jobs:
+        if cache and recall(plan.callee, job):
+            ended(job)
+        else:
+            left.append(job)
+    found = groups(left)
+    for group in found:
+        call_batched(plan.callee, group)
+        for job in group.jobs:
+            ended(job)
+    plan.jobs.batched = tuple(dict.fromkeys([*plan.jobs.batched, *(key for g in found for key in g.keys)]))
+    said = f"{counted(len(left), 'job')} in {counted(len(found), 'call')}"
+    get_run_logger().info("batched %s: %s", ", ".join(plan.jobs.batched) or "nothing", said)
+
+
+def _run_task(name: str, body: Callable[[], None]) -> None:
+    # Without parameters: Prefect would look into every one of the jobs for futures.
+    Task(body, name=name, task_run_name=name, cache_policy=NO_CACHE, persist_result=False)()

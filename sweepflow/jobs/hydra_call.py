@@ -1,0 +1,109 @@
+"""Jobs called as Hydra calls them, and given back as Hydra gives them back."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable
+from contextlib import chdir, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.callbacks import Callbacks
+from hydra.core.utils import JobReturn, JobStatus, env_override
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from sweepflow.jobs.call import CALLED
+from sweepflow.jobs.hydra_loader import tell
+from sweepflow.jobs.identity import plain
+from sweepflow.jobs.job import Job
+
+
+class Returned(JobReturn):
+    """What Hydra gives back of a job, and the job itself.
+
+    Attributes:
+        job: With its traceback, its duration, and its record's id.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.overrides = list(job.overrides)
+        self.cfg = job.cfg
+        # As Hydra has it: where the callable has run.
+        self.working_dir = job.working_dir if job.of_hydra.hydra.job.chdir else os.getcwd()
+        self.task_name = job.task_name
+        self.status = JobStatus.COMPLETED if job.error is None else JobStatus.FAILED
+        self._return_value = job.value if job.error is None else job.error
+
+    @property
+    def hydra_cfg(self) -> DictConfig:  # type: ignore[override]
+        """Hydra's configuration of this job, under the key `hydra`."""
+        own = self.job.hydra_cfg
+        tell(own, self.job.overrides, self.job.number, self.job.working_dir)
+        return own
+
+    def __repr__(self) -> str:
+        return f"Returned({self.job!r})"
+
+
+class Batches(list[list[JobReturn]]):
+    """The batches of jobs that a sweeper has launched; without one of the user's own there is one batch.
+
+    Attributes:
+        return_value: What the sweeper's `sweep` has returned; the batches where Hydra's own has swept.
+    """
+
+    return_value: Any = None
+
+    @property
+    def jobs(self) -> list[JobReturn]:
+        """All of them, in the order in which they were launched."""
+        return [job for batch in self for job in batch]
+
+
+@dataclass(frozen=True)
+class AsHydra:
+    """A callable, called where and with what Hydra would call it.
+
+    Attributes:
+        function: The callable.
+        callbacks: Hydra's, as they are configured.
+    """
+
+    function: Callable[[Any], Any]
+    callbacks: Callbacks
+
+    def __call__(self, cfg: Any) -> Any:
+        job = CALLED.get()
+        own, directory = job.of_hydra, Path(job.working_dir)
+        tree = cfg if isinstance(cfg, DictConfig) else OmegaConf.create(plain(cfg))
+        # In place: jobs that differ in values only share it, and are called one after the other.
+        tell(own, job.overrides, job.number, job.working_dir)
+        if own.hydra.output_subdir is not None:
+            _save(tree, job, directory / own.hydra.output_subdir)
+        within = chdir(directory) if own.hydra.job.chdir else nullcontext()
+        with env_override(own.hydra.job.env_set), within:
+            if not self.callbacks.callbacks:
+                return self.function(cfg)
+            whole = copy.deepcopy(tree)
+            with open_dict(whole):
+                whole["hydra"] = own.hydra
+            self.callbacks.on_job_start(whole, task_function=self.function)
+            try:
+                job.value = self.function(cfg)
+            except Exception as error:
+                job.error = error
+                raise
+            finally:
+                self.callbacks.on_job_end(whole, job_return=Returned(job))
+            return job.value
+
+
+def _save(tree: DictConfig, job: Job, directory: Path) -> None:
+    """The files that Hydra leaves with a job's outputs."""
+    directory.mkdir(parents=True, exist_ok=True)
+    overrides = OmegaConf.create(list(job.overrides))
+    for name, content in {"config": tree, "hydra": job.of_hydra, "overrides": overrides}.items():
+        (directory / f"{name}.yaml").write_text(OmegaConf.to_yaml(content))

@@ -1,0 +1,271 @@
+"""Configurations as Hydra's own launcher composes them, for users who come from Hydra.
+
+Nothing of `conf/` is among their groups. Hydra takes a tenth of a second to compose one; so it composes once
+for the jobs that differ in values only, which are set in copies.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from hydra import initialize, initialize_config_dir, version
+from hydra.conf import HydraConf
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, OverrideType
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import MISSING, DictConfig, OmegaConf, flag_override, open_dict
+from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
+
+from sweepflow.compose.session import NO_DEFAULT
+from sweepflow.errors import ConfigError
+from sweepflow.jobs.source import registered
+
+DIRECTORIES = {
+    RunMode.RUN: ("hydra.run.dir",),
+    RunMode.MULTIRUN: ("hydra.sweep.dir", "hydra.sweep.subdir"),
+}
+"""What Hydra's configuration makes a job's directory of."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What one job is called with.
+
+    Attributes:
+        overrides: Its own, without Hydra's.
+        params: Their values, by key.
+        tree: The configuration.
+        hydra: Hydra's own; shared by jobs that differ in values only.
+        directory: Where its outputs go.
+    """
+
+    overrides: tuple[str, ...]
+    params: dict[str, Any]
+    tree: DictConfig
+    hydra: DictConfig
+    directory: str
+
+
+class HydraLoader:
+    """Composes a configuration again and again with other overrides. Made by `hydra_loader`.
+
+    Attributes:
+        loader: Hydra's own.
+        name: Of the configuration in Hydra's store.
+    """
+
+    def __init__(self, loader: ConfigLoader, name: str, job_name: str, chdir: bool) -> None:
+        self.loader, self.name = loader, name
+        self._job_name, self._chdir = job_name, chdir
+        self._bases: dict[tuple[str, ...], tuple[DictConfig, DictConfig]] = {}
+        self._groups: dict[str, bool] = {}
+
+    def master(self, overrides: Sequence[str], mode: RunMode) -> DictConfig:
+        """The configuration of the whole sweep, or run, with Hydra's own under `hydra`.
+
+        Raises:
+            ConfigError: for what Hydra cannot compose.
+        """
+        if mode == RunMode.RUN:
+            _refuse_sweeps(_parsed(overrides))
+        whole = self._load(
+            overrides, lambda texts: self.loader.load_configuration(self.name, texts, mode, from_shell=False)
+        )
+        with flag_override(whole, ["readonly", "struct"], False):
+            whole.hydra.mode = mode
+            whole.hydra.overrides.task = [
+                o.input_line for o in _parsed(overrides) if not o.is_hydra_override()
+            ]
+            whole.hydra.job.name = self._job_name
+            if whole.hydra.job.chdir is None:
+                whole.hydra.job.chdir = self._chdir
+        for key in DIRECTORIES[mode]:
+            with suppress(OmegaConfBaseException):  # what only a job has
+                OmegaConf.select(whole, key)  # which keeps the time that is in it
+        return whole
+
+    def job(self, master: DictConfig, overrides: Sequence[str], number: int) -> Loaded:
+        """The configuration of one job of a sweep, or run.
+
+        Raises:
+            ConfigError: for what Hydra cannot compose, and for overrides that sweep.
+        """
+        parsed = _parsed(overrides)
+        _refuse_sweeps(parsed)
+        tree, own = self._composed(master, parsed)
+        task = [override for override in parsed if not override.is_hydra_override()]
+        texts = tuple(str(override.input_line) for override in task)
+        tell(own, texts, number, MISSING)
+        # The resolver `hydra:` asks there, as soon as a value of the job's is looked at.
+        HydraConfig.instance().cfg = cast(HydraConf, own)
+        parts = [_select(master, own, tree, key) for key in DIRECTORIES[master.hydra.mode]]
+        directory = os.path.abspath(os.path.join(*parts))
+        with flag_override(own, ["readonly", "struct"], False):
+            own.hydra.runtime.output_dir = directory
+        params = {override.key_or_group: override.value() for override in task}
+        return Loaded(texts, params, tree, own, directory)
+
+    def _composed(self, master: DictConfig, parsed: Sequence[Override]) -> tuple[DictConfig, DictConfig]:
+        values = self._values(parsed)
+        texts = tuple(str(override.input_line) for override in parsed if override not in values)
+        try:
+            tree, own = self._base(master, texts)
+            tree = copy.deepcopy(tree)
+            for override in values:
+                OmegaConf.update(tree, override.key_or_group, override.value(), merge=True)
+        except (ConfigError, OmegaConfBaseException):
+            # Hydra says what is wrong of the whole.
+            return self._base(master, tuple(str(override.input_line) for override in parsed))
+        return tree, own
+
+    def _values(self, parsed: Sequence[Override]) -> list[Override]:
+        """Overrides that may be set one by one after Hydra has composed the others, whatever their order."""
+        keys = [override.key_or_group for override in parsed]
+        apart = len({*keys}) == len(keys) and not any(
+            one != other and one.startswith(f"{other}.") for one in keys for other in keys
+        )
+        if not apart or any(override.type is not OverrideType.CHANGE for override in parsed):
+            return []
+        return [
+            o for o in parsed if not (o.package or o.is_hydra_override() or self._is_group(o.key_or_group))
+        ]
+
+    def _is_group(self, key: str) -> bool:
+        if key not in self._groups:
+            found = self.loader.get_group_options(key, ObjectType.CONFIG, config_name=self.name, overrides=[])
+            self._groups[key] = bool(found)
+        return self._groups[key]
+
+    def _base(self, master: DictConfig, texts: tuple[str, ...]) -> tuple[DictConfig, DictConfig]:
+        """The configuration and Hydra's own, composed once for the same overrides."""
+        if texts not in self._bases:
+            whole = self._load(texts, lambda given: self.loader.load_sweep_config(master, given))
+            with flag_override(whole, ["readonly", "struct"], False):
+                whole.hydra.mode = master.hydra.mode
+                whole.hydra.job.name = master.hydra.job.name
+                whole.hydra.job.chdir = master.hydra.job.chdir
+            own = OmegaConf.masked_copy(whole, "hydra")
+            with open_dict(whole):
+                del whole["hydra"]
+            self._bases[texts] = whole, own
+        return self._bases[texts]
+
+    def _load(self, overrides: Sequence[str], load: Callable[[list[str]], DictConfig]) -> DictConfig:
+        texts = list(overrides)
+        while True:
+            try:
+                return load(texts)
+            except (HydraException, OmegaConfBaseException) as error:
+                # A callable's configuration need not have a defaults list for its groups to be chosen from.
+                group = found["group"] if (found := NO_DEFAULT.match(str(error))) else None
+                if group is None or f"+{group}" in {text.partition("=")[0] for text in texts}:
+                    raise _refused(overrides, error) from error
+                texts = [f"+{text}" if text.partition("=")[0] == group else text for text in texts]
+
+
+@contextmanager
+def hydra_loader(
+    config: Any, job_name: str, *, config_dir: str | Path | None, version_base: str | None, chdir: bool
+) -> Iterator[HydraLoader]:
+    """A loader for as long as the block runs; a Hydra that the caller has initialised is put aside, and back.
+
+    Args:
+        config: As `source.ALLOWED` says.
+        job_name: What Hydra calls the callable.
+        config_dir: A directory of the user's own groups.
+        version_base: As Hydra has it.
+        chdir: Whether jobs run in their directories where `hydra.job.chdir` does not say.
+
+    Raises:
+        ConfigError: for what is no configuration.
+    """
+    configured, theirs = HydraConfig.instance().cfg, GlobalHydra.instance().hydra
+    base = version.getbase()
+    GlobalHydra.instance().clear()
+    try:
+        with registered(config) as name:
+            try:
+                if config_dir is None:
+                    begun: Any = initialize(None, job_name, version_base=version_base)
+                else:
+                    directory = str(Path(config_dir).expanduser().resolve())
+                    begun = initialize_config_dir(directory, job_name, version_base=version_base)
+                with begun:
+                    loader = GlobalHydra.instance().config_loader()
+            finally:
+                # The callable may use Hydra itself.
+                GlobalHydra.instance().hydra = theirs
+            yield HydraLoader(loader, name, job_name, chdir)
+    finally:
+        HydraConfig.instance().cfg = configured
+        if type(base) is not object:  # which it is as long as nobody has set it
+            version.setbase(str(base))
+
+
+def tell(own: DictConfig, overrides: Sequence[str], number: int, directory: str) -> None:
+    """Write into Hydra's configuration, under its key `hydra`, what is one job's only.
+
+    Args:
+        own: Changed.
+        overrides: The job's, without Hydra's.
+        number: The job's.
+        directory: Of its outputs.
+    """
+    with flag_override(own, ["readonly", "struct"], False):
+        own.hydra.overrides.task = list(overrides)
+        own.hydra.job.num, own.hydra.job.id = number, str(number)
+        how = own.hydra.job.config.override_dirname
+        lines = sorted(o for o in overrides if o.partition("=")[0].lstrip("+~") not in how.exclude_keys)
+        own.hydra.job.override_dirname = str(how.item_sep).join(lines).replace("=", how.kv_sep)
+        own.hydra.runtime.output_dir = directory
+
+
+def _parsed(overrides: Sequence[str]) -> list[Override]:
+    try:
+        return OverridesParser.create().parse_overrides(list(overrides))
+    except HydraException as error:
+        raise _refused(overrides, error) from error
+
+
+def _select(master: DictConfig, own: DictConfig, tree: DictConfig, key: str) -> str:
+    """A directory, which may be made of Hydra's values and of the job's."""
+    OmegaConf.copy_cache(from_config=master, to_config=own)  # every job has the time of the sweep
+    try:
+        return str(OmegaConf.select(own, key))
+    except InterpolationKeyError:
+        whole = copy.deepcopy(tree)
+        with open_dict(whole):
+            whole["hydra"] = own.hydra
+        OmegaConf.copy_cache(from_config=master, to_config=whole)
+        return str(OmegaConf.select(whole, key))
+
+
+def _refuse_sweeps(parsed: Sequence[Override]) -> None:
+    for override in parsed:
+        if override.is_sweep_override():
+            raise ConfigError(
+                "a job has one value for each key",
+                got=override.input_line,
+                allowed="one value, or a list in brackets: key=[1,2]",
+                do="use hydra_multirun, or launch(..., multirun=True), for all of them",
+            )
+
+
+def _refused(overrides: Sequence[str], error: Exception) -> ConfigError:
+    cause = f": {str(error.__cause__).splitlines()[0]}" if error.__cause__ else ""
+    return ConfigError(
+        f"Hydra cannot compose this: {' '.join(str(error).split())}{cause}",
+        got=" ".join(overrides) or "no overrides",
+        do="mend what it names",
+    )

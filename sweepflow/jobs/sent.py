@@ -1,0 +1,258 @@
+"""A job on its way to a worker and back: the callable and its configuration as files, as a trial's workload.
+
+A call has a record of its own, which says that it has been made; it is there for as long as the sweep runs.
+The job's record, under its own fingerprint, is kept by the worker.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import pickle
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+
+from sweepflow.engine.workload import Trial
+from sweepflow.errors import ConfigError, SweepflowError
+from sweepflow.fingerprint import fingerprint
+from sweepflow.jobs.call import Callee, keep_record, perform
+from sweepflow.jobs.job import Job
+from sweepflow.provenance import provenance
+from sweepflow.schema.fields import Config
+from sweepflow.stop import raise_if_stopped
+from sweepflow.store.atomic import write_bytes
+from sweepflow.store.record import Record
+from sweepflow.store.store import Store
+from sweepflow.workloads.workload import SweepWorkload
+
+NAME = "call"
+VERSION = 1
+SHARED = "function.pickle"
+UNPICKLABLE = (
+    "return numbers, arrays, or structures of them; or leave runner= out, and it stays in its process"
+)
+
+
+class CallError(SweepflowError):
+    """What came of a call cannot be had: it was lost, or cannot be pickled."""
+
+
+class NotCalledError(CallError):
+    """A job was not called: its worker was lost, or the sweep ended before."""
+
+
+class Call(Config):
+    """One call, as it travels.
+
+    Attributes:
+        directory: Where files of the flow run are.
+        hydra: Name of the file with Hydra's own configuration.
+        job: The job, pickled, in base64.
+    """
+
+    directory: str
+    hydra: str
+    job: str
+
+
+def check_sendable(callee: Callee) -> None:
+    """Make sure that a callable can travel, before anything is started.
+
+    Raises:
+        ConfigError: for one that cannot be pickled.
+    """
+    _pickled(callee.function, f"the function {callee.name}")
+
+
+class Sender:
+    """Writes what workers need, and reads what they found. Made by `sending`."""
+
+    def __init__(self, callee: Callee, directory: Path, run_id: str) -> None:
+        self._callee, self._directory, self._run_id = callee, directory, run_id
+        self._hydra: dict[int, tuple[str, Any]] = {}
+        # A module of the user's is imported there by its name: from where it is here.
+        path = [os.path.abspath(entry) for entry in sys.path]
+        content = _pickled(
+            (path, callee.name, callee.version, _pickled(callee.function, callee.name)), "path"
+        )
+        write_bytes(directory / SHARED, content)
+
+    def send(self, job: Job) -> Trial[Call]:
+        """The job as a trial.
+
+        Raises:
+            ConfigError: for a configuration that cannot be pickled.
+        """
+        if id(job.of_hydra) not in self._hydra:
+            name = f"hydra-{len(self._hydra)}.pickle"
+            # The object is kept: as long as it lives no other has its id.
+            self._hydra[id(job.of_hydra)] = name, job.of_hydra
+            write_bytes(self._directory / name, _pickled(job.of_hydra, "Hydra's configuration"))
+        content = _pickled(replace(job, of_hydra=None), f"the configuration of job {job.number}")  # type: ignore[arg-type]
+        config = Call(
+            directory=str(self._directory),
+            hydra=self._hydra[id(job.of_hydra)][0],
+            job=base64.b64encode(content).decode(),
+        )
+        # Of this flow run only: a function that is not pure is called again in the next.
+        called = fingerprint("cal", NAME, VERSION, {"run": self._run_id, "number": job.number})
+        return Trial(called, config, 0)
+
+    def receive(self, trial_id: str, job: Job, failures: str) -> None:
+        """Fill a job with what came of it.
+
+        Args:
+            trial_id: Of the trial that `send` gave.
+            job: The job.
+            failures: What is said of batches that failed.
+        """
+        record, file = self._callee.store.get(trial_id), self._directory / f"{trial_id}.pickle"
+        if record is not None and record.status != "failed":
+            try:
+                plain, value, raised = pickle.loads(file.read_bytes())
+                job.value, job.error = pickle.loads(value), pickle.loads(raised)
+            except Exception as error:  # whatever unpickling a user's type may raise
+                why = f"{type(error).__name__}: {error}"
+                _lost(job, CallError("what the job returned cannot be read here", got=why))
+            else:
+                for name, content in plain.items():
+                    setattr(job, name, content)
+        else:
+            why = "; ".join(record.reasons) if record else failures
+            _lost(
+                job, NotCalledError("the job was not called to its end", got=why or "the sweep ended before")
+            )
+            if record is not None:  # it ends its workers
+                keep_record(self._callee, job)
+        self._callee.store.remove(trial_id)
+        file.unlink(missing_ok=True)
+
+
+@contextmanager
+def sending(callee: Callee, run_id: str) -> Iterator[Sender]:
+    """A sender, whose files are there for as long as the block runs.
+
+    Args:
+        callee: What jobs call.
+        run_id: Id of the flow run.
+
+    Raises:
+        ConfigError: for a callable that cannot be pickled.
+    """
+    directory = callee.store.paths.calls(run_id).absolute()
+    try:
+        yield Sender(callee, directory, run_id)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def share(first: Job, job: Job) -> None:
+    """Give a job what came of another of the same configuration."""
+    job.value, job.status, job.error = first.value, first.status, first.error
+    job.duration, job.traceback, job.note = first.duration, first.traceback, first.note
+
+
+def run_trials(
+    trials: Sequence[Trial[Call]], store: Store, *, on_record: Callable[[Record], None] | None = None
+) -> list[Record]:
+    """Call each job in this process, a worker's, and keep what came of it."""
+    return [_called(trial, store, on_record) for trial in trials]
+
+
+def _called(trial: Trial[Call], store: Store, on_record: Callable[[Record], None] | None) -> Record:
+    raise_if_stopped()
+    directory = Path(trial.config.directory)
+    callee = replace(_callee(directory), store=store)
+    job: Job = pickle.loads(base64.b64decode(trial.config.job))
+    job.of_hydra = _hydra(directory / trial.config.hydra)
+    perform(callee.function, job)
+    value, raised = _outcome(job)
+    keep_record(callee, job)
+    plain = {name: getattr(job, name) for name in ("status", "duration", "traceback", "note")}
+    write_bytes(directory / f"{trial.id}.pickle", pickle.dumps((plain, value, raised)))
+    record = Record(
+        id=trial.id,
+        workload=NAME,
+        version=VERSION,
+        status="ok",
+        reasons=(),
+        config={"job": job.fingerprint},
+        figures={"failed": job.status == "failed"},
+        seconds={"compile": 0.0, "run": job.duration},
+        provenance=provenance(),
+    )
+    store.put(record)
+    if on_record is not None:
+        on_record(record)
+    return record
+
+
+def _outcome(job: Job) -> tuple[bytes, bytes]:
+    """What a job returned and what it raised, pickled; one that returned what cannot be has failed."""
+    try:
+        value = cloudpickle.dumps(job.value)
+    except Exception as error:  # whatever pickling a user's type may raise
+        what = f"a value that cannot be pickled: {type(job.value).__name__} ({error})"
+        job.value, value = None, cloudpickle.dumps(None)
+        job.status, job.error = "failed", CallError(f"the job returned {what}", do=UNPICKLABLE)
+        job.traceback = str(job.error)
+    try:
+        raised = cloudpickle.dumps(job.error)
+        pickle.loads(raised)  # exceptions with arguments of their own often are not read back
+    except Exception:
+        raised = cloudpickle.dumps(CallError(f"{type(job.error).__name__}: {job.error}"))
+    return value, raised
+
+
+def _lost(job: Job, error: CallError) -> None:
+    job.status, job.error, job.traceback = "failed", error, str(error)
+
+
+def _pickled(value: Any, what: str) -> bytes:
+    try:
+        return cloudpickle.dumps(value)
+    except Exception as error:  # whatever pickling a user's type may raise
+        raise ConfigError(
+            f"{what} cannot be sent to workers",
+            got=f"{type(error).__name__}: {error}",
+            allowed="what cloudpickle takes: functions, lambdas and classes, with picklable values in them",
+            do="make locks, connections and open files within the function, or leave runner= out",
+        ) from error
+
+
+@lru_cache(maxsize=1)
+def _callee(directory: Path) -> Callee:
+    path, name, version, function = pickle.loads((directory / SHARED).read_bytes())
+    sys.path += [entry for entry in path if entry not in sys.path]
+    try:
+        return Callee(pickle.loads(function), name, version, Store(directory))
+    except Exception as error:  # whatever importing a user's module may raise
+        raise ConfigError(
+            f"a worker cannot read the function {name}",
+            got=f"{type(error).__name__}: {error}",
+            do="install the modules that it imports there, or define it in the script itself",
+        ) from error
+
+
+@lru_cache(maxsize=8)
+def _hydra(file: Path) -> Any:
+    return pickle.loads(file.read_bytes())
+
+
+WORKLOAD: SweepWorkload[Call] = SweepWorkload(
+    path=__name__,
+    name=NAME,
+    version=VERSION,
+    config_type=Call,
+    metric=lambda config: "failed",
+    run=run_trials,
+    seed_key=None,
+)

@@ -1,0 +1,81 @@
+"""Configurations as Hydra composes them: what is composed once, and what is left of it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+
+from sweepflow.errors import ConfigError
+from sweepflow.jobs.hydra_loader import HydraLoader, Loaded, hydra_loader
+
+
+@pytest.fixture
+def loader(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[HydraLoader]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(ConfigStore.instance(), "repo", dict(ConfigStore.instance().repo))
+    for name, rate in {"sgd": 0.3, "adam": 0.1}.items():
+        ConfigStore.instance().store(group="optim", name=name, node={"name": name, "rate": rate})
+    config = {"optim": None, "x": 1, "where": "${hydra:runtime.output_dir}/file"}
+    with hydra_loader(config, "f", config_dir=None, version_base="1.3", chdir=True) as found:
+        yield found
+
+
+def jobs(loader: HydraLoader, *overrides: str, mode: RunMode = RunMode.MULTIRUN) -> list[Loaded]:
+    master = loader.master([], mode)
+    return [loader.job(master, text.split(), number) for number, text in enumerate(overrides)]
+
+
+def test_jobs_that_differ_in_values_are_composed_once(loader: HydraLoader) -> None:
+    a, b, c, d = jobs(loader, "optim=sgd x=1", "optim=sgd x=2", "x=3 optim=sgd optim.rate=5", "optim=adam")
+    # What Hydra has composed is shared: it has composed as often as there are objects.
+    assert a.hydra is b.hydra
+    assert len({id(job.hydra) for job in (a, b, d)}) == 2
+    assert [(job.tree.optim.name, job.tree.optim.rate, job.tree.x) for job in (a, b, c, d)] == [
+        ("sgd", 0.3, 1),
+        ("sgd", 0.3, 2),
+        ("sgd", 5, 3),
+        ("adam", 0.1, 1),
+    ]
+    assert a.params == {"optim": "sgd", "x": 1}
+
+
+def test_a_job_has_a_directory_of_its_own(loader: HydraLoader, tmp_path: Path) -> None:
+    first, second = jobs(loader, "x=1", "x=2")
+    assert Path(first.directory).parent == Path(second.directory).parent
+    assert Path(second.directory).name == "1"
+    assert Path(second.directory).is_relative_to(tmp_path / "multirun")
+    assert second.tree.where == f"{second.directory}/file", "of the job that was composed last"
+    (alone,) = jobs(loader, "x=1", mode=RunMode.RUN)
+    assert Path(alone.directory).is_relative_to(tmp_path / "outputs")
+    assert not list(tmp_path.iterdir()), "nothing is written"
+
+
+@pytest.mark.parametrize("text", ["y=1", "optim=rmsprop", "x=1,2", "x=[1", "optim.name.a=1", "+x=2"])
+def test_what_hydra_refuses(loader: HydraLoader, text: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        jobs(loader, text)
+    assert text in str(error.value)
+
+
+def test_what_was_set_before_is_set_after() -> None:
+    before: Any = HydraConfig.instance().cfg
+    names = set(ConfigStore.instance().repo)
+    with hydra_loader({"x": 1}, "f", config_dir=None, version_base="1.3", chdir=True) as found:
+        jobs(found, "x=2")
+        assert HydraConfig.instance().cfg is not before
+    assert HydraConfig.instance().cfg is before
+    assert set(ConfigStore.instance().repo) == names
+    # The first use of Hydra in a process, which has no version yet to go back to.
+    code = (
+        "from sweepflow.jobs.hydra_loader import hydra_loader\n"
+        "with hydra_loader({'x': 1}, 'f', config_dir=None, version_base='1.3', chdir=True): pass\n"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
