@@ -98,9 +98,20 @@ def call_batched(callee: Callee, group: Group) -> None:
         keep_record(callee, job)
 
 
+class _OfHydra:
+    """Hydra's configuration of a job, copied when a function asks for it: that takes longer than most calls."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+
+    @property
+    def hydra(self) -> Any:
+        return self._job.hydra_cfg.hydra
+
+
 def _tell_hydra(job: Job) -> None:
     """Let the function ask Hydra for its configuration, as in a program of Hydra's."""
-    HydraConfig.instance().cfg = cast(HydraConf, job.of_hydra)  # as `set_config`, but without a copy a job
+    HydraConfig.instance().cfg = cast(HydraConf, _OfHydra(job))
 
 
 def _record(callee: Callee, job: Job) -> Record:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from pydantic import BaseModel
 
 from sweepflow.errors import ConfigError
@@ -40,7 +40,7 @@ def groups(jobs: Sequence[Job]) -> list[Group]:
     keys: dict[str, tuple[str, ...]] = {}
     for job in jobs:
         own = tuple(key for key, value in job.params.items() if _is_number(value))
-        fixed = plain(job.cfg)
+        fixed = _written(job.cfg)
         for key in own:
             _set(fixed, key, None)
         text = canonical_json([fixed, own, {k: v for k, v in job.params.items() if k not in own}])
@@ -79,6 +79,11 @@ def call_together(function: Callable[[Any], Any], group: Group) -> list[Any]:
             do="use jnp.where in place of `if`, leave out float() and int(), or leave out vectorize=True",
         ) from error
     return [jax.tree.map(lambda leaf, i=i: leaf[i], together) for i in range(len(group.jobs))]
+
+
+def _written(cfg: Any) -> Any:
+    """A configuration as it is written: what refers to a number that varies is the same in all."""
+    return OmegaConf.to_container(cfg) if isinstance(cfg, DictConfig) else plain(cfg)
 
 
 def _is_number(value: Any) -> bool:

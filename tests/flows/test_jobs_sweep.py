@@ -184,7 +184,9 @@ def test_any_value_comes_back_and_what_is_not_kept_is_said() -> None:
 
 def test_what_a_job_knows() -> None:
     def ask(cfg: Any) -> str:
-        return str(HydraConfig.get().job.config_name)
+        own = HydraConfig.get()
+        assert own.runtime.output_dir.endswith(f"/{own.job.num}") and own.overrides.task == [f"x={cfg.x}"]
+        return str(own.job.config_name)
 
     first, second = multirun({"x": 1}, ask, overrides=["x=1,2"], name="my sweep")
     assert first.return_value.startswith("sweepflow_")

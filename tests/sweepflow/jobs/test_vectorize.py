@@ -69,3 +69,12 @@ def test_a_function_that_cannot_be_batched_is_named_with_a_remedy(function: Any)
     (group,) = groups(planned(PLAIN, ["x=0.5,1.5"], function))
     with pytest.raises(ConfigError, match=r"cannot be batched over x(.|\n)*jnp.where"):
         call_together(function, group)
+
+
+def test_what_refers_to_a_number_goes_with_it() -> None:
+    config = {"x": 0.0, "y": "${x}", "inner": {"rate": "${y}"}}
+    jobs = planned(config, ["x=1.0,2.0,3.0"], lambda cfg: jnp.sin(cfg.x) * cfg.y + cfg.inner.rate)
+    (group,) = groups(jobs)
+    assert group.keys == ("x",)
+    values = call_together(lambda cfg: jnp.sin(cfg.x) * cfg.y + cfg.inner.rate, group)
+    np.testing.assert_allclose(values, [np.sin(x) * x + x for x in (1.0, 2.0, 3.0)], rtol=1e-6)
