@@ -36,6 +36,8 @@ BENCHMARKS: dict[str, Callable[[Path], list[tuple[str, str]]]] = {
 
 def main(names: list[str]) -> None:
     """Run the benchmarks named, or all of them."""
+    if unknown := [name for name in names if name not in BENCHMARKS]:
+        sys.exit(f"no such benchmark: {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
     table = Table(box=None, header_style="bold")
     table.add_column("what")
     table.add_column("measured", justify="right")
