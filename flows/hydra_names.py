@@ -32,8 +32,7 @@ from sweepflow.errors import ConfigError
 from sweepflow.jobs.hydra_call import AsHydra, Batches, Returned
 from sweepflow.jobs.hydra_loader import HydraLoader, hydra_loader
 from sweepflow.jobs.plan import Plan
-from sweepflow.jobs.sent import check_sendable
-from sweepflow.schema.runner import LocalRunner, RunnerConfig, default_store
+from sweepflow.schema.runner import RunnerConfig, default_store
 
 NOT_GIVEN: Any = object()
 NEWEST = "1.3"
@@ -75,7 +74,7 @@ def hydra_run(
     plan = _plan(config, task_function, overrides, job_name, store)
     with _loader(plan, config, config_dir, version_base) as loader:
         master = loader.master(plan.overrides, RunMode.RUN)
-        callbacks = _wrap(plan, master, how.runner)
+        callbacks = _wrap(plan, master)
         jobs = [add_job(loader, plan, master, list(master.hydra.overrides.task))]
 
         def drive(launch: Launch) -> Returned:
@@ -118,7 +117,7 @@ def hydra_multirun(
     with _loader(plan, config, config_dir, version_base) as loader:
         master = loader.master(plan.overrides, RunMode.MULTIRUN)
         check_launcher(master)
-        callbacks = _wrap(plan, master, how.runner)
+        callbacks = _wrap(plan, master)
         arguments = [str(text) for text in master.hydra.overrides.task]
         if is_basic(master.hydra.sweeper):
             batches = [
@@ -233,10 +232,8 @@ def _loader(
     return hydra_loader(config, plan.task_name, config_dir=config_dir, version_base=base, chdir=older)
 
 
-def _wrap(plan: Plan, master: DictConfig, runner: RunnerConfig) -> Callbacks:
+def _wrap(plan: Plan, master: DictConfig) -> Callbacks:
     """Let jobs be called as Hydra calls them; its callbacks."""
     callbacks = Callbacks(master)
     plan.callee = replace(plan.callee, function=AsHydra(plan.callee.function, callbacks))
-    if not isinstance(runner, LocalRunner):
-        check_sendable(plan.callee)
     return callbacks

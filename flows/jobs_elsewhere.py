@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 
 from prefect.runtime import flow_run
@@ -15,15 +15,26 @@ from flows.runners.asked import Asked
 from flows.runners.pool import Pool
 from flows.runs.heartbeat import beating
 from flows.runs.reconcile import close_task_runs
+from sweepflow.batching import Batch
 from sweepflow.engine.devices import worker_count
+from sweepflow.engine.workload import Trial
+from sweepflow.errors import SweepflowError
 from sweepflow.jobs.call import recall
 from sweepflow.jobs.job import Job
 from sweepflow.jobs.plan import Plan
-from sweepflow.jobs.sent import WORKLOAD, NotCalledError, sending, share
+from sweepflow.jobs.sent import NAME, WORKLOAD, Call, NotCalledError, sending, share
 from sweepflow.schema.runner import DaskRunner, SlurmRunner
 from sweepflow.store.record import Record
-from sweepflow.trials.plan import cut
 from tasks.progress import SweepProgress
+
+BATCHES_EACH = 4
+"""Batches of a worker, so that one that is slow or lost holds up little."""
+MOST_JOBS = 32
+"""Jobs of a batch that nobody has given a size: what came of them is seen when it has ended."""
+
+
+class BatchesFailedError(SweepflowError):
+    """Batches have failed, and jobs of theirs were not called; each says so."""
 
 
 class _FirstError(Exception):
@@ -41,6 +52,9 @@ def jobs_elsewhere(
         runner: Where they run.
         cache: Whether a job that the store has a value for is not called.
         raises: Whether the first that fails ends the others, and what it raised is raised.
+
+    Raises:
+        BatchesFailedError: at the end, where any has.
     """
     run_id, store = str(flow_run.id), plan.callee.store
     hits = sum(recall(plan.callee, job) for job in plan.jobs) if cache else 0
@@ -89,15 +103,17 @@ def jobs_elsewhere(
                 return
             if not pools:
                 pools.append(stack.enter_context(workers.pool(runner, store)))
-            batches = cut(WORKLOAD, trials, runner.batch_size, workers=worker_count(runner))
+            batches = _batches(trials, runner)
             progress.expect(sent, len(batches))
-            parts = [BatchJob(WORKLOAD.path, batch) for batch in batches]
             said = Outcome()
             with suppress(_FirstError):
-                said = run_jobs(parts, runner, store, progress, pools[0])
+                parts = [BatchJob(WORKLOAD.path, batch) for batch in batches]
+                said = run_jobs(parts, runner, sender.calls, progress, pools[0])
             outcome.add(said)
-            for trial_id, job in sent.items():
-                sender.receive(trial_id, job, "; ".join(said.failures))
+            for batch in batches:
+                why = "; ".join(text for text in said.failures if text.startswith(f"{batch.name}: "))
+                for trial in batch.trials:
+                    sender.receive(trial.id, sent[trial.id], why)
             for job, first in twins:
                 share(first, job)
             errors = [job.error for job in sent.values() if job.error is not None]
@@ -105,3 +121,16 @@ def jobs_elsewhere(
                 raise min(errors, key=lambda error: isinstance(error, NotCalledError))
 
         yield launch
+        if outcome.failures:
+            raise BatchesFailedError("batches have failed", got="; ".join(outcome.failures))
+
+
+def _batches(trials: Sequence[Trial[Call]], runner: DaskRunner | SlurmRunner) -> list[Batch[Call]]:
+    size = min(MOST_JOBS, -(-len(trials) // (BATCHES_EACH * worker_count(runner))))
+    if runner.batch_size != "auto":
+        size = runner.batch_size
+    parts = [tuple(trials[start : start + size]) for start in range(0, len(trials), size)]
+    return [
+        Batch(NAME, number, len(parts), part, size=len(part), datasets=1)
+        for number, part in enumerate(parts, 1)
+    ]

@@ -17,11 +17,13 @@ from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed
 
 from flows.embedded_server import keep_prefect_server
-from flows.jobs_elsewhere import jobs_elsewhere
+from flows.jobs_elsewhere import BatchesFailedError, jobs_elsewhere
 from flows.runs.hooks import settle
+from sweepflow.errors import ConfigError
 from sweepflow.jobs.call import NotKeptWarning, call, call_batched, recall
 from sweepflow.jobs.job import Job
 from sweepflow.jobs.plan import Plan
+from sweepflow.jobs.sent import check_sendable
 from sweepflow.jobs.vectorize import groups
 from sweepflow.report.numbers import counted
 from sweepflow.schema.runner import LocalRunner, RunnerConfig
@@ -62,6 +64,15 @@ def jobs_flow(kind: str, plan: Plan, how: How, drive: Callable[[Launch], T]) -> 
     Returns:
         What `drive` returns.
     """
+    if not isinstance(how.runner, LocalRunner):
+        check_sendable(plan.callee)
+    if how.cache and plan.source.unknown and plan.callee.version is None:
+        raise ConfigError(
+            f"{plan.task_name} carries a value that cannot be told from others, so its jobs cannot, either",
+            got=f"cache=True, and a {plan.source.unknown}",
+            allowed="functions that carry numbers, text, arrays, and objects with attributes of such",
+            do="give version=1, and raise it whenever results change; or leave cache=True out",
+        )
     plan.callee.store.check_writable()
     keep_prefect_server()
     found: list[T] = []
@@ -80,6 +91,7 @@ def jobs_flow(kind: str, plan: Plan, how: How, drive: Callable[[Launch], T]) -> 
         name=kind,
         flow_run_name=plan.name,
         validate_parameters=False,
+        retries=0,  # jobs that were called are not called again
         persist_result=False,
         on_failure=[settle],
         on_crashed=[settle],
@@ -88,6 +100,8 @@ def jobs_flow(kind: str, plan: Plan, how: How, drive: Callable[[Launch], T]) -> 
     token = _BODY.set(body)
     try:
         flow(plan.callee.name, plan.overrides)
+    except BatchesFailedError:
+        pass  # the flow has failed, and says why; so do the jobs
     finally:
         _BODY.reset(token)
     return found[0]
@@ -158,4 +172,4 @@ def _call_batched(plan: Plan, cache: bool, jobs: Iterable[Job], ended: Callable[
 
 def _run_task(name: str, body: Callable[[], None]) -> None:
     # Without parameters: Prefect would look into every one of the jobs for futures.
-    Task(body, name=name, task_run_name=name, cache_policy=NO_CACHE, persist_result=False)()
+    Task(body, name=name, task_run_name=name, cache_policy=NO_CACHE, persist_result=False, retries=0)()

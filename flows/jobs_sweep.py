@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import math
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import chain
@@ -14,13 +16,21 @@ from sweepflow.compose.axes import Axis
 from sweepflow.compose.place import compose_runner
 from sweepflow.engine.devices import worker_count
 from sweepflow.errors import ConfigError
-from sweepflow.jobs.job import Goal, Job, Jobs
+from sweepflow.jobs.job import Goal, Job, Jobs, in_words
 from sweepflow.jobs.plan import Plan
-from sweepflow.jobs.sent import check_sendable
 from sweepflow.jobs.sweepers import Sweeper
 from sweepflow.report.numbers import counted
 from sweepflow.schema.runner import LocalRunner, RunnerConfig
 from sweepflow.space import categorical
+
+
+def _check_targets(plan: Plan, how: How) -> None:
+    if isinstance(how.runner, LocalRunner):  # workers may have other modules
+        plan.check_targets()
+
+
+class NoScoreWarning(UserWarning):
+    """A sweeper is told that a job has failed, because what it returned is no score."""
 
 
 def run(
@@ -57,6 +67,7 @@ def run(
             allowed="one value for each key",
             do="use multirun for all of them",
         )
+    _check_targets(plan, how)
     jobs_flow("run", plan, how, lambda launch: launch(plan.jobs))
     return plan.jobs[0]
 
@@ -114,13 +125,21 @@ def multirun(
         ConfigError: before any call, for what cannot be composed.
         Exception: what the function raises, where `on_error` is `raise`.
     """
+    if goal not in get_args(Goal):
+        raise ConfigError("goal is no such thing", got=goal, allowed=" or ".join(get_args(Goal)))
+    if sweeper is not None and (inspect.isclass(sweeper) or not isinstance(sweeper, Sweeper)):
+        raise ConfigError(
+            "this is no sweeper",
+            got=f"sweeper={sweeper!r}",
+            allowed="an object with begin(space, goal), ask(n) and tell(job, score)",
+            do="make one of the class: sweeper=Random(20)",
+        )
     how = how_to_call(on_error, cache, runner, config_dir, vectorize)
     plan = Plan(config, task_function, overrides, store, version=version, name=name, config_dir=config_dir)
-    if not isinstance(how.runner, LocalRunner):
-        check_sendable(plan.callee)
     plan.jobs.goal = goal
     if sweeper is None:
         plan.add(overrides)
+        _check_targets(plan, how)
         jobs_flow("multirun", plan, how, lambda launch: launch(plan.jobs))
         return plan.jobs
     at_once = worker_count(how.runner) if at_once is None else at_once
@@ -132,9 +151,11 @@ def multirun(
             allowed="1 or more; 2 or more with vectorize=True",
             do="give at_once=64, say",
         )
+    # In this process jobs asked for one by one share task runs; workers take whole rounds.
+    lazily = at_once == 1 and isinstance(how.runner, LocalRunner) and not vectorize
     axes = plan.composer.axes(plan.overrides)
     sweeper.begin({a.key: a.distribution or categorical(a.values) for a in axes if a.sweeps}, goal)
-    jobs_flow("multirun", plan, how, partial(_search, plan, axes, sweeper, score, at_once))
+    jobs_flow("multirun", plan, how, partial(_search, plan, axes, sweeper, score, at_once, lazily))
     return plan.jobs
 
 
@@ -173,6 +194,7 @@ def _search(
     sweeper: Sweeper,
     score: Callable[[Any], float],
     at_once: int,
+    lazily: bool,
     launch: Launch,
 ) -> None:
     """Call what a sweeper asks for; it is told of all that it asked for before it is asked again."""
@@ -188,15 +210,29 @@ def _search(
             yield list(untold)
             while untold:
                 job = untold[0]
-                job.score = math.nan if job.error is not None else float(score(job.value))
+                job.score = _score(score, job)
                 sweeper.tell(untold.pop(0), job.score)
 
     try:
-        if at_once == 1:
+        if lazily:
             launch(chain.from_iterable(rounds()))
         else:
             for jobs in rounds():
                 launch(jobs)
     finally:
-        for job in untold:  # the search has ended by an error: a study that is kept should not wait for them
-            sweeper.tell(job, math.nan)
+        # The search has ended by an error: a study that is kept has what was found, and waits for none.
+        for job in untold:
+            job.score = _score(score, job)
+            sweeper.tell(job, job.score)
+
+
+def _score(score: Callable[[Any], float], job: Job) -> float:
+    """A job's score; NaN where it has none, which is said."""
+    if job.status != "ok":
+        return math.nan
+    try:
+        return float(score(job.value))
+    except Exception as error:  # whatever a user's function may raise
+        what = f"job {job.number} ({' '.join(job.overrides)}) has no score: {in_words(error)}"
+        warnings.warn(f"{what}; return a number, or give score=", NoScoreWarning, stacklevel=2)
+        return math.nan

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
 import threading
 import time
@@ -36,6 +38,8 @@ def open_cluster(
     from flows.runners.checks import preflight, refuse
     from flows.runners.probe import expectations
 
+    if "PREFECT_LOGGING_LEVEL" not in os.environ:  # comings and goings of workers are ours to tell
+        logging.getLogger("distributed").setLevel(logging.WARNING)
     settled = 0.0
     if isinstance(runner, SlurmRunner) and wait_for_controller(runner.submit_seconds, end):
         settled = time.monotonic() + SETTLE_SECONDS

@@ -15,7 +15,7 @@ from flows.embedded_server import ServerError
 from flows.runs.leftover_jobs import end_jobs
 from flows.runs.liveness import Life, is_alive, process_start, this_host, this_machine
 from flows.runs.reconcile import cancel_flow_run, read_flow_run, set_flow_run_state
-from flows.runs.record import RunRecord, get_run, write_run
+from flows.runs.record import RESUMABLE, RunRecord, get_run, write_run
 from flows.runs.requests import ask_to_cancel, forget_request
 from flows.runs.server import server_of
 from sweepflow.errors import StoreError, SweepflowError
@@ -86,7 +86,8 @@ def _note_the_end(
     # A process that ended by itself has told the server of its own, if it had one.
     if not (by_itself and latest.state == "cancelled" and record.api_url is None):
         _mark(record, f"cancelled by {who}", say)
-    say(f"{record.short_id} is cancelled; what is done is kept; to go on: sweepflow resume {record.short_id}")
+    again = f"sweepflow resume {record.short_id}" if record.flow in RESUMABLE else record.command
+    say(f"{record.short_id} is cancelled; what is done is kept; to go on: {again}")
 
 
 def _end_process(store: Store, record: RunRecord, say: Callable[[str], None], kill: bool) -> bool:

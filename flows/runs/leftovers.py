@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -69,6 +70,8 @@ def leftovers(store: Store, say: Callable[[str], None]) -> list[Leftover]:
         store: The store.
         say: Called with what could not be looked at.
     """
+    # First: a sweep has a run file before it sends anything.
+    sent = sorted(path for path in store.paths.calls("").glob("*") if path.is_dir())
     records = runs(store)
     return [
         *_jobs(records, say),
@@ -76,7 +79,7 @@ def leftovers(store: Store, say: Callable[[str], None]) -> list[Leftover]:
         *_dead_runs(store, records),
         *_files("half-written record", "its writer is gone", abandoned_temporaries(store.root)),
         *_files("stale checkpoint", "its trial is finished or old", stale_checkpoints(store)),
-        *_files("call on its way", "its sweep is gone", _calls(store, records)),
+        *_calls(store, sent),
         *_old_runs(store, records),
     ]
 
@@ -180,11 +183,21 @@ def _end_server(process: psutil.Process) -> None:
             process.kill()
 
 
-def _calls(store: Store, records: Sequence[RunRecord]) -> list[Path]:
-    """What Python functions' sweeps have sent to workers and back; none while any sweep may be alive."""
-    if any(record.state == "running" and is_alive(record).life is not Life.DEAD for record in records):
-        return []
-    return sorted(path for path in store.paths.folder("cal").rglob("*") if path.is_file())
+def _calls(store: Store, sent: Sequence[Path]) -> Iterator[Leftover]:
+    """What Python functions' sweeps have sent to workers and back, of those that are dead."""
+    for directory in sent:
+        record = get_run(store, directory.name)
+        if record is not None and record.state == "running" and is_alive(record).life is not Life.DEAD:
+            continue
+        with suppress(FileNotFoundError):
+            yield Leftover(
+                "calls on their way",
+                directory.name,
+                "their sweep is gone",
+                time.time() - directory.stat().st_mtime,
+                sum(path.stat().st_size for path in directory.rglob("*") if path.is_file()),
+                partial(shutil.rmtree, directory),
+            )
 
 
 def _dead_runs(store: Store, records: Sequence[RunRecord]) -> Iterator[Leftover]:

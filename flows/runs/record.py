@@ -23,6 +23,10 @@ class RunFileWarning(UserWarning):
     """A file among the run files that is none, or one that cannot be written."""
 
 
+RESUMABLE = {"llc": "flows.llc_sweep", "sweep": "flows.trials_sweep", "verify": "flows.verify"}
+"""Flows that a shell can go on with, and where they are; others are in scripts of the user's."""
+
+
 class RunRecord(BaseModel):
     """One flow run.
 

@@ -20,7 +20,7 @@ from flows.runs.heartbeat import latest
 from flows.runs.leftover_jobs import end_jobs
 from flows.runs.liveness import Life, ago, is_alive, this_host
 from flows.runs.reconcile import close_flow_run, read_flow_run, set_flow_run_state
-from flows.runs.record import RunRecord, get_run, now, write_run
+from flows.runs.record import RESUMABLE, RunRecord, get_run, now, write_run
 from flows.runs.server import server_of
 from sweepflow.errors import ConfigError
 from sweepflow.store.store import Store
@@ -28,8 +28,6 @@ from sweepflow.store.store import Store
 TAKEN_SECONDS = 60.0
 """How long to see whether a worker takes a run that was scheduled for it."""
 LOOK_SECONDS = 0.5
-FLOWS = {"llc": "flows.llc_sweep", "sweep": "flows.trials_sweep", "verify": "flows.verify"}
-"""Where the flows are that can be gone on with."""
 
 
 class AliveError(ConfigError):
@@ -44,7 +42,7 @@ def latest_unfinished(records: Sequence[RunRecord]) -> RunRecord | None:
     """
     made_good: set[tuple[str, str, str]] = set()
     for record in reversed(records):
-        if record.flow not in FLOWS:
+        if record.flow not in RESUMABLE:
             continue
         same = (record.flow, record.directory, str(sorted(record.parameters.items())))
         alive = is_alive(record).life is not Life.DEAD
@@ -175,11 +173,11 @@ def _go_where_it_was(store: Store, record: RunRecord) -> None:
 
 
 def _flow(record: RunRecord) -> Flow[..., Any]:
-    if record.flow not in FLOWS:
+    if record.flow not in RESUMABLE:
         raise ConfigError(
             "the run cannot be gone on with from a shell",
             got=f"a run of {record.flow}",
-            allowed=f"runs of {', '.join(FLOWS)}",
+            allowed=f"runs of {', '.join(RESUMABLE)}",
             do=f"start its script again: {record.command}",
         )
-    return getattr(importlib.import_module(FLOWS[record.flow]), record.flow)
+    return getattr(importlib.import_module(RESUMABLE[record.flow]), record.flow)

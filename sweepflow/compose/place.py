@@ -67,6 +67,13 @@ def compose_runner(overrides: Sequence[str], config_dir: str | Path | None = Non
                     do="give all else to the flow itself",
                 )
         groups = [choice_text(axis, axis.values[0]) for axis in axes if axis.is_group]
+        if not groups:
+            raise ConfigError(
+                "runner= says how, but not which",
+                got=" ".join(overrides),
+                allowed=f"runner={', runner='.join(hydra.groups['runner'])}",
+                do=f"name it, too: ['runner=dask', {str(list(overrides))[1:]}",
+            )
         base = hydra.compose([*groups, *(forced_text(axis) for axis in axes if not axis.is_group)])
     try:
         return _Runner(runner=OmegaConf.to_container(base.runner, resolve=True)).runner

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ CONF = Path(sweepflow.__file__).parent.parent / "conf"
 """Shipped beside the package, both in a checkout and where a wheel is installed."""
 
 
+ONE_AT_A_TIME = threading.RLock()
+"""Hydra's state is global to the process."""
 OTHER = {"llc": "sweep", "sweep": "llc"}
 """The command that has the groups that a command lacks; primary files are named like commands."""
 NO_DEFAULT = re.compile(
@@ -145,13 +148,14 @@ def session(primary: str, config_dir: str | Path | None) -> Iterator[Session]:
     """
     own = None if config_dir is None else _directory(config_dir)
     search = () if own is None else (f"hydra.searchpath=[{quote(f'file://{own}')}]",)
-    theirs = GlobalHydra.instance().hydra
-    GlobalHydra.instance().clear()
-    try:
-        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-            yield Session(primary, _groups(primary, own, search), search)
-    finally:
-        GlobalHydra.instance().hydra = theirs
+    with ONE_AT_A_TIME:
+        theirs = GlobalHydra.instance().hydra
+        GlobalHydra.instance().clear()
+        try:
+            with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+                yield Session(primary, _groups(primary, own, search), search)
+        finally:
+            GlobalHydra.instance().hydra = theirs
 
 
 def _groups(primary: str, own: Path | None, search: Sequence[str]) -> Groups:

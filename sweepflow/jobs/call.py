@@ -14,8 +14,7 @@ import numpy as np
 from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 
-from sweepflow.jobs.identity import plain
-from sweepflow.jobs.job import Job
+from sweepflow.jobs.job import Job, in_words
 from sweepflow.jobs.values import UnkeepableError, keep, restore
 from sweepflow.jobs.vectorize import Group, call_together
 from sweepflow.provenance import provenance
@@ -73,15 +72,23 @@ def perform(function: Callable[[Any], Any], job: Job) -> None:
     started = time.perf_counter()
     try:
         job.value = function(job.cfg)
-    except Exception as error:
+        job.status = "ok"
+    except (Exception, SystemExit) as error:
         job.status, job.error = "failed", error
         job.traceback = "".join(traceback.format_exception(error))
+        if isinstance(error, SystemExit):  # raised again, it would end the program that asks for the value
+            job.error = RuntimeError(f"the function called sys.exit({error.code!r})")
     job.duration = time.perf_counter() - started
 
 
-def keep_record(callee: Callee, job: Job) -> None:
-    """Keep what came of a job in the store; where it cannot keep the value, the job's note says why."""
-    callee.store.put(_record(callee, job))
+def keep_record(callee: Callee, job: Job, device: bool = True) -> None:
+    """Keep what came of a job in the store; where it cannot keep the value, the job's note says why.
+
+    Args:
+        callee, job: As for `call`.
+        device: As `provenance` takes it: not in a process that computes nothing itself.
+    """
+    callee.store.put(_record(callee, job, device))
 
 
 def call_batched(callee: Callee, group: Group) -> None:
@@ -94,12 +101,12 @@ def call_batched(callee: Callee, group: Group) -> None:
     values = call_together(callee.function, group)
     each = (time.perf_counter() - started) / len(group.jobs)
     for job, value in zip(group.jobs, values, strict=True):
-        job.value, job.duration = value, each
+        job.status, job.value, job.duration = "ok", value, each
         keep_record(callee, job)
 
 
 class _OfHydra:
-    """Hydra's configuration of a job, copied when a function asks for it: that takes longer than most calls."""
+    """Hydra's configuration of a job, copied when it is asked for: that takes longer than most calls."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
@@ -114,12 +121,12 @@ def _tell_hydra(job: Job) -> None:
     HydraConfig.instance().cfg = cast(HydraConf, _OfHydra(job))
 
 
-def _record(callee: Callee, job: Job) -> Record:
+def _record(callee: Callee, job: Job, device: bool) -> Record:
     figures: dict[str, Any] = {"return_value": None, "kept": False, "arrays": False}
     arrays: dict[str, np.ndarray] = {}
     reasons = []
     if job.error is not None:
-        reasons.append(f"{type(job.error).__name__}: {job.error}")
+        reasons.append(in_words(job.error))
         figures["traceback"] = job.traceback
     else:
         try:
@@ -132,11 +139,11 @@ def _record(callee: Callee, job: Job) -> Record:
         id=job.fingerprint,
         workload=callee.name,
         version=callee.version or 0,
-        status=job.status,
+        status="failed" if job.status == "failed" else "ok",
         reasons=tuple(reasons),
-        config={"overrides": list(job.overrides), "config": plain(job.cfg)},
+        config={"overrides": list(job.overrides), "config": job.config},
         figures=figures,
         seconds={"compile": 0.0, "run": job.duration},
-        provenance=provenance(),
+        provenance=provenance(device=device),
         arrays=arrays,
     )

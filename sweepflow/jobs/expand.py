@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from sweepflow.compose.axes import Axis, Groups, parse_axes
-from sweepflow.compose.session import NO_DEFAULT, Session, quote, session
+from sweepflow.compose.session import NO_DEFAULT, ONE_AT_A_TIME, Session, quote, session
 from sweepflow.errors import ConfigError, did_you_mean
 from sweepflow.jobs.source import registered
 
@@ -67,7 +67,17 @@ class Composer:
         Raises:
             ConfigError: for what is no override, and for options that a group does not have.
         """
-        return parse_axes(overrides, self._groups, distributions=True)
+        axes = parse_axes(overrides, self._groups, distributions=True)
+        ours = {*self._groups, *self._own}
+        for axis in axes:
+            if axis.key.split(".")[0] == "runner" and "runner" not in ours:
+                raise ConfigError(
+                    "where jobs run is not among the overrides of a callable",
+                    got=axis.text,
+                    allowed="keys of the configuration, and its groups",
+                    do=f"give the argument runner=[{axis.text!r}]; to add such a key, write +{axis.text}",
+                )
+        return axes
 
     def expand(self, overrides: Sequence[str], drawn: Sequence[str] = ()) -> list[Composed]:
         """Every configuration that the overrides ask for, the first override varying slowest, as in Hydra.
@@ -116,7 +126,7 @@ class Composer:
     @contextmanager
     def _session(self) -> Iterator[Session]:
         # Not for longer than it is needed: the callable may use Hydra itself.
-        with registered(self._config) as name, session(name, self._directory) as view:
+        with ONE_AT_A_TIME, registered(self._config) as name, session(name, self._directory) as view:
             yield view
 
 
@@ -156,7 +166,8 @@ def _groups(view: Session, own: DictConfig) -> Groups:
     chosen = {str(key) for item in listed if not isinstance(item, str) for key in item}
     stored = set(_stored_groups(ConfigStore.instance().repo))
     groups = {name: view.options(name) for name in {*view.groups, *stored}}
-    return {name: options for name, options in groups.items() if name in chosen | stored or name not in own}
+    mine = chosen | stored
+    return {name: o for name, o in groups.items() if name in mine or name not in {*own, "runner"}}
 
 
 def _stored_groups(repository: dict[str, Any], above: str = "") -> Iterator[str]:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from omegaconf import DictConfig, flag_override
 
-Status = Literal["ok", "failed"]
+Status = Literal["not called", "ok", "failed"]
 Goal = Literal["minimize", "maximize"]
 MAX_SHOWN = 60
 """Characters of a value that a table shows."""
@@ -28,11 +28,12 @@ class Job:
         overrides: Hydra overrides that tell it from the configuration as it was given.
         params: What it has of the keys and groups that vary.
         cfg: What the callable was given.
+        config: That, as plain JSON, before the callable had it.
         of_hydra: Hydra's own configuration, as all jobs of one choice of groups share it.
         task_name: Name of the callable.
         working_dir: A folder of the job's own; the callable is not run in it.
         fingerprint: SHA-256 of callable and configuration, as the store names the job's record.
-        status: `ok`, or `failed` where the callable raised.
+        status: `ok`, or `failed` where the callable raised, or nothing came of it; `not called` until then.
         duration: Seconds that the call took; of the call itself where the value is from the store.
         from_store: Whether the callable was not called, because the store had its value.
         error: What it raised.
@@ -46,11 +47,12 @@ class Job:
     overrides: tuple[str, ...]
     params: Mapping[str, Any]
     cfg: Any
+    config: Any = field(repr=False)
     of_hydra: DictConfig = field(repr=False)
     task_name: str
     working_dir: str
     fingerprint: str
-    status: Status = "ok"
+    status: Status = "not called"
     duration: float = 0.0
     from_store: bool = False
     error: BaseException | None = None
@@ -83,13 +85,13 @@ class Job:
 
     def row(self) -> Mapping[str, str]:
         """The job as a row of a table."""
-        shown = f"{type(self.error).__name__}: {self.error}" if self.error is not None else repr(self.value)
+        shown = in_words(self.error) if self.error is not None else repr(self.value)
         return {
             "job": str(self.number),
             "overrides": _short(" ".join(self.overrides)),
             "status": self.status + (", from the store" if self.from_store else ""),
             "seconds": f"{self.duration:.3g}",
-            "return value": _short(shown),
+            "return value": "" if self.status == "not called" else _short(shown),
         }
 
 
@@ -139,6 +141,14 @@ class Jobs(list[Job]):
 
     def _cut(self) -> list[str]:
         return [f"and {len(self) - MAX_ROWS} more"] if len(self) > MAX_ROWS else []
+
+
+def in_words(error: BaseException) -> str:
+    """An exception's type and text, whatever the latter raises."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:
+        return type(error).__name__
 
 
 def _short(text: str) -> str:

@@ -111,7 +111,7 @@ class Optuna:
         """See `Sweeper`."""
         from optuna.trial import TrialState
 
-        told = set(job.overrides)
+        told = {text.lstrip("+") for text in job.overrides}
         place = next(i for i, (texts, _) in enumerate(self._asked) if told.issuperset(texts))
         _, trial = self._asked.pop(place)
         try:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hydra.utils import get_object
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
 from sweepflow.errors import ConfigError
 from sweepflow.jobs.call import Callee
+from sweepflow.jobs.carried import source_of
 from sweepflow.jobs.expand import Composed, Composer
-from sweepflow.jobs.identity import job_id, name_of, plain, source_of
-from sweepflow.jobs.job import Job, Jobs
+from sweepflow.jobs.identity import job_id, name_of, plain
+from sweepflow.jobs.job import Job, Jobs, in_words
 from sweepflow.jobs.source import validator
 from sweepflow.schema.runner import default_store
 from sweepflow.store.store import Store
@@ -36,6 +39,7 @@ class Plan:
     Attributes:
         overrides: As they were given.
         callee: What is called, and where its jobs are kept.
+        source: What the callable is made of.
         name: Of the sweep.
         task_name: Name of the callable.
         composer: Makes configurations of overrides.
@@ -63,6 +67,18 @@ class Plan:
                 allowed="a function of one argument, the configuration",
                 do="give the function itself, not what it returns",
             )
+        if inspect.iscoroutinefunction(function):
+            raise ConfigError(
+                "a coroutine function is not called to its end",
+                got=f"async def {name_of(function)}",
+                do="give a function that runs it: lambda cfg: asyncio.run(f(cfg))",
+            )
+        if isinstance(overrides, (str, Mapping)) or not all(isinstance(text, str) for text in overrides):
+            raise ConfigError(
+                "overrides are a list of texts",
+                got=f"{overrides!r} ({type(overrides).__name__})",
+                allowed='["x=1,2", "optim=sgd"]',
+            )
         self.overrides = list(overrides)
         self.callee = Callee(function, name_of(function), version, Store(Path(store or default_store())))
         self.task_name = self.callee.name.rsplit(".", 1)[-1].strip("<>")
@@ -70,7 +86,7 @@ class Plan:
         self.name = name or f"{self.task_name}-{digest}"
         self.jobs = Jobs()
         self.composer = Composer(config, config_dir)
-        self._source = source_of(function)
+        self.source = source_of(function)
         self._accept = validator(config)
 
     def add(self, overrides: Sequence[str], drawn: Sequence[str] = ()) -> list[Job]:
@@ -95,20 +111,56 @@ class Plan:
         new = []
         for number, one in enumerate(composed, len(self.jobs)):
             cfg = _accepted(self._accept, one)
+            config = plain(cfg)
             new.append(
                 Job(
                     number=number,
                     overrides=one.overrides,
                     params=one.params,
                     cfg=cfg,
+                    config=config,
                     of_hydra=one.hydra,
                     task_name=self.task_name,
                     working_dir=str(directory / str(number)),
-                    fingerprint=job_id(self.callee.name, self._source, self.callee.version, plain(cfg)),
+                    fingerprint=job_id(self.callee.name, self.source.digest, self.callee.version, config),
                 )
             )
         self.jobs += new
         return new
+
+    def check_targets(self) -> None:
+        """Make sure that what the configurations name by `_target_` can be imported.
+
+        Raises:
+            ConfigError: for the first that cannot.
+        """
+        first: dict[str, Job] = {}
+        for job in self.jobs:
+            for target in _targets(job.config):
+                first.setdefault(target, job)
+        for target, one in first.items():
+            try:
+                get_object(target)
+            except Exception as error:  # whatever importing a user's module may raise
+                raise ConfigError(
+                    f"_target_ cannot be imported: {in_words(error.__cause__ or error)}",
+                    got=f"_target_: {target}" + "".join(f", in {text}" for text in one.overrides),
+                    allowed="the dotted name of a function or a class",
+                    do="mend the name, or install its module",
+                ) from error
+
+
+def _targets(config: Any) -> Iterator[str]:
+    inner: Iterable[Any] = ()
+    if isinstance(config, dict):
+        target = config.get("_target_")
+        if isinstance(target, str) and target != "???" and "${" not in target:
+            yield target
+        inner = config.values()
+    elif isinstance(config, list):
+        inner = config
+    for item in inner:
+        yield from _targets(item)
 
 
 def _accepted(accept: Callable[[DictConfig], Any], one: Composed) -> Any:

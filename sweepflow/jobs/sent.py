@@ -1,7 +1,7 @@
-"""A job on its way to a worker and back: the callable and its configuration as files, as a trial's workload.
+"""A job on its way to a worker and back, as a trial: the callable and its configuration go as files.
 
-A call has a record of its own, which says that it has been made; it is there for as long as the sweep runs.
-The job's record, under its own fingerprint, is kept by the worker.
+Calls have a store of their own, in which they are the trials; it is there for as long as their flow runs. The
+job's record, under its own fingerprint, is kept in the user's store by the worker.
 """
 
 from __future__ import annotations
@@ -12,19 +12,21 @@ import pickle
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import cloudpickle
+from hydra.core.utils import setup_globals
+from omegaconf.basecontainer import BaseContainer
 
 from sweepflow.engine.workload import Trial
 from sweepflow.errors import ConfigError, SweepflowError
 from sweepflow.fingerprint import fingerprint
 from sweepflow.jobs.call import Callee, keep_record, perform
-from sweepflow.jobs.job import Job
+from sweepflow.jobs.job import Job, in_words
 from sweepflow.provenance import provenance
 from sweepflow.schema.fields import Config
 from sweepflow.stop import raise_if_stopped
@@ -39,6 +41,8 @@ SHARED = "function.pickle"
 UNPICKLABLE = (
     "return numbers, arrays, or structures of them; or leave runner= out, and it stays in its process"
 )
+OF_HYDRA = ("now", "hydra", "python_version")
+"""Resolvers that `setup_globals` registers; those of OmegaConf's own begin with `oc.`."""
 
 
 class CallError(SweepflowError):
@@ -53,12 +57,10 @@ class Call(Config):
     """One call, as it travels.
 
     Attributes:
-        directory: Where files of the flow run are.
         hydra: Name of the file with Hydra's own configuration.
         job: The job, pickled, in base64.
     """
 
-    directory: str
     hydra: str
     job: str
 
@@ -73,17 +75,22 @@ def check_sendable(callee: Callee) -> None:
 
 
 class Sender:
-    """Writes what workers need, and reads what they found. Made by `sending`."""
+    """Writes what workers need, and reads what they found. Made by `sending`.
 
-    def __init__(self, callee: Callee, directory: Path, run_id: str) -> None:
-        self._callee, self._directory, self._run_id = callee, directory, run_id
+    Attributes:
+        calls: The store of the calls.
+    """
+
+    def __init__(self, callee: Callee, calls: Store) -> None:
+        self.calls = calls
+        self._callee = callee
         self._hydra: dict[int, tuple[str, Any]] = {}
         # A module of the user's is imported there by its name: from where it is here.
         path = [os.path.abspath(entry) for entry in sys.path]
-        content = _pickled(
-            (path, callee.name, callee.version, _pickled(callee.function, callee.name)), "path"
-        )
-        write_bytes(directory / SHARED, content)
+        function = _pickled(callee.function, callee.name)
+        store = callee.store.root.absolute()
+        content = (path, _resolvers(), callee.name, callee.version, store, function)
+        write_bytes(calls.root / SHARED, pickle.dumps(content))
 
     def send(self, job: Job) -> Trial[Call]:
         """The job as a trial.
@@ -95,44 +102,38 @@ class Sender:
             name = f"hydra-{len(self._hydra)}.pickle"
             # The object is kept: as long as it lives no other has its id.
             self._hydra[id(job.of_hydra)] = name, job.of_hydra
-            write_bytes(self._directory / name, _pickled(job.of_hydra, "Hydra's configuration"))
+            write_bytes(self.calls.root / name, _pickled(job.of_hydra, "Hydra's configuration"))
         content = _pickled(replace(job, of_hydra=None), f"the configuration of job {job.number}")  # type: ignore[arg-type]
-        config = Call(
-            directory=str(self._directory),
-            hydra=self._hydra[id(job.of_hydra)][0],
-            job=base64.b64encode(content).decode(),
-        )
-        # Of this flow run only: a function that is not pure is called again in the next.
-        called = fingerprint("cal", NAME, VERSION, {"run": self._run_id, "number": job.number})
-        return Trial(called, config, 0)
+        config = Call(hydra=self._hydra[id(job.of_hydra)][0], job=base64.b64encode(content).decode())
+        # Of this flow run only: a function that is not pure is called again in the next. Prefect has the id
+        # for its cache, whose key has the store's path, which is this flow run's.
+        return Trial(fingerprint("trl", NAME, VERSION, {"number": job.number}), config, 0)
 
-    def receive(self, trial_id: str, job: Job, failures: str) -> None:
+    def receive(self, trial_id: str, job: Job, failure: str = "") -> None:
         """Fill a job with what came of it.
 
         Args:
             trial_id: Of the trial that `send` gave.
             job: The job.
-            failures: What is said of batches that failed.
+            failure: What is said of its batch, where that failed.
         """
-        record, file = self._callee.store.get(trial_id), self._directory / f"{trial_id}.pickle"
-        if record is not None and record.status != "failed":
-            try:
-                plain, value, raised = pickle.loads(file.read_bytes())
-                job.value, job.error = pickle.loads(value), pickle.loads(raised)
-            except Exception as error:  # whatever unpickling a user's type may raise
-                why = f"{type(error).__name__}: {error}"
-                _lost(job, CallError("what the job returned cannot be read here", got=why))
-            else:
-                for name, content in plain.items():
-                    setattr(job, name, content)
-        else:
-            why = "; ".join(record.reasons) if record else failures
+        record, file = self.calls.get(trial_id), _result(self.calls, trial_id)
+        if record is None or record.status == "failed":
+            why = "; ".join(record.reasons) if record else failure
             _lost(
                 job, NotCalledError("the job was not called to its end", got=why or "the sweep ended before")
             )
             if record is not None:  # it ends its workers
-                keep_record(self._callee, job)
-        self._callee.store.remove(trial_id)
+                keep_record(self._callee, job, device=False)
+            return
+        try:
+            plain, value, raised = pickle.loads(file.read_bytes())
+            job.value, job.error = pickle.loads(value), pickle.loads(raised)
+        except Exception as error:  # whatever unpickling a user's type may raise
+            _lost(job, CallError("what the job returned cannot be read here", got=in_words(error)))
+        else:
+            for name, content in plain.items():
+                setattr(job, name, content)
         file.unlink(missing_ok=True)
 
 
@@ -147,11 +148,11 @@ def sending(callee: Callee, run_id: str) -> Iterator[Sender]:
     Raises:
         ConfigError: for a callable that cannot be pickled.
     """
-    directory = callee.store.paths.calls(run_id).absolute()
+    calls = Store(callee.store.paths.calls(run_id).absolute())
     try:
-        yield Sender(callee, directory, run_id)
+        yield Sender(callee, calls)
     finally:
-        shutil.rmtree(directory, ignore_errors=True)
+        shutil.rmtree(calls.root, ignore_errors=True)
 
 
 def share(first: Job, job: Job) -> None:
@@ -167,17 +168,16 @@ def run_trials(
     return [_called(trial, store, on_record) for trial in trials]
 
 
-def _called(trial: Trial[Call], store: Store, on_record: Callable[[Record], None] | None) -> Record:
+def _called(trial: Trial[Call], calls: Store, on_record: Callable[[Record], None] | None) -> Record:
     raise_if_stopped()
-    directory = Path(trial.config.directory)
-    callee = replace(_callee(directory), store=store)
+    callee = _callee(calls.root)
     job: Job = pickle.loads(base64.b64decode(trial.config.job))
-    job.of_hydra = _hydra(directory / trial.config.hydra)
+    job.of_hydra = _hydra(calls.root / trial.config.hydra)
     perform(callee.function, job)
     value, raised = _outcome(job)
     keep_record(callee, job)
     plain = {name: getattr(job, name) for name in ("status", "duration", "traceback", "note")}
-    write_bytes(directory / f"{trial.id}.pickle", pickle.dumps((plain, value, raised)))
+    write_bytes(_result(calls, trial.id), pickle.dumps((plain, value, raised)))
     record = Record(
         id=trial.id,
         workload=NAME,
@@ -189,10 +189,24 @@ def _called(trial: Trial[Call], store: Store, on_record: Callable[[Record], None
         seconds={"compile": 0.0, "run": job.duration},
         provenance=provenance(),
     )
-    store.put(record)
+    calls.put(record)
     if on_record is not None:
         on_record(record)
     return record
+
+
+def _result(calls: Store, trial_id: str) -> Path:
+    return calls.root / f"{trial_id}.pickle"
+
+
+def _resolvers() -> dict[str, bytes]:
+    """Resolvers of the user's own, pickled; what cannot be is missed by the job that needs it."""
+    found = {}
+    for name, resolver in BaseContainer._resolvers.items():
+        if name not in OF_HYDRA and not name.startswith("oc."):
+            with suppress(Exception):
+                found[name] = cloudpickle.dumps(resolver)
+    return found
 
 
 def _outcome(job: Job) -> tuple[bytes, bytes]:
@@ -208,7 +222,8 @@ def _outcome(job: Job) -> tuple[bytes, bytes]:
         raised = cloudpickle.dumps(job.error)
         pickle.loads(raised)  # exceptions with arguments of their own often are not read back
     except Exception:
-        raised = cloudpickle.dumps(CallError(f"{type(job.error).__name__}: {job.error}"))
+        assert job.error is not None
+        raised = cloudpickle.dumps(CallError(in_words(job.error)))
     return value, raised
 
 
@@ -230,14 +245,17 @@ def _pickled(value: Any, what: str) -> bytes:
 
 @lru_cache(maxsize=1)
 def _callee(directory: Path) -> Callee:
-    path, name, version, function = pickle.loads((directory / SHARED).read_bytes())
-    sys.path += [entry for entry in path if entry not in sys.path]
+    path, resolvers, name, version, store, function = pickle.loads((directory / SHARED).read_bytes())
+    sys.path[:] = dict.fromkeys([*path, *sys.path])  # in that order: a module may have the name of another
+    setup_globals()
     try:
-        return Callee(pickle.loads(function), name, version, Store(directory))
+        for resolver, content in resolvers.items():
+            BaseContainer._resolvers.setdefault(resolver, pickle.loads(content))
+        return Callee(pickle.loads(function), name, version, Store(store))
     except Exception as error:  # whatever importing a user's module may raise
         raise ConfigError(
             f"a worker cannot read the function {name}",
-            got=f"{type(error).__name__}: {error}",
+            got=in_words(error),
             do="install the modules that it imports there, or define it in the script itself",
         ) from error
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from sweepflow.errors import ConfigError
 from sweepflow.jobs.job import Goal, Job
 from sweepflow.space import Distribution, Space
 
 
+@runtime_checkable
 class Sweeper(Protocol):
     """Any class with these three methods."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-FOLDERS = {"tgt": "targets", "est": "estimates", "trl": "trials", "job": "jobs", "cal": "calls"}
+FOLDERS = {"tgt": "targets", "est": "estimates", "trl": "trials", "job": "jobs"}
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class StorePaths:
                                                   how far a trial is that has no record yet
     sweeps/NAME/                                  manifest.json, results.csv, results.parquet, report.html
     runs/FLOW_RUN_ID.json, .pem                   where a flow run is, and that it is alive; its workers' key
-    calls/..., calls/FLOW_RUN_ID/                 Python functions' jobs on their way to workers and back
+    calls/FLOW_RUN_ID/                            Python functions' jobs on their way to workers and back
     logs/                                         output of cluster jobs
     """
 

@@ -21,9 +21,7 @@ from sweepflow.store.paths import FOLDERS, StorePaths
 from sweepflow.store.record import Record, Status
 
 FORMAT = 1
-LISTED = {prefix: folder for prefix, folder in FOLDERS.items() if prefix != "cal"}
-"""What people ask for by name: calls are there only as long as their sweep runs."""
-LISTS = tuple(f"sweepflow {folder}" for folder in LISTED.values())
+LISTS = tuple(f"sweepflow {folder}" for folder in FOLDERS.values())
 """Commands that list the ids of each kind."""
 TRIAL_ID = re.compile(rf"({'|'.join(FOLDERS)})_[0-9a-f]{{16}}")
 
@@ -158,7 +156,7 @@ class Store:
             ConfigError: where there is none, or more than one.
         """
         prefix = name.split("_", 1)[0]
-        matches = [i for i in self._ids(prefix) if i.startswith(name)] if prefix in LISTED else []
+        matches = [i for i in self._ids(prefix) if i.startswith(name)] if prefix in FOLDERS else []
         if len(matches) == 1 and (record := self.get(matches[0])) is not None:
             return record
         if len(matches) == 1:
@@ -174,11 +172,11 @@ class Store:
                 allowed=", ".join(matches[:5]),
                 do="give more of its id",
             )
-        lists = f"sweepflow {LISTED[prefix]}" if prefix in LISTED else ", ".join(LISTS)
+        lists = f"sweepflow {FOLDERS[prefix]}" if prefix in FOLDERS else ", ".join(LISTS)
         raise ConfigError(
             "no such record",
             got=f"{name}, in the store {self.root}",
-            allowed=f"an id, or the beginning of one, such as {prefix if prefix in LISTED else 'tgt'}_1a2b",
+            allowed=f"an id, or the beginning of one, such as {prefix if prefix in FOLDERS else 'tgt'}_1a2b",
             do=f"list the ids with: {lists}; for another store add --store DIR",
         )
 

@@ -18,7 +18,7 @@ from flows import multirun, run
 from sweepflow.errors import ConfigError
 from sweepflow.jobs.sent import CallError, NotCalledError
 from sweepflow.jobs.sweepers import Sobol
-from sweepflow.schema.runner import SlurmRunner
+from sweepflow.schema.runner import DaskRunner, SlurmRunner
 from sweepflow.store.store import Store
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
@@ -84,7 +84,7 @@ def test_what_jobs_give_comes_back(kept: Store, prefect: Any) -> None:
     with pytest.raises(CallError, match="TalkativeError: 3 is too many"):
         _ = raises.return_value
     assert "raise TalkativeError(cfg.x" in raises.traceback
-    assert hydra.return_value == "app"
+    assert hydra.return_value == "of_any_kind"
     assert isinstance(array.return_value["of jax"], jnp.ndarray)
     assert isinstance(array.return_value["of numpy"], np.ndarray)
     records = {job.params["kind"]: kept.get(job.fingerprint) for job in jobs}
@@ -118,7 +118,8 @@ def test_what_is_known_is_not_called_and_wants_no_workers(kept: Store, prefect: 
     assert sorted(log.read_text().split()) == ["1", "2", "3", "4"]
 
 
-def test_a_sweeper_asks_for_as_many_as_there_are_workers() -> None:
+@pytest.mark.parametrize(("workers", "rounds"), [(1, [1, 1, 1]), (2, [2, 2])])
+def test_a_sweeper_asks_for_as_many_as_there_are_workers(workers: int, rounds: list[int]) -> None:
     asked: list[int] = []
 
     class Watched(Sobol):
@@ -126,11 +127,12 @@ def test_a_sweeper_asks_for_as_many_as_there_are_workers() -> None:
             asked.append(n)
             return super().ask(n)
 
+    runner = DaskRunner(workers=workers)
     jobs = multirun(
-        {"x": 0.0}, lambda cfg: (cfg.x - 1) ** 2, ["x=interval(-4,4)"], sweeper=Watched(4), runner=TWO
+        {"x": 0.0}, lambda cfg: (cfg.x - 1) ** 2, ["x=interval(-4,4)"], sweeper=Watched(2), runner=runner
     )
-    assert asked == [2, 2, 2]
-    assert len(jobs) == 4 and jobs.best is not None
+    assert asked == rounds
+    assert len(jobs) == 2 and jobs.best is not None
     assert [job.score for job in jobs] == [(job.params["x"] - 1) ** 2 for job in jobs]
 
 
@@ -146,6 +148,26 @@ def test_one_that_ends_its_worker_is_found_and_the_first_error_is_raised() -> No
         _ = jobs[1].return_value
     with pytest.raises(ZeroDivisionError):
         run({"x": 0}, lambda cfg: 1 / cfg.x, runner=TWO)
+
+
+class Elsewhere:
+    """Of a module that workers do not have."""
+
+    def __reduce__(self) -> Any:
+        return __import__, ("no_such_module_of_mine",)
+
+    def __call__(self, cfg: Any) -> None: ...
+
+
+def test_a_flow_whose_batches_fail_has_failed(prefect: Any) -> None:
+    jobs = multirun({"x": 0}, Elsewhere(), ["x=1,2"], runner=DaskRunner(workers=1, batch_size=1))
+    for number, job in enumerate(jobs, 1):
+        with pytest.raises(
+            NotCalledError, match=f"batch {number} of 2(.|\n)*no_such_module_of_mine"
+        ) as caught:
+            _ = job.return_value
+        assert "of 2" in str(caught.value) and f"batch {3 - number}" not in str(caught.value)
+    assert prefect.see().run.state.is_failed()
 
 
 def test_what_cannot_be_sent_is_refused_before_anything_is_started(prefect: Any) -> None:

@@ -21,6 +21,7 @@ from omegaconf import DictConfig
 from pydantic import BaseModel
 
 from flows import multirun, run, store
+from flows.jobs_sweep import NoScoreWarning
 from sweepflow.errors import ConfigError
 from sweepflow.jobs import Job, Jobs
 from sweepflow.jobs.call import NotKeptWarning
@@ -56,8 +57,13 @@ def say(cfg: MyExperiment) -> None:
     print(cfg.foo + " " + cfg.bar)
 
 
+def note(x: Any) -> None:
+    """A function of its own: a function's globals are part of what it is."""
+    CALLED.append(x)
+
+
 def square(cfg: Any) -> int:
-    CALLED.append(cfg.x)
+    note(cfg.x)
     result: int = cfg.x**2
     return result
 
@@ -270,7 +276,7 @@ def test_several_at_once_may_share_a_call_and_a_key_may_be_added() -> None:
 
 
 def wave_of_two(cfg: Any) -> Any:
-    CALLED.append(cfg.x)
+    note(cfg.x)
     return cfg.x * cfg.rate
 
 
@@ -283,6 +289,71 @@ def test_a_search_that_ends_by_an_error_tells_its_sweeper() -> None:
     assert [x for x, _ in mine.told] == [-4.0, 8.0] and all(math.isnan(score) for _, score in mine.told)
 
 
+def test_what_is_no_score_is_said_and_the_search_goes_on() -> None:
+    with pytest.warns(NoScoreWarning, match=r"job \d \(x=.*has no score: TypeError(.|\n)*score="):
+        jobs = multirun(
+            {"x": 0}, lambda cfg: None if cfg.x == 2 else cfg.x, overrides=["x=1,2,3"], sweeper=Random(12)
+        )
+    assert len(jobs) == 3 and jobs.best is not None
+    assert jobs.best.params == {"x": 1}
+
+
+class WordlessError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+@pytest.mark.parametrize(
+    ("raised", "said"), [(WordlessError(), "WordlessError"), (SystemExit(3), "sys.exit(3)")]
+)
+def test_an_odd_exception_is_a_failed_job(raised: BaseException, said: str) -> None:
+    def odd(cfg: Any) -> int:
+        if cfg.x == 1:
+            raise raised
+        return square(cfg)
+
+    jobs = multirun({"x": 0}, odd, ["x=1,2"])
+    assert [job.status for job in jobs] == ["failed", "ok"]
+    assert said in str(jobs) and "raise raised" in jobs[0].traceback
+    record = Store(default()).get(jobs[0].fingerprint)
+    assert record is not None and said in record.reasons[0]
+
+
+def test_a_record_has_the_configuration_as_it_was_given() -> None:
+    def changes(cfg: Any) -> int:
+        cfg.x *= 10
+        return square(cfg)
+
+    (job,) = multirun({"x": 0}, changes, ["x=3"])
+    record = Store(default()).get(job.fingerprint)
+    assert record is not None and record.config["config"] == {"x": 3} and job.return_value == 900
+
+
+async def waits(cfg: Any) -> int:
+    return square(cfg)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"overrides": ["x=1,2", "runner=dask"]}, r"runner=\['runner=dask'\]"),
+        ({"overrides": "x=1,2"}, "list of texts"),
+        ({"overrides": {"x": [1, 2]}}, "list of texts"),
+        ({"overrides": [5]}, "list of texts"),
+        ({"goal": "max"}, "minimize or maximize"),
+        ({"sweeper": Random}, "no sweeper"),
+        ({"sweeper": object()}, "no sweeper"),
+        ({"task_function": waits}, "asyncio.run"),
+        ({"runner": ["runner.workers=2"]}, "not which"),
+        ({"config": {"x": 1, "f": [{"_target_": "no.such.thing"}]}}, r"_target_: no\.such\.thing"),
+    ],
+)
+def test_bad_arguments_are_refused_before_any_call(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        multirun(**{"config": {"x": 0}, "task_function": square, **given})
+    assert CALLED == []
+
+
 def test_a_failed_job_has_no_score() -> None:
     jobs = multirun({"x": 0}, fails_at_two, overrides=["x=1,2,3"], sweeper=Random(12))
     assert {job.status for job in jobs} == {"ok", "failed"}
@@ -292,7 +363,7 @@ def test_a_failed_job_has_no_score() -> None:
 
 
 def wave(cfg: Any) -> Any:
-    CALLED.append(cfg.x)
+    note(cfg.x)
     return {"height": jnp.sin(cfg.x) * cfg.rate, "curve": cfg.x * jnp.arange(3.0)}
 
 
@@ -341,11 +412,3 @@ def test_what_is_refused_before_any_call(call: Any, said: list[str]) -> None:
     for words in said:
         assert words in str(error.value)
     assert CALLED == []
-
-
-def test_a_target_that_does_not_import_is_a_failure_that_names_it() -> None:
-    jobs = multirun(
-        {"f": {"_target_": "no.such.thing"}, "x": 1}, lambda cfg: instantiate(cfg.f), overrides=["x=1,2"]
-    )
-    assert [job.status for job in jobs] == ["failed", "failed"]
-    assert "no.such.thing" in str(jobs[0].error)

@@ -58,17 +58,17 @@ def test_dead_runs_are_closed_and_those_alive_are_not_touched(store: Store) -> N
 
 
 def test_calls_on_their_way_are_left_behind_by_sweeps_that_are_dead(store: Store) -> None:
-    sent = store.paths.calls("0123") / "function.pickle"
-    sent.parent.mkdir(parents=True)
-    sent.write_bytes(b"a function")
     alive = ours(pid=os.getpid(), pid_started=process_start(os.getpid()))
     write_run(store, alive)
-    assert found(store) == [], "it may be on its way"
+    sent = store.paths.calls(alive.flow_run_id) / "function.pickle"
+    sent.parent.mkdir(parents=True)
+    sent.write_bytes(b"a function")
+    assert found(store) == [], "it is on its way"
     write_run(store, alive.model_copy(update={"state": "completed"}))
     (item,) = found(store)
-    assert (item.kind, item.name, item.size) == ("call on its way", "function.pickle", 10)
+    assert (item.kind, item.name, item.size) == ("calls on their way", alive.flow_run_id, 10)
     item.remove()
-    assert not sent.exists() and found(store) == []
+    assert not sent.parent.exists() and found(store) == []
 
 
 def test_a_run_that_somebody_goes_on_with_meanwhile_is_not_closed(store: Store) -> None:
@@ -141,13 +141,15 @@ time.sleep(300)
 
 
 @pytest.fixture
-def script(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], psutil.Process]]:
+def script(
+    tmp_path: Path, new_home: Callable[[Path], Path]
+) -> Iterator[tuple[subprocess.Popen[bytes], psutil.Process]]:
     """A script, and the temporary server that Prefect has started for it."""
     with subprocess.Popen(
         [sys.executable, "-c", STARTS_A_SERVER],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env=isolated(tmp_path / "prefect home"),
+        env=isolated(new_home(tmp_path / "prefect home")),
     ) as process:
         assert process.stdout is not None
         server = psutil.Process(int(process.stdout.readline()))

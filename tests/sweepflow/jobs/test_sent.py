@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from omegaconf import OmegaConf
 
 from sweepflow.engine.failure import failed_record
 from sweepflow.errors import ConfigError
-from sweepflow.jobs.call import recall
+from sweepflow.jobs.call import Callee, recall
 from sweepflow.jobs.job import Job
 from sweepflow.jobs.plan import Plan
-from sweepflow.jobs.sent import WORKLOAD, CallError, NotCalledError, check_sendable, run_trials, sending
+from sweepflow.jobs.sent import (
+    WORKLOAD,
+    CallError,
+    NotCalledError,
+    _callee,
+    check_sendable,
+    run_trials,
+    sending,
+)
 from sweepflow.store.store import Store
 
 RUN = "0123"
@@ -28,13 +38,13 @@ def plan_of(function: Callable[[Any], Any], store: Store, *overrides: str) -> Pl
 
 def travelled(plan: Plan) -> list[Job]:
     """The plan's jobs, after they were called elsewhere."""
+    _callee.cache_clear()  # a worker serves one flow run
     with sending(plan.callee, RUN) as sender:
         trials = [sender.send(job) for job in plan.jobs]
-        records = run_trials(trials, plan.callee.store)
+        records = run_trials(trials, sender.calls)
         assert [record.id for record in records] == [trial.id for trial in trials]
         for trial, job in zip(trials, plan.jobs, strict=True):
-            sender.receive(trial.id, job, "")
-            assert plan.callee.store.get(trial.id) is None
+            sender.receive(trial.id, job)
     assert not plan.callee.store.paths.calls(RUN).exists()
     return list(plan.jobs)
 
@@ -44,10 +54,9 @@ def test_a_job_that_travels_is_the_job_that_stays(store: Store) -> None:
     first, second = travelled(plan_of(lambda cfg: cfg.x + offset, store, "x=1,2"))
     assert (first.return_value, second.return_value) == (11, 12)
     assert first.duration > 0 and Path(first.working_dir).is_dir()
-    again = Plan({"x": 1}, lambda cfg: cfg.x, [], store.root)
-    again.jobs[:] = [first]
     first.value = None
-    assert recall(again.callee, first) and first.value == 11, "the store has it under the job's own id"
+    callee = Callee(len, "len", None, store)
+    assert recall(callee, first) and first.value == 11, "the store has it under the job's own id"
 
 
 def test_what_it_raises_is_raised_here(store: Store) -> None:
@@ -72,8 +81,8 @@ def test_one_that_was_not_called_says_why(store: Store) -> None:
     guilty, innocent = plan.jobs
     with sending(plan.callee, RUN) as sender:
         trials = [sender.send(job) for job in plan.jobs]
-        store.put(failed_record(WORKLOAD, trials[0], "it ended its worker 3 times"))
-        sender.receive(trials[0].id, guilty, "")
+        sender.calls.put(failed_record(WORKLOAD, trials[0], "it ended its worker 3 times"))
+        sender.receive(trials[0].id, guilty)
         sender.receive(trials[1].id, innocent, "batch 2: the disk is full")
     for job, why in ((guilty, "it ended its worker"), (innocent, "the disk is full")):
         with pytest.raises(NotCalledError, match=why):
@@ -81,13 +90,23 @@ def test_one_that_was_not_called_says_why(store: Store) -> None:
     assert store.get(guilty.fingerprint) is not None and store.get(innocent.fingerprint) is None
 
 
-def test_each_call_has_an_id_of_its_run(store: Store) -> None:
-    plan = plan_of(lambda cfg: cfg.x, store, "x=1,2")
-    ids = set()
-    for run in (RUN, "4567"):
-        with sending(plan.callee, run) as sender:
-            ids |= {sender.send(job).id for job in plan.jobs}
-    assert len(ids) == 4, "a function that is not pure is called again"
+def test_a_worker_resolves_what_the_user_and_hydra_register(store: Store) -> None:
+    by = 3
+    OmegaConf.register_new_resolver("times_three", lambda x: by * x)
+    try:
+        plan = Plan({"x": "${times_three:2}", "y": "${now:%Y}"}, lambda cfg: (cfg.x, cfg.y), [], store.root)
+        plan.add([])
+        trials_of = plan.jobs[0]
+        with sending(plan.callee, RUN) as sender:
+            trial = sender.send(trials_of)
+            OmegaConf.clear_resolver("times_three")
+            OmegaConf.clear_resolver("now")
+            _callee.cache_clear()
+            run_trials([trial], sender.calls)
+            sender.receive(trial.id, trials_of)
+        assert trials_of.return_value == (6, str(datetime.now().year))
+    finally:
+        OmegaConf.clear_resolver("times_three")
 
 
 def test_what_cannot_travel_is_refused(store: Store) -> None:
@@ -110,4 +129,4 @@ def test_a_function_that_cannot_be_read_there_says_so(store: Store) -> None:
         sending(plan.callee, "89ab") as sender,
         pytest.raises(ConfigError, match=r"cannot read the function(.|\n)*no_such_module_of_mine"),
     ):
-        run_trials([sender.send(job) for job in plan.jobs], store)
+        run_trials([sender.send(job) for job in plan.jobs], sender.calls)

@@ -1,0 +1,180 @@
+"""What a callable is beside its name: its text, its byte code, and the values that it carries."""
+
+from __future__ import annotations
+
+import dis
+import hashlib
+import inspect
+import pickle
+import textwrap
+from collections.abc import Iterator
+from enum import Enum
+from functools import partial
+from pathlib import PurePath
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+SCALARS = (type(None), bool, int, float, complex, str, bytes)
+
+
+class Source(NamedTuple):
+    """What tells a callable from others of its name.
+
+    Attributes:
+        digest: Of its text, byte code and values; empty for one that is not written in Python, which changes
+            with its library only.
+        unknown: Type of a value that it carries and that cannot be told from others of its type; empty where
+            there is none.
+    """
+
+    digest: str
+    unknown: str = ""
+
+
+def source_of(function: Any) -> Source:
+    """What a callable is made of: its own source text and byte code, and what is in its closure, its
+    defaults, the plain global variables that it uses, and its attributes. What it calls in turn is not looked
+    at.
+    """
+    walk = _Walk()
+    if isinstance(function, BuiltinFunctionType):
+        return Source("")
+    text = walk.words(function)
+    return Source(_digest(text.encode()), walk.unknown)
+
+
+class _Walk:
+    """Values in words: equal for equal values, in any process."""
+
+    def __init__(self) -> None:
+        self.unknown = ""
+        self._above: list[Any] = []
+
+    def words(self, value: Any) -> str:
+        """A value, and all that it holds."""
+        if isinstance(value, SCALARS):
+            return f"{type(value).__name__} {value!r}"
+        if any(value is one for one in self._above):
+            return "itself"
+        self._above.append(value)
+        try:
+            return f"{_name(type(value))} {self._inner(value)}"
+        finally:
+            self._above.pop()
+
+    def _inner(self, value: Any) -> str:
+        match value:
+            case FunctionType():
+                return self._function(value)
+            case MethodType():
+                return self._all([value.__func__, value.__self__])
+            case partial():
+                return self._all([value.func, value.args, value.keywords])
+            case ModuleType() | BuiltinFunctionType():
+                return _name(value)
+            case type():
+                return f"{_name(value)} {_text(value)}"
+            case Enum():
+                return value.name
+            case PurePath():
+                return str(value)
+            case set() | frozenset():
+                return repr(sorted(self.words(item) for item in value))
+            case list() | tuple():
+                return self._all(value)
+            case np.ndarray() if type(value) is np.ndarray and value.dtype != object:
+                return self._array(value)
+            case np.generic():
+                return self._array(np.asarray(value))
+            case dict():
+                return repr(sorted((self.words(key), self.words(item)) for key, item in value.items()))
+        if type(value).__module__.startswith("jaxlib") and hasattr(value, "__array__"):
+            return self._array(np.asarray(value))
+        if hasattr(value, "__wrapped__"):  # jax.jit, functools.cache
+            return self.words(value.__wrapped__)
+        return self._object(value)
+
+    def _all(self, values: Any) -> str:
+        return repr([self.words(value) for value in values])
+
+    def _array(self, value: np.ndarray) -> str:
+        return f"{value.dtype.str} {value.shape} {_digest(np.ascontiguousarray(value).tobytes())}"
+
+    def _function(self, function: FunctionType) -> str:
+        cells = [self._cell(cell) for cell in function.__closure__ or ()]
+        used = {name: function.__globals__.get(name) for name in sorted(set(_globals(function.__code__)))}
+        plain = {name: value for name, value in used.items() if value is not None and _is_plain(value)}
+        carried = self._all([function.__defaults__, function.__kwdefaults__, plain])
+        return f"{_text(function)} {_byte_code(function.__code__)} {cells} {carried}"
+
+    def _cell(self, cell: Any) -> str:
+        try:
+            return self.words(cell.cell_contents)
+        except ValueError:  # nothing is in it yet
+            return "empty"
+
+    def _object(self, value: Any) -> str:
+        kind = type(value)
+        slots = [name for base in kind.__mro__ for name in np.atleast_1d(base.__dict__.get("__slots__", []))]
+        state = {str(name): getattr(value, name) for name in slots if hasattr(value, name)}
+        state |= getattr(value, "__dict__", {})
+        # Data of types written in C is seen by pickling alone.
+        if isinstance(value, np.ndarray) or not (state or hasattr(value, "__dict__")):
+            try:
+                return _digest(pickle.dumps(value, protocol=4))
+            except Exception:  # whatever pickling a user's type may raise
+                self.unknown = _name(kind)
+                return "unknown"
+        method = kind.__dict__.get("__call__")
+        called = self.words(method) if isinstance(method, FunctionType) else ""
+        return f"{_text(kind)} {called} {self.words(state)}"
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a global variable is what people call a constant: a number, text, an array, or a structure."""
+    match value:
+        case _ if isinstance(value, (*SCALARS, np.ndarray, np.generic)):
+            return True
+        case list() | tuple() | set() | frozenset():
+            return all(_is_plain(item) for item in value)
+        case dict():
+            return all(_is_plain(item) for item in value.values())
+    return type(value).__module__.startswith("jaxlib") and hasattr(value, "__array__")
+
+
+def _globals(code: CodeType) -> Iterator[str]:
+    """Names of global variables that a code object, or one within it, reads."""
+    for instruction in dis.get_instructions(code):
+        if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+            yield str(instruction.argval)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _globals(constant)
+
+
+def _byte_code(code: CodeType) -> str:
+    """The text of an imported module may have changed since; a lambda's is the line that it is on."""
+    return f"{code.co_code!r} {code.co_names!r} {[_constant(constant) for constant in code.co_consts]}"
+
+
+def _constant(constant: Any) -> str:
+    if isinstance(constant, CodeType):
+        return _byte_code(constant)
+    return repr(sorted(map(repr, constant))) if isinstance(constant, frozenset) else repr(constant)
+
+
+def _text(of: Any) -> str:
+    try:
+        return textwrap.dedent(inspect.getsource(of))
+    except (OSError, TypeError):
+        return ""
+
+
+def _name(of: Any) -> str:
+    return f"{getattr(of, '__module__', '')}.{getattr(of, '__qualname__', getattr(of, '__name__', ''))}"
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
