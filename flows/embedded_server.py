@@ -31,6 +31,13 @@ FLUSH_SECONDS = 5.0
 """Longest wait for task-run states that are still on their way to the server."""
 
 
+QUICK = {
+    "PREFECT_SERVER_REGISTER_BLOCKS_ON_START": "false",
+    "PREFECT_SERVER_MEMOIZE_BLOCK_AUTO_REGISTRATION": "false",
+}
+"""A sixth of what a start takes goes to looking for types of blocks, for which all of Dask is imported. What
+saves a block registers its type, and a server that is started by itself registers them all."""
+
 _OWN: set[str] = set()
 """Addresses of servers that this process runs."""
 
@@ -63,6 +70,7 @@ def prefect_server(meanwhile: Callable[[], None] | None = None) -> Iterator[None
         return
     home = get_current_settings().home
     environment = {
+        **QUICK,
         **os.environ,
         **get_current_settings().to_environment_variables(exclude_unset=True),
         # As Prefect's own: no pages, and one application in the process.

@@ -16,6 +16,7 @@ from sweepflow.store.store import Store
 pytest_plugins = ["tests.prefect_server", "tests.slurm.fixture"]
 
 CACHE = "JAX_COMPILATION_CACHE_DIR"
+WORTH = "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"
 _session: list[str] = []
 
 
@@ -29,11 +30,14 @@ def pytest_configure(config: pytest.Config) -> None:
     # starts, and workers of a parallel run, share this one through the environment.
     if not hasattr(config, "workerinput"):
         os.environ[CACHE] = tempfile.mkdtemp(prefix="sweepflow tests ")
+        # JAX's own is a second, and few of the tests' programs take one.
+        os.environ[WORTH] = "0.2"
         _session.append(os.environ[CACHE])
     configure()
     import jax
 
     jax.config.update("jax_compilation_cache_dir", os.environ[CACHE])
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", float(os.environ[WORTH]))
     jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,6 +21,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
 START_SECONDS = 180
+NO_SERVER = "http://127.0.0.1:9/api"
+"""Nothing answers there: a command that asks Prefect fails."""
 
 TINY = [
     "model=mlp",
@@ -128,9 +132,39 @@ def isolated(home: Path, **more: str) -> dict[str, str]:
     }
 
 
+MIGRATE = """
+import asyncio
+from prefect.server.database import provide_database_interface
+asyncio.run(provide_database_interface().create_db())
+"""
+
+
 @pytest.fixture(scope="session")
-def prefect_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("prefect home")
+def new_home(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path]:
+    """Make a Prefect home at a path, with the database of a server's first start.
+
+    To make one takes seconds: it is made once for all processes of a run, and copied.
+    """
+    base = tmp_path_factory.getbasetemp()
+    first = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "first prefect home"
+    with first.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not first.exists():
+            aside = first.with_suffix(".aside")
+            shutil.rmtree(aside, ignore_errors=True)
+            subprocess.run([sys.executable, "-c", MIGRATE], env=isolated(aside), check=True)
+            aside.rename(first)
+
+    def copy(home: Path) -> Path:
+        shutil.copytree(first, home)
+        return home
+
+    return copy
+
+
+@pytest.fixture(scope="session")
+def prefect_home(tmp_path_factory: pytest.TempPathFactory, new_home: Callable[[Path], Path]) -> Path:
+    return new_home(tmp_path_factory.mktemp("server's") / "prefect home")
 
 
 @pytest.fixture(scope="session")
@@ -160,11 +194,11 @@ def api_url(prefect_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 @pytest.fixture
-def machine(tmp_path: Path) -> Iterator[Machine]:
+def machine(tmp_path: Path, new_home: Callable[[Path], Path]) -> Iterator[Machine]:
     """A machine without a Prefect server; the directory has a space in its name."""
     directory = tmp_path / "a researcher's home"
     directory.mkdir()
-    here = Machine(directory, isolated(tmp_path / "prefect"))
+    here = Machine(directory, isolated(new_home(tmp_path / "prefect")))
     yield here
     here.end()
 

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 import hydra
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from hydra.errors import HydraException
@@ -168,6 +169,8 @@ def _groups(primary: str, own: Path | None, search: Sequence[str]) -> Groups:
 
 def _options(group: str, primary: str, search: Sequence[str]) -> list[str]:
     loader = GlobalHydra.instance().config_loader()
+    if not search and isinstance(loader, ConfigLoaderImpl):  # else Hydra copies all that it knows, each time
+        return loader.repository.get_group_options(group, ObjectType.CONFIG)
     return loader.get_group_options(group, ObjectType.CONFIG, config_name=primary, overrides=list(search))
 
 

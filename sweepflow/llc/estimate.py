@@ -13,9 +13,7 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
-from arviz_stats.base import array_stats  # type: ignore[attr-defined]
 from jaxtyping import Float
-from scipy import stats
 
 INTERVAL = 0.95
 
@@ -50,6 +48,10 @@ def estimate(losses: Float[np.ndarray, "chains draws"], loss_0: float, nbeta: fl
         loss_0: L_n(w0).
         nbeta: Inverse temperature times n.
     """
+    # They take a second, which a command that estimates nothing need not wait for.
+    from arviz_stats.base import array_stats  # type: ignore[attr-defined]
+    from scipy import stats
+
     nan = float("nan")
     if not len(losses):
         return Estimate(nan, nan, nan, nan, (), nan, nan)

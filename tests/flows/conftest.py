@@ -1,10 +1,10 @@
-"""Flows called from Python, in the tests' own process, with the tests' own Prefect server."""
+"""Flows and commands in the tests' own process, flows with the tests' own Prefect server."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,9 @@ from prefect.context import refresh_global_settings_context
 from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogWorker
 from prefect.states import State
+from typer.testing import CliRunner
 
-from tests.prefect_server import isolated
+from tests.prefect_server import NO_SERVER, isolated
 
 
 @dataclass(frozen=True)
@@ -87,14 +88,45 @@ def connection(api_url: str) -> Iterator[str]:
 @pytest.fixture
 def prefect(connection: str, prefect_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Prefect]:
     """Point this process's Prefect to the tests' server."""
-    wanted = isolated(prefect_home, PREFECT_API_URL=connection)
-    for name in os.environ.keys() - wanted.keys():
-        if name.startswith("PREFECT_"):
-            monkeypatch.delenv(name)
-    for name, value in wanted.items():
-        if name.startswith("PREFECT_"):
-            monkeypatch.setenv(name, value)
-    refresh_global_settings_context()
+    _settings(isolated(prefect_home, PREFECT_API_URL=connection), monkeypatch)
     yield Prefect()
     monkeypatch.undo()
+    refresh_global_settings_context()
+
+
+@pytest.fixture
+def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., tuple[int, str]]]:
+    """Type a command in a directory, where no server answers: its exit code, and all that it said.
+
+    For commands that start no flow. In a process of its own, each would import JAX and Prefect anew.
+    """
+    environment = isolated(tmp_path / "no prefect", PREFECT_API_URL=NO_SERVER)
+    # As the command would set them, for good, in this process.
+    environment |= {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL"}
+    _settings(environment, monkeypatch)
+    monkeypatch.delenv("SWEEPFLOW_STORE", raising=False)
+    monkeypatch.setenv("COLUMNS", environment["COLUMNS"])
+
+    def run(directory: Path, *command: str) -> tuple[int, str]:
+        from flows.cli import app
+
+        monkeypatch.chdir(directory)
+        result = CliRunner().invoke(app, command)
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result.exit_code, result.output
+
+    yield run
+    monkeypatch.undo()
+    refresh_global_settings_context()
+
+
+def _settings(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give this process's Prefect the settings of an environment, and no others."""
+    for name in os.environ.keys() - environment.keys():
+        if name.startswith("PREFECT_"):
+            monkeypatch.delenv(name)
+    for name, value in environment.items():
+        if name.startswith("PREFECT_"):
+            monkeypatch.setenv(name, value)
     refresh_global_settings_context()

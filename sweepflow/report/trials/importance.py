@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import rankdata, spearmanr
 
 from sweepflow.report.trials.configurations import configurations
 from sweepflow.report.trials.dimension import Dimension
@@ -66,6 +65,8 @@ def importance(view: TrialsView, axes: Sequence[Dimension]) -> Importance:
     part. Where there are too few configurations, or the forest knows no better than chance, the keys are in
     the order of their rank correlation.
     """
+    from scipy.stats import rankdata  # late: every flow imports this module, and scipy.stats takes a while
+
     found = [(c.place, c.mean) for c in configurations(view) if c.mean is not None]
     needed = max(MIN_CONFIGURATIONS, MIN_FOR_A_KEY * len(axes))
     stride = -(-len(found) // MAX_CONFIGURATIONS) or 1
@@ -100,5 +101,7 @@ def _losses(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, float]:
 def _correlation(x: np.ndarray, y: np.ndarray) -> float:
     if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return 0.0
+    from scipy.stats import spearmanr
+
     found = abs(float(spearmanr(x, y).statistic))
     return found if math.isfinite(found) else 0.0

@@ -20,22 +20,21 @@ from prefect.states import AwaitingRetry
 from flows.runs.reconcile import open_task_runs
 from flows.runs.record import RunRecord, runs
 from sweepflow.store.store import Store
+from tests.flows.cli.held import Hold
 from tests.prefect_server import ROOT, TINY, Machine, Running
 
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(600)]
 
-KEPT = [override for override in TINY if not override.startswith("sampler.thinning")]
-ONE_AT_A_TIME = ["target.seed=1,2", "runner.batch_size=1", "runner.workers=1"]
+ONE_AT_A_TIME = ["target.seed=1,2", "sampler.seed=1,2", "runner.batch_size=1", "runner.workers=1"]
 
 
-def slow(seed: int, thinning: int = 40_000) -> list[str]:
-    """Two targets; for each an estimate that is there at once, and one that takes many seconds.
+def four_estimates(seed: int) -> list[str]:
+    """Two targets with two estimates each, one after the other.
 
     Args:
         seed: Of the data: another one each test, since what Prefect remembers of one store is no other's.
-        thinning: Of the slow estimate: what it takes is in proportion.
     """
-    return [*KEPT, *ONE_AT_A_TIME, f"data.seed={seed}", f"sampler.thinning=1,{thinning}"]
+    return [*TINY, *ONE_AT_A_TIME, f"data.seed={seed}"]
 
 
 def store_of(machine: Machine) -> Store:
@@ -50,9 +49,13 @@ def written(store: Store) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in store.root.glob("[te]*/??/*.json")}
 
 
-def in_the_middle(machine: Machine, seed: int, thinning: int = 40_000) -> tuple[Running, RunRecord]:
-    """A sweep with a slow batch on the devices, and its run file."""
-    running = machine.start("sweepflow", "llc", *slow(seed, thinning))
+def hold(machine: Machine) -> Hold:
+    return Hold(machine.directory / "hold", store_of(machine).root)
+
+
+def in_the_middle(machine: Machine, seed: int) -> tuple[Running, RunRecord]:
+    """A sweep that is held in its fourth batch, and its run file."""
+    running = machine.start("sweepflow", "llc", *four_estimates(seed), **hold(machine).environment())
     running.wait_for(lambda text: text.count("Completed") >= 3)
     (record,) = runs(store_of(machine))
     assert record.state == "running" and record.pid == running.process.pid
@@ -130,7 +133,10 @@ def test_of_two_resumes_one_wins(office: Machine, prefect: Any) -> None:
     running, record = in_the_middle(office, 2)
     os.kill(running.process.pid, signal.SIGKILL)
     running.process.wait(20)
-    both = [office.start("sweepflow", "resume", record.name) for _ in range(2)]
+    held = hold(office).environment()
+    both = [office.start("sweepflow", "resume", record.name, **held) for _ in range(2)]
+    wait_until(lambda: any(one.process.poll() is not None for one in both))
+    hold(office).let_go()
     codes = sorted(one.process.wait(180) for one in both)
     said = "".join(one.text for one in both)
     assert codes == [0, 2], said
@@ -214,7 +220,7 @@ def test_a_dead_run_is_closed_and_cancelled(office: Machine, prefect: Any) -> No
 
 def test_cancel_in_prefects_pages_ends_the_process(office: Machine, prefect: Any) -> None:
     """They do what `prefect flow-run cancel` does; without a worker, Prefect itself ends nothing."""
-    running, record = in_the_middle(office, 7, thinning=10_000_000)  # it would take hours
+    running, record = in_the_middle(office, 7)
     code, text = office.run("prefect", "flow-run", "cancel", record.flow_run_id)
     assert code == 0, text
     assert running.process.wait(60) == 143, running.text
@@ -264,7 +270,9 @@ def test_a_deployments_run_is_gone_on_with_by_its_worker(
     office: Machine, prefect: Any, tmp_path: Path
 ) -> None:
     store = Store(tmp_path / "store")
-    checkout = Machine(ROOT, office.environment, logs=office.directory)
+    held = Hold(tmp_path / "hold", store.root)
+    environment = {**office.environment, **held.environment()}
+    checkout = Machine(ROOT, environment, logs=office.directory)
     try:
         code, text = checkout.run("prefect", "work-pool", "create", "sweepflow", "--type", "process")
         assert code == 0 or "already exists" in text, text
@@ -273,7 +281,7 @@ def test_a_deployments_run_is_gone_on_with_by_its_worker(
         assert code == 0, text
         worker = checkout.start("prefect", "worker", "start", "--pool", "sweepflow")
         worker.wait_for(lambda said: "started!" in said)
-        overrides = json.dumps([*slow(10), f"store={store.root}"])
+        overrides = json.dumps([*four_estimates(10), f"store={store.root}"])
         code, text = checkout.run(
             "prefect", "deployment", "run", "llc/llc", "--param", f"overrides={overrides}"
         )
@@ -284,6 +292,7 @@ def test_a_deployments_run_is_gone_on_with_by_its_worker(
 
         os.kill(record.pid, signal.SIGKILL)
         wait_until(lambda: history(record)[0].state_name == "Crashed")  # the worker has seen it
+        held.let_go()
         code, text = office.run("sweepflow", "resume", record.short_id, "--store", store.root)
         assert code == 0 and "a worker of its deployment goes on with it" in text, text
         wait_until(lambda: history(record)[0].state_name == "Completed", 240)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,12 @@ AWAY_SECONDS = 20.0
 
 
 def test_it_is_done_without_and_says_how_it_went(
-    store: Store, prefect: Any, slurm: Cluster, undisturbed: Any, tmp_path: Path
+    store: Store,
+    prefect: Any,
+    slurm: Cluster,
+    undisturbed: Any,
+    tmp_path: Path,
+    new_home: Callable[[Path], Path],
 ) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -31,7 +37,7 @@ def test_it_is_done_without_and_says_how_it_went(
     url = f"http://127.0.0.1:{port}/api"
     home = tmp_path / "a researcher's home"
     home.mkdir()
-    machine = Machine(home, isolated(tmp_path / "prefect", PREFECT_API_URL=url))
+    machine = Machine(home, isolated(new_home(tmp_path / "prefect"), PREFECT_API_URL=url))
 
     def serve() -> Running:
         server = machine.start("prefect", "server", "start", "--port", str(port), "--no-ui")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -104,13 +105,13 @@ def test_a_server_that_is_away_for_good_ends_nothing(prefect: Any, monkeypatch: 
 
 @pytest.mark.timeout(400)
 def test_a_server_that_is_away_and_comes_back(
-    prefect: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    prefect: Any, tmp_path: Path, new_home: Callable[[Path], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server of its own, stopped and started on one database."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    machine = Machine(tmp_path, isolated(tmp_path / "prefect home"))
+    machine = Machine(tmp_path, isolated(new_home(tmp_path / "prefect home")))
     url = f"http://127.0.0.1:{port}/api"
 
     def serve() -> Any:

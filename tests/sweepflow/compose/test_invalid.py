@@ -356,13 +356,14 @@ REFUSED: list[tuple[list[str], str, str, str, str]] = [
 ]
 
 
-@pytest.fixture
-def mine(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def mine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("mine")
     for name, text in FILES.items():
-        path = tmp_path / name
+        path = directory / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
-    return tmp_path
+    return directory
 
 
 def refusal(overrides: list[str], directory: Path) -> ConfigError | None:

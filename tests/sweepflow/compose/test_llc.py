@@ -42,10 +42,10 @@ FILES = {
 }
 
 
-@pytest.fixture
-def mine(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def mine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A researcher's own directory of groups."""
-    directory = tmp_path / "it's my conf, v2"
+    directory = tmp_path_factory.mktemp("mine") / "it's my conf, v2"
     for name, text in FILES.items():
         path = directory / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -274,6 +274,7 @@ def test_where_one_stands_does_not_count(tmp_path: Path, monkeypatch: pytest.Mon
     assert compose_llc(["sampler=glob(*)"]) == here
 
 
+# What a value is refused for is in test_invalid, word by word.
 REFUSED: list[tuple[str, list[str], list[str]]] = [
     (
         "typo in a key",
@@ -281,7 +282,6 @@ REFUSED: list[tuple[str, list[str], list[str]]] = [
         ["no key 'data.n_dta'", "data.n_dta=5", "data.n_data", "'data.n_data'?"],
     ),
     ("typo in a swept key", ["data.n_dta=5,6"], ["no key 'data.n_dta'", "5,6", "'data.n_data'?"]),
-    ("typo deep down", ["runner.wrkers=2"], ["no key 'runner.wrkers'", "'runner.workers'?"]),
     ("no such group", ["modell=small"], ["no key or group 'modell'", "sampler, runner", "'model'?"]),
     ("no such key", ["+fo.bar=1"], ["no key or group 'fo.bar'", "+fo.bar=1", "model, data"]),
     ("nothing before =", ["=5"], ["no key or group ''", "=5"]),
@@ -326,40 +326,24 @@ REFUSED: list[tuple[str, list[str], list[str]]] = [
         ["workload=my.module"],
         ["use: sweepflow sweep workload=my.module --dry-run"],
     ),
-    ("out of range", ["data.n_data=0"], ["data.n_data", "greater than 0", "data.n_data=0"]),
-    ("one out of range", ["data.n_data=9,0,8"], ["greater than 0", "data.n_data=0, one of", "9,0,8"]),
-    ("not a number", ["target.steps=many"], ["target.steps", "whole number", "target.steps=many"]),
-    ("half a row", ["data.n_data=1.5"], ["data.n_data", "whole number", "1.5"]),
-    ("NaN", ["sampler.step_size=nan"], ["sampler.step_size", "finite", "nan"]),
-    ("infinity", ["sampler.gamma=1,inf"], ["sampler.gamma", "finite", "1,inf"]),
     (
         "a number for a list",
         ["data.teacher_widths=8"],
         ["data.teacher_widths", "a list such as [32,32]", "=[8]"],
     ),
     ("a bad entry", ["data.teacher_widths=[8,0]"], ["data.teacher_widths", "greater than 0", "[8,0]"]),
-    ("a mapping for a number", ["data.n_data.x=3"], ["data.n_data", "whole number"]),
     ("not a choice", ["target.optimizer=adm"], ["target.optimizer", "adam, adamw, sgd", "adm"]),
-    ("not a kind", ["model.kind=mpl"], ["model.kind", "mpl", "mlp, deep_linear"]),
     (
         "another sampler's key",
         ["sampler=hmc", "sampler.b1=0.5"],
         ["no key 'sampler.b1' where sampler.kind=hmc"],
     ),
-    ("two ways at once", ["model.widths=[8]"], ["either widths, or target_params", "model.widths=[8]"]),
-    (
-        "fields that do not fit",
-        ["data=quadratic", "data.eigenvalues=[1,2,3]"],
-        ["dimension=2 needs 2 eigenvalues", "data=quadratic data.eigenvalues=[1,2,3]"],
-    ),
-    ("missing path", ["data=file"], ["data.path has to be given", ".npz or .csv", "add data.path=FILE.npz"]),
     ("missing in a file", ["data=mine"], ["data.path has to be given", "???", "add data.path=..."]),
     (
         "missing beside an interpolation",
         ["data=mine", "target.seed=${data.seed}", "data.seed=3"],
         ["data.path has to be given", "add data.path=..."],
     ),
-    ("removed group", ["~sampler"], ["sampler has to be given"]),
     ("empty range", ["target.seed=range(5,5)"], ["target.seed", "no values", "range(5,5)"]),
     (
         "empty glob",
@@ -367,7 +351,6 @@ REFUSED: list[tuple[str, list[str], list[str]]] = [
         ["sampler", "no values", "hmc, hmc_fast", "do:      write it like"],
     ),
     ("glob over a key", ["target.seed=glob(*)"], ["target.seed", "no values"]),
-    ("empty value", ["target.seed="], ["target.seed", "whole number"]),
     (
         "one value twice",
         ["target.seed=1,2,1"],
@@ -383,8 +366,6 @@ REFUSED: list[tuple[str, list[str], list[str]]] = [
     ("swept runner", ["runner.batch_size=4,8"], ["runner", "cannot be swept", "4,8", "one sweep for each"]),
     ("swept store", ["store=a,b"], ["store", "cannot be swept"]),
     ("swept name", ["name=a,b"], ["name", "cannot be swept"]),
-    ("a name with a slash", ["name='../x'"], ["name", "letters and digits"]),
-    ("empty store", ["store=''"], ["store", "not empty"]),
     ("Hydra's own settings", ["hydra.run.dir=x"], ["no key or group 'hydra.run.dir'", "model, data"]),
     ("no =", ["data.n_data"], ["grammar", "data.n_data", "key=value"]),
     ("a comma too many", ["data.n_data=1,,2"], ["grammar", "1,,2"]),

@@ -25,9 +25,10 @@ def run(config, inputs, key):
 """
 
 
-@pytest.fixture
-def mine(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def mine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory of the user's own groups."""
+    directory = tmp_path_factory.mktemp("mine") / "my groups"
     files = {
         "space/rates.yaml": {
             "parameters": {
@@ -46,17 +47,20 @@ def mine(tmp_path: Path) -> Path:
             }
         },
         "space/bad.yaml": {"parameters": {"x": {"distribution": "log_uniform", "low": 0, "high": 1}}},
+        "space/misspelt.yaml": {
+            "parameters": {"learning_rat": {"distribution": "uniform", "low": 0.1, "high": 0.2}}
+        },
         "space/weights.yaml": {
             "parameters": {"x": {"distribution": "categorical", "values": [1, 2], "weights": [0.5, 0.6]}}
         },
         "workload/mine.yaml": {"workload": "landscape", "landscape": "beale", "steps": 11},
     }
     for name, content in files.items():
-        path = tmp_path / "my groups" / name
+        path = directory / name
         path.parent.mkdir(parents=True, exist_ok=True)
         head = "# @package _global_\n" if name.startswith("workload") else ""
         path.write_text(head + json.dumps(content))
-    experiments = tmp_path / "my groups" / "experiment"
+    experiments = directory / "experiment"
     experiments.mkdir()
     (experiments / "descents.yaml").write_text(
         "# @package _global_\n"
@@ -65,10 +69,13 @@ def mine(tmp_path: Path) -> Path:
         "hydra:\n  sweeper:\n    params:\n      optimizer: sgd,adam\n"
         "      learning_rate: tag(log,interval(1e-3,1e-1))\n      momentum: 0.5\n"
     )
+    (experiments / "drawing.yaml").write_text(
+        '# @package _global_\nhydra: {sweeper: {params: {learning_rate: "interval(-2,1)"}}}\n'
+    )
     (experiments / "interpolated.yaml").write_text(
         "# @package _global_\ndefaults:\n  - override /workload: landscape\nx: ???\ny: ${x}\n"
     )
-    return tmp_path / "my groups"
+    return directory
 
 
 @pytest.fixture
@@ -411,12 +418,6 @@ DRAWN: list[tuple[list[str], dict[str, Any], str | None, str, str]] = [
 def test_what_was_drawn_is_not_said_to_be_from_a_file(
     overrides: list[str], drawn: dict[str, Any], table: str | None, got: str, do: str, mine: Path
 ) -> None:
-    (mine / "space/misspelt.yaml").write_text(
-        "parameters: {learning_rat: {distribution: uniform, low: 0.1, high: 0.2}}\n"
-    )
-    (mine / "experiment/drawing.yaml").write_text(
-        '# @package _global_\nhydra: {sweeper: {params: {learning_rate: "interval(-2,1)"}}}\n'
-    )
     request = compose_trials(overrides, mine)
     with pytest.raises(ConfigError) as caught:
         request.config(request.points[0], drawn, table)

@@ -9,15 +9,8 @@ from typing import Any
 import pytest
 
 SAMPLERS = ("sgld", "sgld_rmsprop", "sgld_adam", "hmc", "nuts", "mclmc")
-TRAININGS = [
-    ("adam", "constant", None),
-    ("adam", "cosine", 8),
-    ("adamw", "constant", 8),
-    ("adamw", "cosine", None),
-    ("sgd", "constant", None),
-    ("sgd", "cosine", 8),
-]
-"""Every pair of optimizer, schedule and batching; all twelve would compile for half a minute more."""
+TRAININGS = [("adam", "cosine", None), ("adamw", "constant", 8), ("sgd", "cosine", 8)]
+"""Every optimizer, schedule and batching; all twelve would compile for a minute and a half."""
 COMPANIONS = [(3, 0), (1, 7), (1, 0)]
 """Seed of target and data of three trials: other seeds, other data, and the last as it is alone."""
 
@@ -80,13 +73,10 @@ def test_another_number_of_devices(
 ) -> None:
     """What one machine has recorded, a machine with other devices would have recorded.
 
-    Two samplers stand for all: which program runs on how many devices is not the sampler's affair.
+    One sampler stands for all: which program runs on how many devices is not the sampler's affair. HMC makes
+    most of a difference in rounding.
     """
-    asked = [
-        small(sampler, target_seed=t, data_seed=d)
-        for sampler in ("sgld_adam", "hmc")
-        for t, d in COMPANIONS[1:]
-    ]
+    asked = [small("hmc", target_seed=t, data_seed=d) for t, d in COMPANIONS[1:]]
     here = run_sweep(asked)
     count = here.devices + 1
     there = run_elsewhere(asked, XLA_FLAGS=f"--xla_force_host_platform_device_count={count}")

@@ -24,7 +24,7 @@ def asked(small: Callable[..., Any], seeds: tuple[int, int], **changes: Any) -> 
         )
         for model in MODELS
         for seed in seeds
-        for sampler in ("sgld", "sgld_adam", "hmc")
+        for sampler in ("sgld", "hmc")
     ]
 
 
@@ -37,14 +37,14 @@ def test_one_a_group_whatever_the_seeds(
     compilations.clear()
     first = run_sweep(asked(small, (1, 2)))
     batches = first.plan.target_batches + first.plan.estimate_batches
-    assert len(batches) == 8 == len({batch.label for batch in batches})
-    assert len(compilations) == 8
+    assert len(batches) == 6 == len({batch.label for batch in batches})
+    assert len(compilations) == 6
     compiled = [record.seconds["compile"] > 0 for record in (*first.targets, *first.estimates)]
     assert all(compiled)
 
     again = run_sweep(asked(small, (3, 4), gamma=3.0, nbeta=5.0))
-    assert len(again.finished) == 8
-    assert len(compilations) == 8
+    assert len(again.finished) == 6
+    assert len(compilations) == 6
     assert not any(record.seconds["compile"] for record in (*again.targets, *again.estimates))
 
 

@@ -23,6 +23,10 @@ from sweepflow.store.store import Store
 from sweepflow.targets.workload import TARGET
 
 SAMPLERS = ("sgld", "sgld_rmsprop", "sgld_adam", "hmc", "nuts", "mclmc")
+PAIR = ((3, 0), (1, 7))
+"""Seed of target and data, as in test_batch_independence: the programs are the same."""
+TRAININGS = [("adam", "cosine", None), ("adamw", "constant", 8), ("sgd", "cosine", 8)]
+"""Also as there."""
 KILLED = """
 import os, signal, sys, warnings
 from pathlib import Path
@@ -30,6 +34,8 @@ warnings.simplefilter("error")
 warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache")
 from sweepflow.engine.devices import configure
 configure()
+import jax
+jax.config.update("jax_numpy_dtype_promotion", "strict")
 from sweepflow.engine.run import run_batch
 from sweepflow.engine.segments import Pace, StoppedError
 from sweepflow.llc.plan import make_plan
@@ -90,7 +96,7 @@ def random_cuts(points: int, seed: int) -> list[int]:
 def test_every_sampler_cut_at_random(
     sampler: str, small: Callable[..., Any], run_sweep: Callable[..., Any], compilations: list[str]
 ) -> None:
-    asked = [small(sampler, target_seed=seed) for seed in (1, 2)]
+    asked = [small(sampler, target_seed=t, data_seed=d) for t, d in PAIR]
     whole = run_sweep(asked)
     compilations.clear()
     for seed in range(3):
@@ -122,18 +128,23 @@ def test_mclmc_cut_in_each_stage_of_its_tuning(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+@pytest.mark.parametrize(("optimizer", "schedule", "batch_size"), TRAININGS)
 def test_targets_cut_at_random(
-    optimizer: str, small: Callable[..., Any], run_sweep: Callable[..., Any], store: Store
+    optimizer: str,
+    schedule: str,
+    batch_size: int | None,
+    small: Callable[..., Any],
+    run_sweep: Callable[..., Any],
+    store: Store,
 ) -> None:
     """One of them stops early, at a tolerance that it meets on the way."""
-    settings: dict[str, Any] = {"optimizer": optimizer, "schedule": "constant", "rows_a_step": 8, "steps": 60}
+    settings: dict[str, Any] = {"optimizer": optimizer, "schedule": schedule, "rows_a_step": batch_size}
     asked = [small(target_seed=seed, tolerance=tol, **settings) for seed, tol in ((1, 0.0), (2, 10.0))]
     whole = run_sweep(asked, targets_only=True)
-    assert [record.figures["steps"] for record in whole.targets] == [60, 1]
+    assert [record.figures["steps"] for record in whole.targets] == [40, 1]
     cut = type(whole)(make_plan(asked, store), store)
     (batch,) = cut.plan.target_batches
-    run_cut(TARGET, batch, store, random_cuts(60, 0))
+    run_cut(TARGET, batch, store, random_cuts(40, 0))
     for trial_id in whole.plan.targets:
         assert cut.outcome(trial_id) == whole.outcome(trial_id)
 
@@ -166,12 +177,17 @@ def test_killed_and_gone_on_with_by_another_process(
 
 
 @pytest.mark.slow
-def test_trials_that_are_not_equally_far(small: Callable[..., Any], run_sweep: Callable[..., Any]) -> None:
-    """One was stopped early, one later, one never begun: together they end as each alone."""
-    asked = [small("hmc", target_seed=seed) for seed in (1, 2, 3)]
+@pytest.mark.parametrize("cuts", [(4, 30), (30, 0)])
+def test_trials_that_are_not_equally_far(
+    cuts: tuple[int, int], small: Callable[..., Any], run_sweep: Callable[..., Any]
+) -> None:
+    """One was stopped early, the other later or never begun: together they end as each alone."""
+    asked = [small("hmc", target_seed=t, data_seed=d) for t, d in PAIR]
     whole = run_sweep(asked)
     swept = run_sweep(asked, targets_only=True)
-    for points, config in ((4, asked[2]), (30, asked[1])):
+    for points, config in zip(cuts, asked, strict=True):
+        if not points:
+            continue
         (batch,) = make_plan([config], swept.store).estimate_batches
         with pytest.raises(StoppedError):
             run_batch(LLC, batch.trials, swept.store, size=1, datasets=1, pace=pace_of(points))
@@ -181,7 +197,7 @@ def test_trials_that_are_not_equally_far(small: Callable[..., Any], run_sweep: C
         LLC,
         batch.trials,
         swept.store,
-        size=3,
+        size=2,
         datasets=batch.datasets,
         on_record=lambda record: stored.append(record.id),
     )

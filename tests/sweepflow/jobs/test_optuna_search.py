@@ -98,7 +98,7 @@ def params_of(texts: Sequence[str]) -> dict[str, Any]:
 
 def job_of(texts: Sequence[str]) -> Job:
     """A job that was asked for by a sweeper, beside an override of the user's own."""
-    return Job(0, ("fixed=1", *texts), {}, {}, DictConfig({}), "f", "", "")
+    return Job(0, ("fixed=1", *texts), {}, {}, {}, DictConfig({}), "f", "", "")
 
 
 def search(
@@ -131,7 +131,7 @@ def test_a_study_knows_what_is_searched(kind: str) -> None:
 @pytest.mark.parametrize("kind", DISTRIBUTIONS)
 def test_random_samples_are_of_the_distribution(kind: str) -> None:
     drawn = DISTRIBUTIONS[kind][0]
-    history = search(Optuna(200, sampler=RandomSampler(seed=0)), lambda _: 0.0, {"x": drawn})
+    history = search(Optuna(100, sampler=RandomSampler(seed=0)), lambda _: 0.0, {"x": drawn})
     found = [params["x"] for params, _ in history]
     exact = drawn.ppf((np.arange(2000) + 0.5) / 2000)
     # By JSON, which tells 1, 1.0 and true apart.
@@ -172,7 +172,7 @@ VALUES = st.recursive(
     st.lists(VALUES, min_size=1, max_size=6, unique_by=lambda v: json.dumps(v, sort_keys=True)),
     st.integers(0),
 )
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_any_choices_can_be_searched(values: list[Any], seed: int) -> None:
     sampler = RandomSampler(seed=seed % 2**32)
     history = search(Optuna(4, sampler=sampler), lambda _: 0.0, {"x": categorical(values)})

@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from sweepflow.llc.theory import quadratic_llc
-from sweepflow.schema.data import QuadraticData
+from sweepflow.schema.data import DeepLinearData, QuadraticData
 from sweepflow.schema.llc import LlcConfig
 from sweepflow.schema.model import PotentialModel
 from sweepflow.schema.sampler import HmcSampler, MclmcSampler, NutsSampler, SamplerConfig, SgldSampler
 from sweepflow.schema.target import TrainingConfig
 from sweepflow.verify import Case, cases, compare
+from sweepflow.verify.quadratics import GAMMAS
 
 pytestmark = pytest.mark.slow
 
-SEEDS = 200
-NBETA, GAMMA = 1000.0, 10.0
+SEEDS = {1.0: 12, 10.0: 40, 100.0: 12}
+"""Of each strength of localisation; all of them are one batch of one program."""
+HELD = 56
+"""Of 64 intervals: fewer hold the truth in 4 of 1,000 sets where they should in 95 of 100, and in 92 of 100
+sets where they do in 80."""
+NBETA = 1000.0
 EIGENVALUES = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02)
 SHORT: dict[str, SamplerConfig] = {
-    "hmc": HmcSampler(nbeta=NBETA, gamma=GAMMA, warmup=300, draws=400),
-    "nuts": NutsSampler(nbeta=NBETA, gamma=GAMMA, warmup=300, draws=300, max_num_doublings=6),
-    "mclmc": MclmcSampler(nbeta=NBETA, gamma=GAMMA, warmup=1500, draws=1000, desired_energy_var=5e-7),
+    "hmc": HmcSampler(nbeta=NBETA, warmup=300, draws=400),
+    "nuts": NutsSampler(nbeta=NBETA, warmup=300, draws=300, max_num_doublings=6),
+    "mclmc": MclmcSampler(nbeta=NBETA, warmup=1500, draws=1000, desired_energy_var=5e-7),
     # The step is short enough for its bias to be under a third of the standard error.
     "sgld": SgldSampler(
         nbeta=NBETA,
-        gamma=GAMMA,
         step_size=5e-5,
         batch_size=None,
         bias_chains=0,
@@ -36,43 +43,77 @@ SHORT: dict[str, SamplerConfig] = {
         draws=400,
     ),
 }
+RELATIVE = {"hmc": 0.02, "nuts": 0.02, "mclmc": 0.02, "sgld": 0.05}
+"""Share of the truth that the mean over seeds may be off."""
 
 
-@pytest.mark.parametrize("family", ["quadratic", "linear regression", "normal crossing"])
-def test_exact_expectations_are_met(family: str, run_sweep: Callable[..., Any]) -> None:
-    _hold([case for case in cases() if case.name.startswith(family)], run_sweep)
+def test_a_linear_regression_is_met(run_sweep: Callable[..., Any]) -> None:
+    """By half of the draws of `sweepflow verify`. HMC stands for what draws from the same Gaussian below too;
+    SGLD, which takes longest, at one strength of localisation."""
+    chosen = [
+        halved(case)
+        for case in cases()
+        if case.name.startswith("linear regression")
+        and case.config.sampler.kind in ("hmc", "sgld")
+        and (case.sampler != "sgld" or case.config.sampler.gamma == min(GAMMAS))
+    ]
+    assert [case.sampler for case in chosen].count("hmc") == len(GAMMAS)
+    assert {case.sampler for case in chosen} == {"hmc", "sgld", "sgld-rmsprop", "sgld-adam"}
+    _hold(chosen, run_sweep)
+
+
+def test_normal_crossings_are_met(run_sweep: Callable[..., Any]) -> None:
+    _hold([case for case in cases() if case.name.startswith("normal crossing")], run_sweep)
 
 
 def test_deep_linear_networks_are_within_ten_per_cent(run_sweep: Callable[..., Any]) -> None:
-    """The smaller shapes, and those by SGLD; `sweepflow verify` runs all of them."""
+    """Two of the smaller shapes, one of them by SGLD too; `sweepflow verify` runs all of them."""
+    shapes = {(5, 5, 5), (20, 5, 20)}
     chosen = [
         case
         for case in cases()
-        if case.config.data.kind == "deep_linear" and (case.quick or case.config.sampler.kind == "sgld")
+        if isinstance(case.config.data, DeepLinearData) and case.config.data.widths in shapes
     ]
-    assert len(chosen) >= 6
+    assert [case.sampler for case in chosen] == ["hmc", "hmc", "sgld"]
     _hold(chosen, run_sweep)
 
 
 @pytest.mark.parametrize("kind", SHORT)
-def test_the_interval_holds_the_truth_as_often_as_it_says(kind: str, run_sweep: Callable[..., Any]) -> None:
-    truth = quadratic_llc(EIGENVALUES, NBETA, GAMMA)
+def test_a_quadratic_is_met_and_intervals_hold_it_as_often_as_they_say(
+    kind: str, run_sweep: Callable[..., Any]
+) -> None:
+    asked = [(gamma, seed) for gamma, seeds in SEEDS.items() for seed in range(seeds)]
     swept = run_sweep(
         [
             LlcConfig(
                 model=PotentialModel(),
                 data=QuadraticData(eigenvalues=EIGENVALUES, dimension=len(EIGENVALUES)),
                 target=TrainingConfig(start="truth", steps=0),
-                sampler=SHORT[kind].model_copy(update={"seed": seed}),
+                sampler=SHORT[kind].model_copy(update={"seed": seed, "gamma": gamma}),
             )
-            for seed in range(SEEDS)
+            for gamma, seed in asked
         ]
     )
-    figures = [record.figures for record in swept.estimates]
-    held = sum(f["llc_low"] <= truth <= f["llc_high"] for f in figures)
-    assert held >= 0.91 * SEEDS  # of intervals that hold it in 95 of 100, 6 in 1,000 sets of 200 do not
-    # Intervals that always hold the truth because they are wide would say nothing.
-    assert all(f["llc_high"] - f["llc_low"] < 0.4 * truth for f in figures)
+    held = 0
+    for gamma in SEEDS:
+        truth = quadratic_llc(EIGENVALUES, NBETA, gamma)
+        figures = [r.figures for r, (of, _) in zip(swept.estimates, asked, strict=True) if of == gamma]
+        held += sum(f["llc_low"] <= truth <= f["llc_high"] for f in figures)
+        # Intervals that always hold the truth because they are wide would say nothing.
+        assert all(f["llc_high"] - f["llc_low"] < 0.4 * truth for f in figures)
+        error = np.mean([f["llc"] for f in figures]) - truth
+        standard_error = math.sqrt(np.mean([f["llc_mcse"] ** 2 for f in figures]) / len(figures))
+        assert abs(error) < RELATIVE[kind] * truth
+        # A step's bias may exceed the standard error of so many chains.
+        assert kind == "sgld" or abs(error) < 4 * standard_error
+    assert held >= HELD
+
+
+def halved(case: Case) -> Case:
+    """With half of its draws."""
+    sampler = case.config.sampler
+    shorter = sampler.model_copy(update={"draws": sampler.draws // 2})
+    return replace(case, config=case.config.model_copy(update={"sampler": shorter}))
 
 
 def _hold(chosen: list[Case], run_sweep: Callable[..., Any]) -> None:

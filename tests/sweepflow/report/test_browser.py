@@ -98,16 +98,14 @@ def opened(sweep: Sweep, directory: Path, width: int = 1200) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("width", [1200, 700])
-def test_everything_is_drawn_and_nothing_is_spilt(typical: Sweep, tmp_path: Path, width: int) -> None:
+def test_a_usual_page(typical: Sweep, tmp_path: Path, width: int) -> None:
+    """Everything is drawn and nothing is spilt; a click sorts the table, and a second turns it round."""
     seen = opened(typical, tmp_path, width)
     assert seen["errors"] == []
     # Intervals, 4 targets, 12 traces.
     assert seen["svgs"] == seen["places"] == 1 + 4 + 12
     assert seen["legends"] and not seen["wide"] and seen["spilt"] == 0
 
-
-def test_a_click_sorts_and_a_second_turns_round(typical: Sweep, tmp_path: Path) -> None:
-    seen = opened(typical, tmp_path)
     llc = seen["sorted"]["λ̂"]
     numbers = [float(v) for v in llc["up"][:-1]]
     assert numbers == sorted(numbers) and len(numbers) == 11

@@ -96,7 +96,6 @@ def opened(path: Path, width: int) -> dict[str, Any]:
         ("repeats", 1200),
         ("grid", 700),
         ("none finished", 700),
-        ("descents", 1200),
         ("descents", 700),
     ],
 )

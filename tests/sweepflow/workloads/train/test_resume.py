@@ -85,8 +85,7 @@ def test_cut_between_its_epochs(
 @pytest.mark.slow
 def test_going_on_in_a_wider_program(trial: Callable[..., Any], run_trials: Callable[..., Any]) -> None:
     """A sweep with --pad-widths that is extended by wider networks goes on from what narrower ones kept."""
-    row = {**SETTINGS, "epochs": 4, "dropout": 0.0, "augmentation_noise": 0.0}
-    narrow, wide = (trial(row, model=MlpModel(widths=widths)) for widths in ((4, 3), (5, 4)))
+    narrow, wide = (trial(SETTINGS, model=MlpModel(widths=widths)) for widths in ((4, 3), (5, 4)))
     store = run_trials([until(narrow, 2, 0)]).store
     kept = store.arrays(until(narrow, 2, 0).id)["state.0"]
     assert kept.shape == (4 * 4 + 5 * 3 + 4,)

@@ -62,11 +62,14 @@ def test_digits(row: Mapping[str, Any], trial: Callable[..., Any], run_trials: C
     assert ran.record(0).figures["validation_loss"] != ran.record(1).figures["validation_loss"]
 
 
-@pytest.mark.parametrize(("optimizer", "schedule"), list(itertools.product(OPTIMIZERS, SCHEDULES)))
-def test_every_pair_can_be_built(
+@pytest.mark.parametrize(
+    ("optimizer", "schedule"), list(zip(OPTIMIZERS, itertools.cycle(SCHEDULES[::-1]), strict=False))
+)
+def test_other_pairs_can_be_built_too(
     optimizer: str, schedule: str, trial: Callable[..., Any], store: Store
 ) -> None:
-    """Traced under strict promotion; compiled for five of them above. Whatever costs is on."""
+    """Traced under strict promotion; others are compiled above. Whatever costs is on."""
+    assert (optimizer, schedule) not in {(row["optimizer"], row["schedule"]) for row in TABLE}
     one = trial(
         data=SMALL,
         model=MlpModel(widths=(2,)),
