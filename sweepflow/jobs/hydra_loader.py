@@ -11,17 +11,18 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 from typing import Any, cast
 
 from hydra import initialize, initialize_config_dir, version
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.conf import HydraConf
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, OverrideType
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import MISSING, DictConfig, OmegaConf, flag_override, open_dict
@@ -117,33 +118,31 @@ class HydraLoader:
         return Loaded(texts, params, tree, own, directory)
 
     def _composed(self, master: DictConfig, parsed: Sequence[Override]) -> tuple[DictConfig, DictConfig]:
-        values = self._values(parsed)
-        texts = tuple(str(override.input_line) for override in parsed if override not in values)
+        shared = [self._is_shared(master, override) for override in parsed]
+        texts = [str(override.input_line) for override in parsed]
+        values = [override for override, one in zip(parsed, shared, strict=True) if not one]
         try:
-            tree, own = self._base(master, texts)
+            tree, own = self._base(master, tuple(compress(texts, shared)))
             tree = copy.deepcopy(tree)
-            for override in values:
-                OmegaConf.update(tree, override.key_or_group, override.value(), merge=True)
-        except (ConfigError, OmegaConfBaseException):
+            # In their order, after all options: as Hydra does.
+            ConfigLoaderImpl._apply_overrides_to_config(values, tree)
+        except (ConfigError, HydraException, OmegaConfBaseException):
             # Hydra says what is wrong of the whole.
-            return self._base(master, tuple(str(override.input_line) for override in parsed))
+            return self._base(master, tuple(texts))
         return tree, own
 
-    def _values(self, parsed: Sequence[Override]) -> list[Override]:
-        """Overrides that may be set one by one after Hydra has composed the others, whatever their order."""
-        keys = [override.key_or_group for override in parsed]
-        apart = len({*keys}) == len(keys) and not any(
-            one != other and one.startswith(f"{other}.") for one in keys for other in keys
-        )
-        if not apart or any(override.type is not OverrideType.CHANGE for override in parsed):
-            return []
-        return [
-            o for o in parsed if not (o.package or o.is_hydra_override() or self._is_group(o.key_or_group))
-        ]
+    def _is_shared(self, master: DictConfig, override: Override) -> bool:
+        """Whether Hydra has to compose anew where it differs: for an option of a group, or Hydra's own."""
+        if override.package or override.is_hydra_override() or override.key_or_group == "hydra":
+            return True
+        # A mapping is merged with what a group gives, and chooses nothing.
+        return not isinstance(override.value(), dict) and self._is_group(master, override.key_or_group)
 
-    def _is_group(self, key: str) -> bool:
+    def _is_group(self, master: DictConfig, key: str) -> bool:
         if key not in self._groups:
-            found = self.loader.get_group_options(key, ObjectType.CONFIG, config_name=self.name, overrides=[])
+            # Groups of groups count, and so do those of a search path that is told.
+            told = cast(list[str], OmegaConf.to_container(master.hydra.overrides.hydra))
+            found = self.loader.get_group_options(key, None, config_name=self.name, overrides=told)
             self._groups[key] = bool(found)
         return self._groups[key]
 

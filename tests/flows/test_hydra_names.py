@@ -34,7 +34,7 @@ from hydra_zen import (
     to_yaml,
     zen,
 )
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from pydantic import BaseModel
 
 from flows import hydra_multirun, hydra_run, launch
@@ -712,3 +712,23 @@ def test_jobs_on_workers() -> None:
         assert pid != os.getpid()
         assert cwd == output == j.working_dir
     assert len({j.working_dir for j in jobs}) == 3
+
+
+@pytest.mark.slow
+def test_resolvers_on_workers() -> None:
+    config = {"out": "${hydra:runtime.output_dir}", "when": "${now:%Y}", "mine": "${times_two:3}", "n": 0}
+    overrides = ["n=1,2", "+z=1", "hydra.sweep.dir=jobs"]
+
+    def looked_up(cfg: Any) -> tuple[int, Any]:
+        return os.getpid(), (cfg.out, cfg.when, cfg.mine, cfg.n, cfg.z)
+
+    OmegaConf.register_new_resolver("times_two", lambda x: 2 * x)
+    try:
+        (here,) = hydra_multirun(config, looked_up, overrides)
+        (there,) = hydra_multirun(config, looked_up, overrides, runner=["runner=dask", "runner.workers=1"])
+    finally:
+        OmegaConf.clear_resolver("times_two")
+    assert [j.return_value[1] for j in there] == [j.return_value[1] for j in here]
+    assert [j.return_value[1][0] for j in here] == [j.working_dir for j in here]
+    assert {j.return_value[1][2] for j in here} == {6}
+    assert os.getpid() not in {j.return_value[0] for j in there}

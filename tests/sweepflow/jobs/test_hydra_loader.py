@@ -12,6 +12,7 @@ import pytest
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
+from omegaconf import OmegaConf
 
 from sweepflow.errors import ConfigError
 from sweepflow.jobs.hydra_loader import HydraLoader, Loaded, hydra_loader
@@ -23,7 +24,8 @@ def loader(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[HydraLoa
     monkeypatch.setattr(ConfigStore.instance(), "repo", dict(ConfigStore.instance().repo))
     for name, rate in {"sgd": 0.3, "adam": 0.1}.items():
         ConfigStore.instance().store(group="optim", name=name, node={"name": name, "rate": rate})
-    config = {"optim": None, "x": 1, "where": "${hydra:runtime.output_dir}/file"}
+    ConfigStore.instance().store(group="deep/er", name="one", node={"in": 1})
+    config = {"optim": None, "x": 1, "a": {"b": 1, "c": 2}, "where": "${hydra:runtime.output_dir}/file"}
     with hydra_loader(config, "f", config_dir=None, version_base="1.3", chdir=True) as found:
         yield found
 
@@ -36,8 +38,8 @@ def jobs(loader: HydraLoader, *overrides: str, mode: RunMode = RunMode.MULTIRUN)
 def test_jobs_that_differ_in_values_are_composed_once(loader: HydraLoader) -> None:
     a, b, c, d = jobs(loader, "optim=sgd x=1", "optim=sgd x=2", "x=3 optim=sgd optim.rate=5", "optim=adam")
     # What Hydra has composed is shared: it has composed as often as there are objects.
-    assert a.hydra is b.hydra
-    assert len({id(job.hydra) for job in (a, b, d)}) == 2
+    assert a.hydra is b.hydra is c.hydra
+    assert a.hydra is not d.hydra
     assert [(job.tree.optim.name, job.tree.optim.rate, job.tree.x) for job in (a, b, c, d)] == [
         ("sgd", 0.3, 1),
         ("sgd", 0.3, 2),
@@ -45,6 +47,47 @@ def test_jobs_that_differ_in_values_are_composed_once(loader: HydraLoader) -> No
         ("adam", 0.1, 1),
     ]
     assert a.params == {"optim": "sgd", "x": 1}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "+z=1",
+        "++z=1 ++x=2",
+        "+optim=sgd +z=1",
+        "optim.rate=5 +optim=sgd +optim.steps=3",
+        "+optim={rate:3} +optim=sgd optim.name=x",
+        "+optim={rate:3} optim.rate=5",
+        "+new.b=1 new.b=2 +new.c=[1,2] +new.c=[3]",
+        "a.b=2 a.b=3 a={b:4}",
+        "a={b:4} a.b=5",
+        "~a.c a.b=2 +a.c=7",
+        "~x +x=3",
+        "+s='a,b' +t=${x}",
+    ],
+)
+def test_values_are_set_as_hydra_sets_them(loader: HydraLoader, text: str) -> None:
+    overrides = text.split()
+    master = loader.master([], RunMode.MULTIRUN)
+    options = loader.job(master, [one for one in overrides if one == "+optim=sgd"], 0)
+    ours = loader.job(master, overrides, 1)
+    theirs = loader.loader.load_sweep_config(master, overrides)
+    expected = OmegaConf.to_container(OmegaConf.masked_copy(theirs, [str(k) for k in theirs if k != "hydra"]))
+    assert OmegaConf.to_container(ours.tree) == expected
+    assert ours.hydra is options.hydra, "Hydra has not composed again for the values"
+
+
+def test_groups_of_a_search_path(tmp_path: Path) -> None:
+    for name in ("theirs", "mine"):
+        (tmp_path / name / f"of_{name}").mkdir(parents=True)
+        (tmp_path / name / f"of_{name}" / "one.yaml").write_text("a: 1\n")
+    config = {"x": 1, "hydra": {"searchpath": [f"file://{tmp_path}/theirs"]}}
+    with hydra_loader(config, "f", config_dir=None, version_base="1.3", chdir=True) as found:
+        (job,) = jobs(found, "+of_theirs=one +z=1")
+        assert job.tree == {"x": 1, "z": 1, "of_theirs": {"a": 1}}
+    with hydra_loader(config, "f", config_dir=None, version_base="1.3", chdir=True) as found:
+        master = found.master([f"hydra.searchpath=['file://{tmp_path}/mine']"], RunMode.MULTIRUN)
+        assert found.job(master, ["+of_mine=one"], 0).tree.of_mine == {"a": 1}
 
 
 def test_a_job_has_a_directory_of_its_own(loader: HydraLoader, tmp_path: Path) -> None:
@@ -58,7 +101,28 @@ def test_a_job_has_a_directory_of_its_own(loader: HydraLoader, tmp_path: Path) -
     assert not list(tmp_path.iterdir()), "nothing is written"
 
 
-@pytest.mark.parametrize("text", ["y=1", "optim=rmsprop", "x=1,2", "x=[1", "optim.name.a=1", "+x=2"])
+def test_a_directory_of_the_jobs_values(loader: HydraLoader) -> None:
+    master = loader.master(["hydra.sweep.subdir=${x}-${z}"], RunMode.MULTIRUN)
+    named = [loader.job(master, [f"x={x}", "+z=1"], 0) for x in (2, 3)]
+    assert [Path(job.directory).name for job in named] == ["2-1", "3-1"]
+    assert named[0].hydra is named[1].hydra
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "y=1",
+        "optim=rmsprop",
+        "x=1,2",
+        "x=[1",
+        "optim.name.a=1",
+        "+x=2",
+        "~y",
+        "~x=2",
+        "+deep=er",
+        "++optim=sgd",
+    ],
+)
 def test_what_hydra_refuses(loader: HydraLoader, text: str) -> None:
     with pytest.raises(ConfigError) as error:
         jobs(loader, text)
