@@ -11,7 +11,7 @@ demo: $(STAMP)  ## install, then 4 targets and 12 estimates on real data
 	$(BIN)/sweepflow llc $(OVERRIDES)
 
 test: $(STAMP)  ## the whole test suite
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 3 --dist worksteal
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
