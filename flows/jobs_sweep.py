@@ -24,11 +24,6 @@ from sweepflow.schema.runner import LocalRunner, RunnerConfig
 from sweepflow.space import categorical
 
 
-def _check_targets(plan: Plan, how: How) -> None:
-    if isinstance(how.runner, LocalRunner):  # workers may have other modules
-        plan.check_targets()
-
-
 class NoScoreWarning(UserWarning):
     """A sweeper is told that a job has failed, because what it returned is no score."""
 
@@ -108,12 +103,13 @@ def multirun(
             by one in their last bits.
         on_error: `keep` lets the other jobs go on where one raises; `raise` ends the sweep.
         cache: Whether a configuration that the store has a value for is not called again. The store's key is
-            the function's qualified name, its own source text or `version`, and the configuration. What it
-            calls in turn is not seen: raise `version` where that changes.
+            the function's qualified name, its own code with the values that it carries or `version`, and the
+            configuration. Other functions, classes and objects that it uses are not seen: raise `version`
+            where those change.
         runner: Where the function is called: in this process one job after the other, or by the workers of
             `dask`, of `slurm`, or of any option of the group `runner`; with settings of its own as overrides
             (`["runner=slurm", "runner.jobs=4"]`) or as a `SlurmRunner`.
-        version: Of the function, in place of its source text.
+        version: Of the function, in place of its code.
         store: Directory of the store; `SWEEPFLOW_STORE`, or `./sweepflow-data`.
         name: Of the sweep; from its function and its overrides where it is not given.
         config_dir: A directory of configuration groups of your own.
@@ -122,8 +118,8 @@ def multirun(
         The jobs, in the order of the overrides, the first varying slowest, or in the sweeper's.
 
     Raises:
-        ConfigError: before any call, for what cannot be composed.
-        Exception: what the function raises, where `on_error` is `raise`.
+        ConfigError: before any call, for what cannot be composed, imported or sent to workers.
+        Exception: what the function raises, where `on_error` is `raise`; what a sweeper raises.
     """
     if goal not in get_args(Goal):
         raise ConfigError("goal is no such thing", got=goal, allowed=" or ".join(get_args(Goal)))
@@ -186,6 +182,11 @@ def how_to_call(
             do="leave one of them out",
         )
     return How(on_error, cache, vectorize, runner)
+
+
+def _check_targets(plan: Plan, how: How) -> None:
+    if isinstance(how.runner, LocalRunner):  # workers may have other modules
+        plan.check_targets()
 
 
 def _search(
