@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
 from prefect.runtime import flow_run
@@ -15,14 +15,13 @@ from flows.runners.asked import Asked
 from flows.runners.pool import Pool
 from flows.runs.heartbeat import beating
 from flows.runs.reconcile import close_task_runs
-from sweepflow.batching import Batch
+from sweepflow.batching import slices
 from sweepflow.engine.devices import worker_count
-from sweepflow.engine.workload import Trial
 from sweepflow.errors import SweepflowError
 from sweepflow.jobs.call import recall
 from sweepflow.jobs.job import Job
 from sweepflow.jobs.plan import Plan
-from sweepflow.jobs.sent import NAME, WORKLOAD, Call, NotCalledError, sending, share
+from sweepflow.jobs.sent import NAME, WORKLOAD, NotCalledError, sending, share
 from sweepflow.schema.runner import DaskRunner, SlurmRunner
 from sweepflow.store.record import Record
 from tasks.progress import SweepProgress
@@ -103,7 +102,8 @@ def jobs_elsewhere(
                 return
             if not pools:
                 pools.append(stack.enter_context(workers.pool(runner, store)))
-            batches = _batches(trials, runner)
+            most = min(MOST_JOBS, -(-len(trials) // (BATCHES_EACH * worker_count(runner))))
+            batches = slices(NAME, trials, most if runner.batch_size == "auto" else runner.batch_size)
             progress.expect(sent, len(batches))
             said = Outcome()
             with suppress(_FirstError):
@@ -123,14 +123,3 @@ def jobs_elsewhere(
         yield launch
         if outcome.failures:
             raise BatchesFailedError("batches have failed", got="; ".join(outcome.failures))
-
-
-def _batches(trials: Sequence[Trial[Call]], runner: DaskRunner | SlurmRunner) -> list[Batch[Call]]:
-    size = min(MOST_JOBS, -(-len(trials) // (BATCHES_EACH * worker_count(runner))))
-    if runner.batch_size != "auto":
-        size = runner.batch_size
-    parts = [tuple(trials[start : start + size]) for start in range(0, len(trials), size)]
-    return [
-        Batch(NAME, number, len(parts), part, size=len(part), datasets=1)
-        for number, part in enumerate(parts, 1)
-    ]

@@ -66,6 +66,21 @@ def batch_from_json(content: Mapping[str, Any], config_type: type[C]) -> Batch[C
     )
 
 
+def slices(label: str, trials: Sequence[Trial[C]], most: int) -> list[Batch[C]]:
+    """Cut trials that no compiled program groups into batches, in their order.
+
+    Args:
+        label: Their name for people.
+        trials: Distinct trials.
+        most: Most trials a batch.
+    """
+    parts = [tuple(trials[start : start + most]) for start in range(0, len(trials), most)]
+    return [
+        Batch(label, number, len(parts), part, size=len(part), datasets=1)
+        for number, part in enumerate(parts, 1)
+    ]
+
+
 def shared_out(workers: int) -> Callable[[int], int]:
     """Trials a batch such that every worker has one of each group; a single worker has the whole group, of
     which the engine halves what does not fit the memory."""

@@ -90,7 +90,7 @@ class _Walk:
                 return self._array(np.asarray(value))
             case dict():
                 return repr(sorted((self.words(key), self.words(item)) for key, item in value.items()))
-        if type(value).__module__.startswith("jaxlib") and hasattr(value, "__array__"):
+        if _is_of_jax(value):
             return self._array(np.asarray(value))
         if hasattr(value, "__wrapped__"):  # jax.jit, functools.cache
             return self.words(value.__wrapped__)
@@ -141,6 +141,11 @@ def _is_plain(value: Any) -> bool:
             return all(_is_plain(item) for item in value)
         case dict():
             return all(_is_plain(item) for item in value.values())
+    return _is_of_jax(value)
+
+
+def _is_of_jax(value: Any) -> bool:
+    """Whether it is an array of JAX's, which need not be imported."""
     return type(value).__module__.startswith("jaxlib") and hasattr(value, "__array__")
 
 

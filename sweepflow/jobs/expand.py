@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,19 +141,36 @@ def _options(axis: Axis) -> list[tuple[str, Any]]:
     return [(f"{key}={text}", value) for text, value in zip(texts, axis.values, strict=True)]
 
 
-def _base(view: Session, overrides: Sequence[str], own: DictConfig) -> tuple[DictConfig, DictConfig]:
-    """The composed tree, and Hydra's own configuration."""
+def choosing(
+    load: Callable[[list[str]], DictConfig],
+    overrides: Sequence[str],
+    refused: Callable[[Exception], ConfigError],
+) -> DictConfig:
+    """Compose: a callable's configuration need not have a defaults list for its groups to be chosen from.
+
+    Args:
+        load: Lets Hydra compose overrides.
+        overrides: The overrides; options of groups that nothing has chosen an option of are added.
+        refused: What is raised for what Hydra refuses.
+    """
     texts = list(overrides)
     while True:
         try:
-            whole = hydra.compose(view.primary, [*view.search, *texts], return_hydra_config=True)
-            break
+            return load(texts)
         except (HydraException, OmegaConfBaseException) as error:
-            # A callable's configuration need not have a defaults list for its groups to be chosen from.
             group = found["group"] if (found := NO_DEFAULT.match(str(error))) else None
             if group is None or f"+{group}" in {text.partition("=")[0] for text in texts}:
-                raise _refused(" ".join(overrides), error, own) from error
+                raise refused(error) from error
             texts = [f"+{text}" if text.partition("=")[0] == group else text for text in texts]
+
+
+def _base(view: Session, overrides: Sequence[str], own: DictConfig) -> tuple[DictConfig, DictConfig]:
+    """The composed tree, and Hydra's own configuration."""
+
+    def load(texts: list[str]) -> DictConfig:
+        return hydra.compose(view.primary, [*view.search, *texts], return_hydra_config=True)
+
+    whole = choosing(load, overrides, lambda error: _refused(" ".join(overrides), error, own))
     of_hydra = OmegaConf.masked_copy(whole, "hydra")
     with open_dict(whole):
         del whole["hydra"]

@@ -28,8 +28,8 @@ from hydra.types import RunMode
 from omegaconf import MISSING, DictConfig, OmegaConf, flag_override, open_dict
 from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
-from sweepflow.compose.session import NO_DEFAULT
 from sweepflow.errors import ConfigError
+from sweepflow.jobs.expand import choosing
 from sweepflow.jobs.source import registered
 
 DIRECTORIES = {
@@ -161,16 +161,7 @@ class HydraLoader:
         return self._bases[texts]
 
     def _load(self, overrides: Sequence[str], load: Callable[[list[str]], DictConfig]) -> DictConfig:
-        texts = list(overrides)
-        while True:
-            try:
-                return load(texts)
-            except (HydraException, OmegaConfBaseException) as error:
-                # A callable's configuration need not have a defaults list for its groups to be chosen from.
-                group = found["group"] if (found := NO_DEFAULT.match(str(error))) else None
-                if group is None or f"+{group}" in {text.partition("=")[0] for text in texts}:
-                    raise _refused(overrides, error) from error
-                texts = [f"+{text}" if text.partition("=")[0] == group else text for text in texts]
+        return choosing(load, overrides, lambda error: _refused(overrides, error))
 
 
 @contextmanager

@@ -237,7 +237,7 @@ def _pickled(value: Any, what: str) -> bytes:
     except Exception as error:  # whatever pickling a user's type may raise
         raise ConfigError(
             f"{what} cannot be sent to workers",
-            got=f"{type(error).__name__}: {error}",
+            got=in_words(error),
             allowed="what cloudpickle takes: functions, lambdas and classes, with picklable values in them",
             do="make locks, connections and open files within the function, or leave runner= out",
         ) from error

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import jax
 
-from sweepflow.batching import Batch, batches
+from sweepflow.batching import Batch, batches, slices
 from sweepflow.engine.devices import worker_count
 from sweepflow.engine.program import call_lanes
 from sweepflow.engine.workload import Trial, Workload
@@ -112,12 +112,7 @@ def cut(
     if not isinstance(workload.run, Workload):
         # Elsewhere in several for each worker, which may have to leave before it is done.
         most = -(-len(trials) // (MOST_BATCHES * workers)) if batch_size == "auto" else batch_size
-        size = len(trials) if workers == 1 else most
-        parts = [tuple(trials[start : start + size]) for start in range(0, len(trials), size)]
-        return [
-            Batch(workload.name, number, len(parts), part, size=len(part), datasets=1)
-            for number, part in enumerate(parts, 1)
-        ]
+        return slices(workload.name, trials, len(trials) if workers == 1 else most)
     run = workload.run
     if batch_size != "auto":
         return _held(batches(run, trials, min(batch_size, hold or batch_size), workload.dataset), hold)
