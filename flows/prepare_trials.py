@@ -16,7 +16,7 @@ from sweepflow.trials.draw import DesignOptions
 from sweepflow.trials.modes import Mode
 from sweepflow.trials.plan import TrialsPlan
 from sweepflow.trials.result import TrialsSweep
-from sweepflow.workloads.workload import Goal
+from sweepflow.workloads.goal import Aim, Goal
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,7 @@ class Prepared:
 
     plan: TrialsPlan
     store: Store
-    metric: str
-    goal: Goal
+    aim: Aim
     command: str
     option: str
     own: str
@@ -85,7 +84,7 @@ def prepare_trials(overrides: Iterable[str], options: SweepOptions) -> Prepared:
     from sweepflow.trials.draw import draw_trials
     from sweepflow.trials.halving import rungs
     from sweepflow.trials.plan import make_plan
-    from sweepflow.workloads.workload import goal_of
+    from sweepflow.workloads.goal import aim
 
     overrides = list(overrides)
     request = compose_trials(overrides, options.config_dir)
@@ -121,7 +120,7 @@ def prepare_trials(overrides: Iterable[str], options: SweepOptions) -> Prepared:
             allowed=", ".join(figures),
             do=did_you_mean(metric, figures),
         )
-    goal = options.goal or (workload.goal if metric == workload.metric(first) else None) or goal_of(metric)
+    judged = aim(metric, options.goal, workload.goals, workload.path)
     if options.pad_widths and workload.pad is not None:
         padded = workload.pad(list(drawn.trials.values()))
         drawn = replace(drawn, trials={trial.id: trial for trial in padded})
@@ -131,7 +130,7 @@ def prepare_trials(overrides: Iterable[str], options: SweepOptions) -> Prepared:
     if plan.batches:
         store.check_writable()
     command = shlex.join(["sweepflow", "sweep", *overrides, *options.words()])
-    return Prepared(plan, store, metric, goal, command, request.option, request.own or "")
+    return Prepared(plan, store, judged, command, request.option, request.own or "")
 
 
 def compile_first(prepared: Prepared, options: SweepOptions) -> None:
@@ -171,11 +170,12 @@ def collect_trials(
     found = store.known(ids.values())
     view = TrialsView(
         [as_shown(found[i], rungs.get(i), left_out.get(i, ())) for i in ids.values() if i in found],
-        prepared.metric,
-        prepared.goal,
+        prepared.aim.metric,
+        prepared.aim.goal,
         plan.drawn.log_keys,
         groups,
         plan.workload.seed_key,
+        prepared.aim.guessed,
     )
     sweep = TrialsSweep(
         name=plan.name,
@@ -194,8 +194,9 @@ def collect_trials(
         name=sweep.name,
         command=sweep.command,
         workload=plan.workload.path,
-        metric=prepared.metric,
-        goal=prepared.goal,
+        metric=prepared.aim.metric,
+        goal=prepared.aim.goal,
+        goal_guessed=prepared.aim.guessed,
         seed_key=plan.workload.seed_key,
         log_keys=sorted(plan.drawn.log_keys),
         trials=list(ids.values()),

@@ -17,6 +17,7 @@ from sweepflow.batching import Batch
 from sweepflow.engine.devices import worker_count
 from sweepflow.engine.program import call_lanes
 from sweepflow.engine.workload import Trial, Workload
+from sweepflow.report.trials.view import value_of
 from sweepflow.store.record import Record
 from sweepflow.trials.halving import call_size, repeats, rungs, survivors
 from sweepflow.trials.modes import choose, measured, predict, probe_trials
@@ -144,7 +145,7 @@ def _by_halving(prepared: Prepared, eta: int, progress: SweepProgress, pool: Poo
             groups = defaultdict(list)
             for ids in repeats(alive.values(), plan.workload.seed_key):
                 groups[plan.groups[ids[0]]].append(ids)
-            kept = survivors(groups, found, prepared.metric, prepared.goal, eta)
+            kept = survivors(groups, found, prepared.aim.metric, prepared.aim.goal, eta)
             ran.notes.append(f"halving, after epoch {stop} of {epochs}: {len(kept)} of {len(alive)} go on")
             alive, before = {i: trial for i, trial in alive.items() if i in kept}, stop
     return ran
@@ -152,14 +153,14 @@ def _by_halving(prepared: Prepared, eta: int, progress: SweepProgress, pool: Poo
 
 def best_so_far(prepared: Prepared) -> Callable[[Record], str]:
     """A remark for the progress bar: the best value among the records that it is called with."""
-    sign = 1 if prepared.goal == "minimize" else -1
+    metric, sign = prepared.aim.metric, prepared.aim.sign
     known: list[float] = []
 
     def remark(record: Record) -> str:
-        value = record.figures.get(prepared.metric)
-        if isinstance(value, (int, float)) and record.status in ("ok", "flagged"):
+        value = value_of(record, metric)
+        if value is not None:
             known[:] = [min([*known, sign * value])]
-        return f"best {prepared.metric} {sign * known[0]:.4g}" if known else ""
+        return f"best {metric} {sign * known[0]:.4g}" if known else ""
 
     for record in prepared.plan.known.values():
         remark(record)

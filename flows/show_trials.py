@@ -62,7 +62,8 @@ def print_trials_plan(prepared: Prepared, halving: int | None = None) -> None:
             soft_wrap=True,
             markup=False,
         )
-    for note in plan.drawn.notes:
+    guessed = [f"{prepared.aim.better}; --goal says otherwise"] if prepared.aim.guessed else []
+    for note in (*plan.drawn.notes, *guessed):
         console.print(f"note: {note}", highlight=False, soft_wrap=True, markup=False)
     for trial_id, row in list(plan.drawn.rows.items())[:MAX_TRIALS]:
         state = "known " if trial_id in plan.known else "to run"

@@ -58,7 +58,7 @@ def sweep(
         from flows.prepare_trials import SweepOptions, collect_trials, compile_first, prepare_trials
         from flows.show_trials import print_trials_plan
         from sweepflow.trials.modes import MODES
-        from sweepflow.workloads.workload import GOALS
+        from sweepflow.workloads.goal import GOALS
 
         options = SweepOptions(
             _design(samples, method, design_seed, repeats, table),

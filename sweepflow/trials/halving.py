@@ -15,9 +15,10 @@ from typing import Any
 from sweepflow.engine.workload import Trial
 from sweepflow.errors import ConfigError
 from sweepflow.fingerprint import canonical_json
+from sweepflow.report.trials.view import value_of
 from sweepflow.schema.fields import Role, dump
 from sweepflow.store.record import Record
-from sweepflow.workloads.workload import Goal
+from sweepflow.workloads.goal import Goal
 
 
 def rungs(epochs: int, eta: int) -> tuple[int, ...]:
@@ -60,17 +61,13 @@ def survivors(
     for configurations in groups.values():
         scores = {}
         for repeats in configurations:
-            values = [_value(records.get(trial_id), metric) for trial_id in repeats]
+            found = [records.get(trial_id) for trial_id in repeats]
+            values = [None if record is None else value_of(record, metric) for record in found]
             if all(value is not None for value in values):
                 scores[tuple(repeats)] = sign * statistics.fmean(v for v in values if v is not None)
         order = sorted(scores, key=lambda repeats: scores[repeats])  # stable: equals in the order asked for
         kept.update(*order[: math.ceil(len(configurations) / eta)])
     return kept
-
-
-def _value(record: Record | None, metric: str) -> float | None:
-    value = None if record is None or record.status not in ("ok", "flagged") else record.figures.get(metric)
-    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
 
 
 def repeats(trials: Iterable[Trial[Any]], seed_key: str | None) -> list[list[str]]:

@@ -131,6 +131,7 @@ def load_sweep(store: Store, name: str) -> TrialsSweep:
         frozenset(ended["log_keys"]),
         ended["groups"],
         ended["seed_key"],
+        ended.get("goal_guessed", False),  # sweeps of before did not say
     )
     return TrialsSweep(ended["name"], ended["command"], directory, view, ended["missing"], ended["notes"])
 

@@ -22,7 +22,8 @@ from sweepflow.schema.fields import NOT_STATIC, Config, Role, dump, traced_part,
 from sweepflow.store.record import Record
 from sweepflow.store.store import Store
 from sweepflow.workloads.function_figures import traced_figures, user_code
-from sweepflow.workloads.workload import Goal, SweepWorkload
+from sweepflow.workloads.goal import GOALS, Goal
+from sweepflow.workloads.workload import SweepWorkload
 
 VECTOR_WIDTH = {"cpu": 16, "gpu": 256}
 """Lanes vectorised together where the module does not say: right for small functions."""
@@ -42,7 +43,8 @@ def function_workload(module: ModuleType, path: str) -> SweepWorkload[Any]:
 
     - `inputs(config)`: a dict of NumPy arrays; equal shapes wherever the static fields are equal. The
       configurations of a sweep share what is equal; cache what is slow to load;
-    - `METRIC`, the figure that says which trial is best (`loss`), and `GOAL`, `minimize` or `maximize`;
+    - `METRIC`, the figure that says which trial is best (`loss`), and `GOAL`, `minimize` or `maximize`, or a
+      dict of these by figure;
     - `VERSION`, to be raised whenever results change. Without it, and in a module that is loaded as a file
       (whose name alone tells it apart from no other), every change of the file is one;
     - `DTYPE` (`float32`) of the traced numbers, and `VECTOR_WIDTH`, lanes vectorised together.
@@ -54,11 +56,8 @@ def function_workload(module: ModuleType, path: str) -> SweepWorkload[Any]:
     Raises:
         ConfigError: for a `GOAL` that is neither.
     """
-    goal = getattr(module, "GOAL", None)
-    if goal is not None and goal not in get_args(Goal):
-        raise ConfigError(
-            f"GOAL of {path} is no direction", got=goal, allowed=" or ".join(get_args(Goal)), do="mend it"
-        )
+    metric = getattr(module, "METRIC", "loss")
+    goals = _goals(getattr(module, "GOAL", None), metric, path)
     name = path if not path.endswith(".py") else Path(path).stem
     version = getattr(module, "VERSION", None)
     width = getattr(module, "VECTOR_WIDTH", None)
@@ -105,8 +104,8 @@ def function_workload(module: ModuleType, path: str) -> SweepWorkload[Any]:
         name=name,
         version=version or 0,
         config_type=module.Config,
-        metric=lambda config: getattr(module, "METRIC", "loss"),
-        goal=goal,
+        metric=lambda config: metric,
+        goals=goals,
         run=engine,
         seed_key="seed" if "seed" in module.Config.model_fields else None,
         dataset=lambda config: load(config).digest,
@@ -114,6 +113,17 @@ def function_workload(module: ModuleType, path: str) -> SweepWorkload[Any]:
         figures=figures,
     )
     return workload
+
+
+def _goals(stated: Any, metric: str, path: str) -> Mapping[str, Goal]:
+    """The module's `GOAL`, by figure."""
+    goals = dict(stated) if isinstance(stated, Mapping) else {} if stated is None else {metric: stated}
+    for goal in goals.values():
+        if goal not in GOALS:
+            raise ConfigError(
+                f"GOAL of {path} is no direction", got=goal, allowed=" or ".join(GOALS), do="mend it"
+            )
+    return goals
 
 
 def result_record(trial: Trial[Any], results: Mapping[str, np.ndarray], name: str, version: int) -> Record:

@@ -20,6 +20,7 @@ from sweepflow.workloads.optimizer import OptimizerConfig, clipped, direction
 
 VERSION = 1
 METRIC = "loss"
+GOAL = {"loss": "minimize", "best_loss": "minimize", "distance": "minimize"}
 VECTOR_WIDTH = 64
 
 Landscape = Literal["paraboloid", "rosenbrock", "himmelblau", "beale", "rastrigin"]

@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, Protocol
+from typing import Any, Generic, Protocol
 
 from sweepflow.engine.workload import C, Trial, Workload
 from sweepflow.fingerprint import fingerprint
 from sweepflow.schema.fields import Config
 from sweepflow.store.record import Record
 from sweepflow.store.store import Store
-
-Goal = Literal["minimize", "maximize"]
-GOALS: tuple[Goal, ...] = ("minimize", "maximize")
-MORE_IS_BETTER = frozenset(
-    {"acc", "acc1", "acc5", "accuracy", "auc", "auprc", "auroc", "dice", "f1", "iou", "precision", "recall"}
-    | {"bleu", "psnr", "r2", "return", "returns", "reward", "rewards", "score", "ssim"}
-)
-LESS_IS_BETTER = frozenset({"cost", "err", "error", "loss", "minus", "no", "non", "not", "regret"})
-"""A name that has one of these is to be minimized whatever else it has: `score_loss`, `no_return_rate`."""
-
-
-def goal_of(metric: str) -> Goal:
-    """What the words of a figure's name say of its direction: `val_acc`, `val/acc` and `valAcc` have two."""
-    parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", metric)
-    words = set(re.split(r"[^a-z0-9]+", parted.lower()))
-    return "maximize" if words & MORE_IS_BETTER and not words & LESS_IS_BETTER else "minimize"
+from sweepflow.workloads.goal import Goal
 
 
 class RunTrials(Protocol[C]):
@@ -55,7 +39,7 @@ class SweepWorkload(Generic[C]):
         check: Makes sure, without running it, that a trial can run.
         dataset: What identifies a trial's input arrays; a batch holds each once.
         source: Digest of the source code, where that is part of the fingerprint; else empty.
-        goal: Whether a small or a large metric is good; None where its name says it.
+        goals: Whether a small or a large one is good, of figures of which the workload states it.
         figures: The figures that can be a metric, from a configuration; empty where only a run can tell.
         pad: Gives trials of different shapes one shape to be compiled for; None where that cannot be.
         until: The trial that stops early after some of its `epochs`, or goes on from there; None for a
@@ -73,7 +57,7 @@ class SweepWorkload(Generic[C]):
     check: Callable[[C], None] = field(default=lambda config: None)
     dataset: Callable[[C], object] = field(default=lambda config: None)
     source: str = ""
-    goal: Goal | None = None
+    goals: Mapping[str, Goal] = field(default_factory=dict)
     figures: Callable[[C], tuple[str, ...]] = field(default=lambda config: ())
     pad: Callable[[Sequence[Trial[C]]], list[Trial[C]]] | None = None
     until: Callable[[Trial[C], int | None, int], Trial[C]] | None = None

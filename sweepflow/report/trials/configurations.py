@@ -177,7 +177,8 @@ def best_yaml(view: TrialsView, command: str = "", option: str = "", workload: s
     value = f"{view.metric}: {found.value_text} ({view.goal})"
     if found.n > 1:
         value += f", mean ± sd over {len(found.values)} of {found.n} repeats"
-    notes = [value, f"trial: {view.records[found.place].id}"]
+    goal = [f"goal: {view.better}; --goal says otherwise"] if view.guessed else []
+    notes = [value, *goal, f"trial: {view.records[found.place].id}"]
     if command:
         notes.append(f"sweep: {' '.join(command.split())}")
     notes.append("as DIR/experiment/best.yaml: sweepflow train --config-dir DIR +experiment=best")

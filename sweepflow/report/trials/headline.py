@@ -10,7 +10,8 @@ from sweepflow.report.trials.view import TrialsView
 def headline(view: TrialsView) -> str:
     """`best validation_loss 0.0812 (trl_…) of 256 trials; 3 diverged, 1 failed`.
 
-    With repeats it counts configurations too: `of 14 configurations (28 trials)`.
+    With repeats it counts configurations too: `of 14 configurations (28 trials)`. A goal that is a guess is
+    said: `; less is better, going by the name val_loss`.
     """
     if not view.records:
         return "no trials"
@@ -24,8 +25,8 @@ def headline(view: TrialsView) -> str:
     unsound = ", ".join(f"{count:,} {status}" for status, count in view.counts.items() if status != "ok")
     trials, ours = counted(len(view.records), "trial"), configurations(view)
     of = f"{counted(len(ours), 'configuration')} ({trials})" if has_repeats(ours) else trials
-    all_of_them = f"{value} ({view.records[found.place].id}) of {of}"
-    return f"{all_of_them}; {unsound}" if unsound else all_of_them
+    said = [f"{value} ({view.records[found.place].id}) of {of}", unsound, view.better if view.guessed else ""]
+    return "; ".join(part for part in said if part)
 
 
 def caveats(view: TrialsView) -> list[str]:

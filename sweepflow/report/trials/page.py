@@ -108,10 +108,9 @@ def _charts(name: str, view: TrialsView, ours: Sequence[Configuration], arrays: 
 
 
 def _columns(view: TrialsView, figures: Sequence[str], repeats: bool) -> list[Column]:
-    better = "less is better" if view.goal == "minimize" else "more is better"
     columns = [Column("trial", "the best repeat's id" if repeats else "its id", words=True)]
     columns.append(Column("status", "the worst of its repeats'" if repeats else "", words=True))
-    columns.append(Column(view.metric, f"mean over repeats; {better}" if repeats else better))
+    columns.append(Column(view.metric, f"mean over repeats; {view.better}" if repeats else view.better))
     if repeats:
         columns += [
             Column("± sd", "standard deviation between repeats"),

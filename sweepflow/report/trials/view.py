@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -16,6 +16,7 @@ from sweepflow.report.headline import STATUSES
 from sweepflow.report.labels import Flat, flatten
 from sweepflow.report.numbers import number, setting
 from sweepflow.store.record import Record
+from sweepflow.workloads.goal import Aim, Goal
 
 MAX_FIELDS = 4
 """Settings in a trial's label."""
@@ -40,6 +41,7 @@ class TrialsView:
         log_keys: Dotted keys that were drawn on a log scale.
         groups: The label of each trial's static group (compiled program), by trial id.
         seed_key: The dotted key over which repeats of a configuration run; None where there is none.
+        guessed: Whether only the metric's name says what the goal is.
 
     Raises:
         ConfigError: where the goal is unknown, or trials finished and none has the figure.
@@ -47,10 +49,11 @@ class TrialsView:
 
     records: Sequence[Record]
     metric: str
-    goal: Literal["minimize", "maximize"]
+    goal: Goal
     log_keys: frozenset[str]
     groups: Mapping[str, str]
     seed_key: str | None = "seed"
+    guessed: bool = False
 
     def __post_init__(self) -> None:
         if self.goal not in ("minimize", "maximize"):
@@ -73,12 +76,17 @@ class TrialsView:
     @property
     def sign(self) -> float:
         """1 where less is better, -1 where more is: sign times a value is always to be minimised."""
-        return 1.0 if self.goal == "minimize" else -1.0
+        return Aim(self.metric, self.goal, self.guessed).sign
+
+    @property
+    def better(self) -> str:
+        """Which values are good, in words."""
+        return Aim(self.metric, self.goal, self.guessed).better
 
     @cached_property
     def values(self) -> Float[np.ndarray, " trials"]:
         """The metric of each trial, NaN where it has no value."""
-        found = (number(r.figures, self.metric) if has_finished(r) else None for r in self.records)
+        found = (value_of(record, self.metric) for record in self.records)
         return np.array([np.nan if v is None else v for v in found], dtype=np.float64)
 
     @cached_property
@@ -155,6 +163,11 @@ class TrialsView:
     def _differs(self, key: str) -> bool:
         first = frozen(self.settings[0].get(key, ABSENT))
         return any(frozen(settings.get(key, ABSENT)) != first for settings in self.settings)
+
+
+def value_of(record: Record, metric: str) -> float | None:
+    """What a trial is judged by: its figure, where it finished and that is a finite number."""
+    return number(record.figures, metric) if has_finished(record) else None
 
 
 def has_finished(record: Record) -> bool:

@@ -295,6 +295,7 @@ TRAIN: SweepWorkload[TrainConfig] = SweepWorkload(
     check=check,
     dataset=dataset,
     figures=metrics,
+    goals={name: "maximize" if name.endswith("accuracy") else "minimize" for name in FIGURES},
     pad=lambda trials: pad_widths(trials, _program_key),
     until=until,
 )

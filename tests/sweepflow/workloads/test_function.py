@@ -26,9 +26,9 @@ def test_from_a_file_to_its_records(
     workload = load_workload(path)
     assert load_workload(path) is workload
     config_type, calls = workload.config_type, sys.modules[Path(path).stem].CALLS
-    assert (workload.metric(config_type()), workload.goal, workload.seed_key) == (
+    assert (workload.metric(config_type()), dict(workload.goals), workload.seed_key) == (
         "height",
-        "maximize",
+        {"height": "maximize"},
         "seed",
     )
     asked = [config_type(x=x, count=count, seed=seed) for x, count, seed in ((0.5, 5, 0), (0.1, -4, 1))]
@@ -76,7 +76,7 @@ def test_a_result_that_is_not_finite(module: Callable[..., str], store: Store) -
         "    return {'loss': curve[-1], 'x': config.x, 'losses': curve, 'fine': jnp.ones(2)}\n"
     )
     workload = load_workload(module(text))
-    assert workload.seed_key is None and workload.goal is None
+    assert workload.seed_key is None and not workload.goals
     fine, lost = run(workload, [workload.config_type(x=9.0), workload.config_type(x=1.5)], store)
     assert fine.status == "ok" and fine.reasons == ()
     assert lost.status == "diverged"

@@ -1,0 +1,103 @@
+"""Sweeps before and after their work, without Prefect: what they judge by, draw and say."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from flows.prepare_trials import SweepOptions, collect_trials, prepare_trials
+from flows.run_trials import best_so_far
+from flows.show_trials import print_trials_plan
+from sweepflow.engine.run import run_batch
+from sweepflow.engine.workload import Workload
+from sweepflow.errors import ConfigError
+from sweepflow.jobs.sweepers import override
+from sweepflow.store.store import Store
+from sweepflow.trials.result import MANIFEST, TrialsSweep, load_sweep
+
+LAB = """
+from sweepflow.schema.fields import Config as Base, Content, Traced
+METRIC = "{metric}"
+{more}
+class Config(Base):
+    x: Traced[float] = 0.5
+    depth: int = 1
+    tag: Content[str] = ""
+    seed: Content[int] = 0
+
+def run(config, inputs, key):
+    return {{"{metric}": config.x, "val_loss": -config.x}}
+"""
+Lab = Callable[..., list[str]]
+
+
+@pytest.fixture
+def lab(tmp_path: Path, store: Store) -> Iterator[Lab]:
+    """Overrides of a workload of one's own, whose metric is its x."""
+    path = tmp_path / "lab.py"
+
+    def write(metric: str = "val_acc", more: str = "", text: str = LAB) -> list[str]:
+        path.write_text(text.format(metric=metric, more=more))
+        return [override("workload", str(path)), override("store", str(store.root))]
+
+    yield write
+    sys.modules.pop(path.stem, None)
+
+
+def run(overrides: Sequence[str], options: SweepOptions | None = None) -> TrialsSweep:
+    """What the flow does, in this thread."""
+    prepared = prepare_trials(overrides, options or SweepOptions())
+    assert isinstance(prepared.plan.workload.run, Workload)
+    for batch in prepared.plan.run_batches:
+        run_batch(
+            prepared.plan.workload.run, batch.trials, prepared.store, size=batch.size, datasets=batch.datasets
+        )
+    return collect_trials(prepared)
+
+
+@pytest.mark.parametrize(("metric", "best"), [("mAP", 3.0), ("log_likelihood", 3.0), ("nll", 1.0)])
+def test_a_goal_that_only_a_name_tells_is_said_wherever_the_best_is(
+    metric: str, best: float, lab: Lab, store: Store
+) -> None:
+    found = run([*lab(metric), "x=1,3,2"])
+    assert found.best is not None and found.best["x"] == best
+    words = f"{'more' if best > 1 else 'less'} is better, going by the name {metric}"
+    for name in ("best.yaml", "report.html"):
+        assert words in (found.directory / name).read_text(), name
+    (ended,) = [json.loads(line) for line in (found.directory / MANIFEST).read_text().splitlines()]
+    assert ended["goal_guessed"]
+    again = load_sweep(store, found.name)
+    assert again.best == found.best and words in (again.view.better)
+
+
+@pytest.mark.parametrize(
+    ("more", "options"),
+    [('GOAL = "maximize"', {}), ('GOAL = {"y": "maximize"}', {}), ("", {"goal": "maximize"})],
+)
+def test_a_goal_that_is_stated_or_given_is_no_guess(more: str, options: dict[str, str], lab: Lab) -> None:
+    found = run([*lab("y", more), "x=1,3,2"], SweepOptions(**options))  # type: ignore[arg-type]
+    assert found.best is not None and found.best["x"] == 3
+    assert "going by" not in (found.directory / "best.yaml").read_text() + found.report.read_text()
+
+
+def test_a_name_that_says_nothing_is_asked_about_before_any_work(lab: Lab, store: Store) -> None:
+    for metric in ("y", "accuracy_loss"):
+        with pytest.raises(ConfigError, match="--goal maximize"):
+            prepare_trials([*lab(metric), "x=1,3,2"], SweepOptions())
+    assert not store.root.exists()
+
+
+def test_progress_halving_and_the_plan_have_the_sweeps_goal(
+    lab: Lab, capsys: pytest.CaptureFixture[str]
+) -> None:
+    overrides = [*lab("mAP"), "x=1,3,2"]
+    run(overrides)
+    prepared = prepare_trials(overrides, SweepOptions())
+    records = list(prepared.plan.known.values())
+    assert [best_so_far(prepared)(record) for record in records] == ["best mAP 3"] * 3
+    print_trials_plan(prepared)
+    assert "more is better, going by the name mAP" in " ".join(capsys.readouterr().out.split())
