@@ -55,7 +55,7 @@ def llc(overrides: list[str] | None = None, config_dir: str | None = None) -> Sw
             ) as beat,
             tags("sweepflow", plan.name),
         ):
-            outcome = run_plan(plan, store, workers, beat.note)
+            outcome = run_plan(plan, store, workers, beat)
             sweep = collect(plan, store, command)
             close_task_runs(flow_run.id, outcome.states)
             publish(sweep)

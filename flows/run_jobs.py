@@ -13,13 +13,15 @@ from prefect.futures import PrefectFuture
 from prefect.states import Completed, Crashed, Failed
 
 from flows.runners.pool import Loss, Pool
-from flows.seen import await_records, changed
+from flows.seen import await_records, changed, look
+from flows.shared import Shared
 from flows.suspects import MOST_FRUITLESS, Suspect, after_leaving, after_loss
 from sweepflow.batching import Batch
 from sweepflow.engine.failure import failed_record
 from sweepflow.errors import StoreError
 from sweepflow.report.numbers import counted
 from sweepflow.schema.runner import RunnerConfig
+from sweepflow.store.leases import Leases
 from sweepflow.store.record import Record
 from sweepflow.store.store import Store
 from tasks.batch import Ran, find_workload, run_batch_task
@@ -80,12 +82,13 @@ def run_jobs(
     store: Store,
     progress: SweepProgress,
     pool: Pool,
+    leases: Leases | None = None,
 ) -> Outcome:
     """Run every job, each as soon as what it needs is there.
 
     A batch that a worker leaves goes on in another. One whose worker is lost is run again, without what the
     store has of it; after some losses it is bisected, until the trial that ends its workers is alone and
-    `failed`.
+    `failed`. Trials that another sweep runs just now are left to it, and its results are this sweep's, too.
 
     Args:
         jobs: Batches, and what they need.
@@ -93,18 +96,31 @@ def run_jobs(
         store: Where results are kept.
         progress: Is told how far they are.
         pool: Where they run; entered already.
+        leases: Tell which trials other sweeps run; None where the store is nobody else's.
 
     Raises:
         RunnerError: where there are no workers to be had.
     """
-    return _Running(jobs, runner, store, progress, pool).run()
+    running = _Running(jobs, runner, store, progress, pool, leases)
+    try:
+        return running.run()
+    finally:
+        if leases is not None:
+            leases.release()
 
 
 class _Running:
     def __init__(
-        self, jobs: Sequence[Job], runner: RunnerConfig, store: Store, progress: SweepProgress, pool: Pool
+        self,
+        jobs: Sequence[Job],
+        runner: RunnerConfig,
+        store: Store,
+        progress: SweepProgress,
+        pool: Pool,
+        leases: Leases | None,
     ) -> None:
         self.runner, self.store, self.progress, self.pool = runner, store, progress, pool
+        self.shared = Shared(leases)
         self.waiting = [Suspect(job) for job in jobs]
         self.unfinished = {trial.id for job in jobs for trial in job.batch.trials}
         self.running: dict[PrefectFuture[Any], tuple[Suspect, float]] = {}
@@ -113,7 +129,7 @@ class _Running:
 
     def run(self) -> Outcome:
         self._submit_ready()
-        while self.running or any(self._is_ready(suspect) for suspect in self.waiting):
+        while self.running or len(self.shared) or self._any_ready():
             try:
                 event = self.pool.events.get(timeout=LOOK_SECONDS)
             except Empty:
@@ -122,9 +138,12 @@ class _Running:
                 raise event
             if event is not None:
                 self._ended(event)
+            idle = not self._any_ready() and (not self.running or self.pool.free() > 0)
+            self._take_up(idle)
             self._submit_ready()
             self.pool.outstanding(len(self.waiting) + len(self.running))
-            self.progress.now(self.pool.waiting, self.pool.lost, self._longest())
+            others = self._others() if idle else ""
+            self.progress.now(self.pool.waiting or others, self.pool.lost, self._longest())
         self.progress.say(self._summary())
         self.outcome.failures += [
             f"{suspect.job.batch.name}: what it needs could not be made" for suspect in self.waiting
@@ -144,10 +163,44 @@ class _Running:
     def _is_ready(self, suspect: Suspect) -> bool:
         return self.unfinished.isdisjoint(suspect.job.needs)
 
+    def _any_ready(self) -> bool:
+        return any(self._is_ready(suspect) for suspect in self.waiting)
+
     def _submit_ready(self) -> None:
-        for suspect in list(self.waiting):
-            if self._is_ready(suspect) and self.pool.free() > 0 and self._submit(suspect):
-                self.waiting.remove(suspect)
+        waiting, self.waiting = self.waiting, []
+        for suspect in waiting:
+            if not self._is_ready(suspect) or self.pool.free() <= 0:
+                self.waiting.append(suspect)
+                continue
+            mine = self.shared.take(suspect)
+            if mine is None:
+                continue
+            self.progress.split(mine is not suspect)
+            if not self._submit(mine):
+                self.shared.release(mine)
+                self.waiting.append(mine)
+
+    def _take_up(self, idle: bool) -> None:
+        """Go on with trials that other sweeps have run, or let go of."""
+        before = len(self.shared)
+        found = self.shared.let_go(idle)
+        self.progress.split(len(self.shared) + len(found) - before)
+        for suspect in found:
+            job = suspect.job
+            look(self.store, job.ids)
+            records = self.store.finished(job.ids)
+            for record in records.values():
+                self.progress.trial_done(record)
+            self.unfinished -= records.keys()
+            if missing := job.ids - records.keys():
+                self.waiting.append(replace(suspect, job=replace(job, batch=job.batch.part(missing))))
+            else:
+                self.progress.batch_done(job.batch.name, job.ids, "Run by another sweep")
+
+    def _others(self) -> str:
+        """Who runs what there is to wait for; empty where nothing is."""
+        owners = sorted(owner[:8] for owner in self.shared.owners)
+        return f"trials that run {' and '.join(owners)} has in hand" if owners else ""
 
     def _submit(self, suspect: Suspect) -> bool:
         job = suspect.job
@@ -175,7 +228,13 @@ class _Running:
         return suspect.job.batch.name, time.monotonic() - started
 
     def _ended(self, future: PrefectFuture[Any]) -> None:
-        suspect, _ = self.running.pop(future)
+        suspect, started = self.running.pop(future)
+        try:
+            self._settle(future, suspect, started)
+        finally:
+            self.shared.release(suspect)
+
+    def _settle(self, future: PrefectFuture[Any], suspect: Suspect, started: float) -> None:
         job = suspect.job
         loss = self.pool.loss(future)
         if loss is not None:
@@ -203,6 +262,8 @@ class _Running:
             # What Prefect remembers, the store has lost, or it was not the end, or a failure.
             self.waiting.insert(0, replace(suspect, refresh=True))
         else:
+            if state != "Cached":
+                self.shared.took(job.batch.label, time.monotonic() - started)
             self._done(job, state)
 
     def _left(self, suspect: Suspect) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -18,6 +19,7 @@ from sweepflow.engine.devices import worker_count
 from sweepflow.engine.program import call_lanes
 from sweepflow.engine.workload import Trial, Workload
 from sweepflow.report.trials.view import value_of
+from sweepflow.store.leases import Leases
 from sweepflow.store.record import Record
 from sweepflow.trials.halving import call_size, repeats, rungs, survivors
 from sweepflow.trials.modes import choose, measured, predict, probe_trials
@@ -40,45 +42,58 @@ class Ran:
     stopped: dict[str, tuple[str, int]] = field(default_factory=dict)
 
 
-def run_trials(prepared: Prepared, options: SweepOptions, progress: SweepProgress, workers: Asked) -> Ran:
-    """Run what the store lacks, in the way that was asked for."""
+Run = Callable[..., Outcome]
+"""Runs batches, one trial after the other where it is told so."""
+
+
+def run_trials(
+    prepared: Prepared, options: SweepOptions, progress: SweepProgress, workers: Asked, leases: Leases
+) -> Ran:
+    """Run what the store lacks, in the way that was asked for.
+
+    Args:
+        prepared: The sweep.
+        options: How it runs.
+        progress: Is told how far it is.
+        workers: Where it runs.
+        leases: Tell which of its trials other sweeps run.
+    """
     if not prepared.plan.batches and options.halving is None:  # no workers are asked for
         return Ran()
     with workers.pool(prepared.plan.runner, prepared.store) as pool:
-        return _run_trials(prepared, options, progress, pool)
+        return _run_trials(prepared, options, partial(_run, prepared, pool, leases, progress))
 
 
-def _run_trials(prepared: Prepared, options: SweepOptions, progress: SweepProgress, pool: Pool) -> Ran:
+def _run_trials(prepared: Prepared, options: SweepOptions, run: Run) -> Ran:
     missing = [t for t in prepared.plan.drawn.trials.values() if t.id not in prepared.plan.known]
     if options.halving is not None:
-        return _by_halving(prepared, options.halving, progress, pool)
+        return _by_halving(prepared, options.halving, run)
     way: str = options.mode
     ran = Ran()
     if way == "auto":
-        way, missing = _probe(prepared, missing, progress, pool, ran)
+        way, missing = _probe(prepared, missing, run, ran)
     if way == "padded" and prepared.plan.workload.pad is not None:
         missing = prepared.plan.workload.pad(missing)
     runner = prepared.plan.runner
     batches = cut(prepared.plan.workload, missing, runner.batch_size, workers=worker_count(runner))
-    ran.outcome.add(_run(prepared, pool, batches, progress, one_by_one=way == "sequential"))
+    ran.outcome.add(run(batches, way == "sequential"))
     return ran
 
 
 def _run(
     prepared: Prepared,
     pool: Pool,
-    batches: Sequence[Batch[Any]],
+    leases: Leases,
     progress: SweepProgress,
+    batches: Sequence[Batch[Any]],
     one_by_one: bool = False,
 ) -> Outcome:
     progress.expect([trial.id for batch in batches for trial in batch.trials], len(batches))
     jobs = [Job(prepared.plan.workload.path, batch, one_by_one=one_by_one) for batch in batches]
-    return run_jobs(jobs, prepared.plan.runner, prepared.store, progress, pool)
+    return run_jobs(jobs, prepared.plan.runner, prepared.store, progress, pool, leases)
 
 
-def _probe(
-    prepared: Prepared, missing: list[Trial[Any]], progress: SweepProgress, pool: Pool, ran: Ran
-) -> tuple[str, list[Trial[Any]]]:
+def _probe(prepared: Prepared, missing: list[Trial[Any]], run: Run, ran: Ran) -> tuple[str, list[Trial[Any]]]:
     """Run one call of each way on real trials, and predict the rest from their times.
 
     What a probe has run is done; its results are those of any other way. What it could not run is run again
@@ -104,7 +119,7 @@ def _probe(
         # Of several programs that the padded trials need, one call of each.
         batches = cut(plan.workload, trials, lanes)
         # What a probe could not run is run again with the rest, so its failures are no news.
-        ran.outcome.states |= _run(prepared, pool, batches, progress, one_by_one).states
+        ran.outcome.states |= run(batches, one_by_one).states
         found = measured(list(prepared.store.known(t.id for t in batches[0].trials).values()), lanes)
         if found is not None:
             probe = replace(found, lanes=1) if one_by_one else found
@@ -115,7 +130,7 @@ def _probe(
     return way, [trial for trial in missing if trial.id not in done]
 
 
-def _by_halving(prepared: Prepared, eta: int, progress: SweepProgress, pool: Pool) -> Ran:
+def _by_halving(prepared: Prepared, eta: int, run: Run) -> Ran:
     """Rung by rung: run the trials of a rung, keep the best of each group."""
     plan, until, engine = prepared.plan, prepared.plan.workload.until, prepared.plan.workload.run
     assert until is not None and isinstance(engine, Workload)  # `prepare_trials` refuses others
@@ -137,7 +152,7 @@ def _by_halving(prepared: Prepared, eta: int, progress: SweepProgress, pool: Poo
                 todo = [t for i, t in here.items() if plan.groups[i] == group and t.id not in known]
                 hold = call_size(trials, eta, len(stops), lanes)
                 batches += cut(plan.workload, todo, plan.runner.batch_size, hold)
-            ran.outcome.add(_run(prepared, pool, batches, progress))
+            ran.outcome.add(run(batches))
             records = prepared.store.known(trial.id for trial in here.values())
             if last or any(trial.id not in records for trial in here.values()):
                 break  # to choose without having seen all would choose differently the next time

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -25,11 +26,16 @@ def await_records(store: Store, ids: set[str]) -> dict[str, Record]:
     while missing := ids - (found := store.known(ids)).keys():
         if time.monotonic() > deadline:
             break
-        for trial_id in missing:
-            with suppress(OSError):
-                os.listdir(store.paths.record(trial_id).parent)
+        look(store, missing)
         time.sleep(LOOK_SECONDS)
     return found
+
+
+def look(store: Store, ids: Iterable[str]) -> None:
+    """Make the file system look for records whose files it may remember not to be there."""
+    for folder in {store.paths.record(trial_id).parent for trial_id in ids}:
+        with suppress(OSError):
+            os.listdir(folder)
 
 
 def changed(file: Path) -> int | None:

@@ -99,7 +99,7 @@ def sweep(
             tags("sweepflow", plan.name),
         ):
             with SweepProgress(plan.name, (), 0, plan.hits, best_so_far(prepared), beat.note) as progress:
-                ran = run_trials(prepared, options, progress, workers)
+                ran = run_trials(prepared, options, progress, workers, beat.leases)
             found = collect_trials(prepared, ran.notes, ran.stopped)
             close_task_runs(flow_run.id, ran.outcome.states)
             publish_trials(found)

@@ -48,7 +48,7 @@ def verify(quick: bool = False, store: str = "sweepflow-data") -> list[Compariso
     plan = make_plan([case.config.model_copy(update={"name": NAME}) for case in chosen], opened)
     command = "sweepflow verify" + " --quick" * quick
     with tags("sweepflow", NAME), beating(opened, name=NAME, command=command) as beat:
-        outcome = run_plan(plan, opened, Asked(), beat.note)
+        outcome = run_plan(plan, opened, Asked(), beat)
         sweep = collect(plan, opened, command)
         close_task_runs(flow_run.id, outcome.states)
         publish(sweep)

@@ -10,6 +10,7 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -21,11 +22,12 @@ from prefect.exceptions import CancelledRun, TerminationSignal
 from prefect.settings import get_current_settings
 
 from flows.embedded_server import is_embedded
-from flows.runs.liveness import process_start, this_host, this_machine
+from flows.runs.liveness import lives, process_start, this_host, this_machine
 from flows.runs.record import RunFileWarning, RunRecord, RunState, get_run, now, write_run
 from flows.runs.requests import cancel_asked, forget_request
 from sweepflow.errors import ConfigError, StoreError
 from sweepflow.provenance import provenance
+from sweepflow.store.leases import Leases
 from sweepflow.store.store import Store
 
 BEAT_SECONDS = 5.0
@@ -72,6 +74,11 @@ class Beat:
     def store(self) -> Store:
         """Where its run file is."""
         return self._store
+
+    @property
+    def leases(self) -> Leases:
+        """Of what the run has in hand: they count for as long as it shows signs of life."""
+        return Leases(self._store, self._record.flow_run_id, partial(lives, self._store))
 
     def note(
         self,

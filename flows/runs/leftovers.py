@@ -6,7 +6,7 @@ import os
 import shutil
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -18,12 +18,14 @@ from flows.runners import slurm
 from flows.runners.slurm import SlurmError
 from flows.runs.claim import claim, lock_path
 from flows.runs.leftover_jobs import orphans
-from flows.runs.liveness import Life, is_alive
+from flows.runs.liveness import Life, is_alive, lives
 from flows.runs.record import RunRecord, get_run, now, runs, write_run
 from flows.runs.requests import forget_request
 from sweepflow.errors import SweepflowError
+from sweepflow.report.numbers import counted
 from sweepflow.store.atomic import abandoned_temporaries
 from sweepflow.store.checkpoints import stale_checkpoints
+from sweepflow.store.leases import forget, leases_by_owner
 from sweepflow.store.store import Store
 
 OLD_DAYS = 30.0
@@ -72,6 +74,7 @@ def leftovers(store: Store, say: Callable[[str], None]) -> list[Leftover]:
     """
     # First: a sweep has a run file before it sends anything.
     sent = sorted(path for path in store.paths.calls("").glob("*") if path.is_dir())
+    held = leases_by_owner(store)
     records = runs(store)
     return [
         *_jobs(records, say),
@@ -80,6 +83,7 @@ def leftovers(store: Store, say: Callable[[str], None]) -> list[Leftover]:
         *_files("half-written record", "its writer is gone", abandoned_temporaries(store.root)),
         *_files("stale checkpoint", "its trial is finished or old", stale_checkpoints(store)),
         *_calls(store, sent),
+        *_leases(store, held),
         *_old_runs(store, records),
     ]
 
@@ -186,8 +190,7 @@ def _end_server(process: psutil.Process) -> None:
 def _calls(store: Store, sent: Sequence[Path]) -> Iterator[Leftover]:
     """What Python functions' sweeps have sent to workers and back, of those that are dead."""
     for directory in sent:
-        record = get_run(store, directory.name)
-        if record is not None and record.state == "running" and is_alive(record).life is not Life.DEAD:
+        if lives(store, directory.name):
             continue
         with suppress(FileNotFoundError):
             yield Leftover(
@@ -198,6 +201,19 @@ def _calls(store: Store, sent: Sequence[Path]) -> Iterator[Leftover]:
                 sum(path.stat().st_size for path in directory.rglob("*") if path.is_file()),
                 partial(shutil.rmtree, directory),
             )
+
+
+def _leases(store: Store, held: Mapping[str, Sequence[Path]]) -> Iterator[Leftover]:
+    """Trials that runs had in hand which are dead: they keep nobody from running them."""
+    for owner, paths in held.items():
+        if not lives(store, owner):
+
+            def remove(paths: Sequence[Path] = paths, owner: str = owner) -> None:
+                for path in paths:
+                    forget(path, owner)
+
+            name = f"{owner[:8]} of {counted(len(paths), 'trial')}"
+            yield Leftover("lease", name, "its run has ended", None, None, remove)
 
 
 def _dead_runs(store: Store, records: Sequence[RunRecord]) -> Iterator[Leftover]:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import psutil
 
-from flows.runs.record import RunRecord, now
+from flows.runs.record import RunRecord, get_run, now
+from sweepflow.store.store import Store
 
 ALIVE_SECONDS = 60.0
 """A run on another host whose latest sign of life is younger is alive."""
@@ -103,6 +104,12 @@ def is_alive(record: RunRecord, at: datetime | None = None) -> Liveness:
     if silent < ALIVE_SECONDS:
         return Liveness(Life.ALIVE, f"a sign of life {ago(silent)} ago from {record.host}")
     return Liveness(Life.DEAD if silent >= dead_after else Life.UNKNOWN, words)
+
+
+def lives(store: Store, flow_run_id: str) -> bool:
+    """Whether a flow run is at work on a store, or may be: not where the store knows of none."""
+    record = get_run(store, flow_run_id)
+    return record is not None and is_alive(record).life is not Life.DEAD
 
 
 def ago(seconds: float) -> str:

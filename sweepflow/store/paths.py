@@ -19,6 +19,7 @@ class StorePaths:
     trials/ab/trl_abcdef0123456789.log            output of a trial that was a process
     checkpoints/ab/est_abcdef0123456789.safetensors
                                                   how far a trial is that has no record yet
+    leases/ab/trl_abcdef0123456789                who runs a trial now, as a link to the name of a flow run
     sweeps/NAME/                                  manifest.json, results.csv, results.parquet, report.html
     runs/FLOW_RUN_ID.json, .pem                   where a flow run is, and that it is alive; its workers' key
     calls/FLOW_RUN_ID/                            Python functions' jobs on their way to workers and back
@@ -55,6 +56,15 @@ class StorePaths:
     def checkpoint(self, trial_id: str) -> Path:
         """How far an unfinished trial is."""
         return self.checkpoints / trial_id.split("_", 1)[1][:2] / f"{trial_id}.safetensors"
+
+    @property
+    def leases(self) -> Path:
+        """The folder of all leases."""
+        return self.root / "leases"
+
+    def lease(self, trial_id: str) -> Path:
+        """Who runs a trial now."""
+        return self.leases / trial_id.split("_", 1)[1][:2] / trial_id
 
     def sweep(self, name: str) -> Path:
         """The folder of one sweep's manifest, tables and report."""

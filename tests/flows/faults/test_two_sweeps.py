@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pytest
 
+from sweepflow.store.leases import leases_by_owner
 from tests.flows.faults.lab import ON_SLURM, SECONDS, Lab, bits
 from tests.prefect_server import Machine
 from tests.slurm.processes import wait_for
@@ -24,5 +26,7 @@ def test_both_have_every_result_and_nothing_is_torn(lab: Lab, office: Machine, u
     assert "8 trials" in other.text
     assert bits(lab.store) == expected
     assert len({begun.job for begun in lab.begun()}) == 2, "both were at work"
-    assert len(lab.begun()) <= 16, "each of them once, at most"
+    begun = Counter(trial for batch in lab.begun() for trial in batch.ids)
+    assert {*begun.values()} == {1} and len(begun) == 8, "each of them is run by one of the two"
+    assert not leases_by_owner(lab.store)
     lab.nothing_is_left()

@@ -1,0 +1,111 @@
+"""Two sweeps that want the same trials at once: each runs what the other does not."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+from flows import run_jobs as dispatch
+from flows import shared
+from flows.run_jobs import Outcome, run_jobs
+from flows.runners.pool import Loss
+from sweepflow.schema.runner import DaskRunner
+from sweepflow.store.leases import Leases, leases_by_owner
+from sweepflow.store.record import Record
+from sweepflow.store.store import Store
+from tasks.progress import SweepProgress
+from tests.flows.test_run_jobs import Bench, does, job, name
+
+ALIVE = {"mine", "theirs"}
+
+
+@pytest.fixture(autouse=True)
+def _look_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "LOOK_SECONDS", 0.01)
+
+
+def leases(store: Store, owner: str) -> Leases:
+    return Leases(store, owner, ALIVE.__contains__)
+
+
+def run(bench: Bench, *jobs: Any, owner: str = "mine") -> tuple[Outcome, str]:
+    progress = SweepProgress("a sweep", [i for job in jobs for i in job.ids], len(jobs), 0)
+    runner = DaskRunner(checkpoint_seconds=1.0)
+    outcome = run_jobs(jobs, runner, bench.store, progress, bench, leases(bench.store, owner))
+    return outcome, progress.counts
+
+
+def finish(store: Store, theirs: Leases, *numbers: int) -> None:
+    for number in numbers:
+        store.put(Record(name(number), "landscape", 1, "ok", (), {"x": 0.0}, {"loss": 2.0}))
+    theirs.release()
+
+
+def test_what_another_runs_is_waited_for_and_the_rest_is_run_first(store: Store) -> None:
+    theirs = leases(store, "theirs")
+    theirs.take({name(1), name(2)})
+
+    def meanwhile(bench: Bench, batch: dict[str, Any]) -> tuple[Any, Loss | None]:
+        finish(store, theirs, 1, 2)
+        return does()(bench, batch)
+
+    bench = Bench(store, meanwhile)
+    outcome, counts = run(bench, job(2), job(1, 3, 4), job(5, needs=[2]))
+    assert bench.given == [[name(3), name(4)], [name(5)]]
+    assert not outcome.failures and counts == "batches 4/4, trials 5/5, 0 from the store"
+    assert not leases_by_owner(store)
+
+
+@pytest.mark.parametrize("ends", ["dies", "lets go"])
+def test_what_another_has_not_done_is_run_here(store: Store, ends: str) -> None:
+    theirs = leases(store, "theirs")
+    theirs.take({name(1)})
+
+    def meanwhile(bench: Bench, batch: dict[str, Any]) -> tuple[Any, Loss | None]:
+        ALIVE.discard("theirs") if ends == "dies" else theirs.release()
+        return does()(bench, batch)
+
+    bench = Bench(store, meanwhile)
+    try:
+        outcome, _ = run(bench, job(1), job(2))
+    finally:
+        ALIVE.add("theirs")
+    assert bench.given == [[name(2)], [name(1)]] and not outcome.failures
+
+
+def test_one_that_takes_longer_than_it_takes_here_is_not_waited_for(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared, "LEAST_PATIENCE_SECONDS", 0.0)
+    leases(store, "theirs").take({name(1)})
+    bench = Bench(store)
+    outcome, _ = run(bench, job(2, 1))
+    assert bench.given == [[name(2)], [name(1)]] and not outcome.failures
+    assert leases_by_owner(store) == {"theirs": [store.paths.lease(name(1))]}, "it may still come to an end"
+
+
+def test_two_at_once_run_each_trial_once_together(store: Store) -> None:
+    jobs = [job(*range(first, first + 5)) for first in range(0, 100, 5)]
+    start = threading.Barrier(2)
+    computed: list[str] = []
+    outcomes: list[Outcome] = []
+
+    def work(bench: Bench, batch: dict[str, Any]) -> tuple[Any, Loss | None]:
+        known = store.finished(trial["id"] for trial in batch["trials"])
+        computed.extend(trial["id"] for trial in batch["trials"] if trial["id"] not in known)
+        return does()(bench, batch)
+
+    def sweep(owner: str) -> None:
+        start.wait()
+        outcomes.append(run(Bench(store, *[work] * 100), *jobs, owner=owner)[0])
+
+    threads = [threading.Thread(target=sweep, args=(owner,)) for owner in ALIVE]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [outcome.failures for outcome in outcomes] == [[], []]
+    assert sorted(computed) == [name(number) for number in range(100)]
+    assert not leases_by_owner(store)
