@@ -11,6 +11,8 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from sweepflow.schema.bounds import unpacked
+
 PATTERNS = {
     r"^[A-Za-z0-9][A-Za-z0-9._-]*$": "letters and digits, and inside it dots, hyphens and underscores"
 }
@@ -101,7 +103,7 @@ def kind_of(section: type[BaseModel]) -> str | None:
 
 
 def _words(annotation: Any, metadata: Iterable[Any] = ()) -> str:
-    annotation, metadata = _unpacked(annotation, metadata)
+    annotation, metadata = unpacked(annotation, metadata)
     kinds = [kind for section in sections(annotation) if (kind := kind_of(section))]
     if kinds:
         return f"a section of {tag_of(sections(annotation)[0])} {', '.join(kinds)}"
@@ -136,23 +138,8 @@ def _words(annotation: Any, metadata: Iterable[Any] = ()) -> str:
     return f"a value of type {getattr(annotation, '__name__', annotation)}"
 
 
-def _unpacked(annotation: Any, metadata: Iterable[Any]) -> tuple[Any, list[Any]]:
-    """A type without `Annotated`, and all that is said of it; pydantic's `Field` is a bundle of bounds."""
-    said = list(metadata)
-    while get_origin(annotation) is Annotated:
-        annotation, *more = get_args(annotation)
-        said += more
-    flat: list[Any] = []
-    for item in said:
-        flat += item.metadata if isinstance(item, FieldInfo) else [item]
-    # Types such as `Interval` and pydantic's own constraints unfold into single bounds.
-    return annotation, [
-        part for item in flat for part in (item if isinstance(item, bounds.GroupedMetadata) else [item])
-    ]
-
-
 def _options(annotation: Any) -> Sequence[Any]:
-    annotation, _ = _unpacked(annotation, ())
+    annotation, _ = unpacked(annotation)
     if get_origin(annotation) in (Union, types.UnionType):
         return [inner for option in get_args(annotation) for inner in _options(option)]
     return [annotation]
@@ -194,7 +181,7 @@ def _pattern(metadata: Iterable[Any]) -> str:
 
 
 def _list_example(annotation: Any) -> str:
-    item, _ = _unpacked(get_args(annotation)[0], ())
+    item, _ = unpacked(get_args(annotation)[0])
     return LIST_EXAMPLES.get(item, "[1,2]")
 
 

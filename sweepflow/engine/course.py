@@ -21,6 +21,18 @@ LaneArguments = tuple[Arrays, Arrays, Mapping[str, Array], PRNGKeyArray, Array]
 """Shared inputs, own inputs, traced numbers, key, lane number."""
 
 
+def rounded(traced: Mapping[str, Array], dtype: Any) -> dict[str, Array]:
+    """A lane's traced numbers as it computes with them: fractions to the nearest of a type, all others as
+    they are.
+
+    Args:
+        traced: As the engine feeds them: bool, int32 or float64 scalars.
+        dtype: Of fractions.
+    """
+    fractions = {name for name, value in traced.items() if jnp.issubdtype(value.dtype, jnp.floating)}
+    return {name: value.astype(dtype) if name in fractions else value for name, value in traced.items()}
+
+
 class Course(NamedTuple):
     """The functions of one lane.
 

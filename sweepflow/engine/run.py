@@ -21,6 +21,7 @@ from sweepflow.engine.segments import Pace, Progress, run_segments
 from sweepflow.engine.workload import C, Trial, Workload
 from sweepflow.fingerprint import key_data
 from sweepflow.provenance import provenance
+from sweepflow.schema.numbers import fed
 from sweepflow.store.checkpoints import remove_checkpoint
 from sweepflow.store.record import Record
 from sweepflow.store.store import Store
@@ -248,6 +249,6 @@ def _arguments(
     trial_of, lane_of = order // lanes_each, (order % lanes_each).astype(np.int32)
     own = {name: value[trial_of] for name, value in inputs.own.items()}
     numbers = [trial.traced for trial in trials]
-    traced = {name: np.array([row[name] for row in numbers])[trial_of] for name in numbers[0]}
+    traced = {name: fed(name, [row[name] for row in numbers])[trial_of] for name in numbers[0]}
     keys = np.stack([key_data(trial.id, trial.seed) for trial in trials])[trial_of]
     return inputs.shared, own, traced, keys, lane_of

@@ -11,6 +11,7 @@ from jaxtyping import Array, PRNGKeyArray
 
 from sweepflow.engine.course import Arrays, Course, Segment, segment_of_course, segment_of_lane
 from sweepflow.schema.fields import Config, traced_part
+from sweepflow.schema.numbers import Number
 from sweepflow.store.record import Record
 from sweepflow.store.store import Store
 
@@ -42,7 +43,7 @@ class Trial(Generic[C]):
     seed: int
 
     @property
-    def traced(self) -> dict[str, float]:
+    def traced(self) -> dict[str, Number]:
         """The numbers that are fed to the program, by dotted key."""
         return traced_part(self.config)
 

@@ -11,14 +11,15 @@ from sweepflow.batching import Batch, batches, shared_out
 from sweepflow.engine.devices import worker_count
 from sweepflow.engine.workload import Trial
 from sweepflow.errors import ConfigError
-from sweepflow.llc.workload import LLC, estimate_trial
+from sweepflow.llc.workload import LLC, check, estimate_trial
 from sweepflow.schema.data import DataConfig
 from sweepflow.schema.llc import EstimateConfig, LlcConfig
 from sweepflow.schema.runner import RunnerConfig
 from sweepflow.schema.target import TargetConfig
 from sweepflow.store.record import Record
 from sweepflow.store.store import Store
-from sweepflow.targets.workload import TARGET, check, target_trial
+from sweepflow.targets.workload import TARGET, target_trial
+from sweepflow.targets.workload import check as check_target
 
 
 @dataclass(frozen=True)
@@ -72,9 +73,10 @@ def make_plan(configs: Sequence[LlcConfig], store: Store) -> Plan:
             pinned[config.data] = data.pin(config.data)
         estimate = config.model_copy(update={"data": pinned[config.data]}).estimate()
         if estimate.target not in targets:
-            check(estimate.target)
+            check_target(estimate.target)
             targets[estimate.target] = target_trial(estimate.target)
         trial = estimate_trial(estimate)
+        check(trial.config)
         if trial.id in trials:
             raise ConfigError(
                 "the sweep asks for one estimate twice",

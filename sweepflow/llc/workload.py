@@ -21,7 +21,7 @@ from sweepflow.llc.verdict import Chains, sound, verdict
 from sweepflow.models import build_network
 from sweepflow.samplers import chain, chains_per_trial, points_of_chain, step_of_point, warmup_points
 from sweepflow.samplers.posterior import LocalPosterior
-from sweepflow.schema.fields import NOT_STATIC, dump, static_part
+from sweepflow.schema.fields import NOT_STATIC, check_numbers, dump, static_part
 from sweepflow.schema.llc import EstimateConfig
 from sweepflow.schema.sampler import SamplerConfig, sampler_name
 from sweepflow.store.record import Record
@@ -45,6 +45,17 @@ def estimate_trial(config: EstimateConfig) -> Trial[EstimateConfig]:
     target = target_trial(config.target).id
     identity = fingerprint("est", NAME, VERSION, {"target": target, "sampler": sampler})
     return Trial(identity, config, sampler.seed)
+
+
+def check(config: EstimateConfig) -> None:
+    """Make sure that a program sees the sampler's numbers as they are; its target has a check of its own.
+
+    Raises:
+        ConfigError: for one that does not fit the type that the sampler computes with.
+    """
+    sampler = config.sampler
+    do = "give another one, or compute in sampler.dtype=float64"
+    check_numbers(sampler, np.dtype(sampler.dtype), do, "sampler.")
 
 
 def _program_key(config: EstimateConfig) -> str:

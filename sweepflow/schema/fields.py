@@ -3,7 +3,8 @@
 Every field of a `Config` has exactly one role, declared once in its annotation:
 
 - **static** (no marker): it changes the compiled program;
-- **traced** (`Traced[float]`): a number fed to the program as a traced scalar;
+- **traced** (`Traced[float]`): a number fed to the program as a traced scalar: a truth value as a bool, a
+  whole number as int32, a fraction as the program computes;
 - **content** (`Content[int]`): it decides what the input arrays or the random key hold, and neither
   their shapes nor the program (a data seed, a noise scale);
 - **location** (`Location[str]`): where or how the work runs; never part of a fingerprint.
@@ -16,7 +17,13 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Annotated, Any, TypeVar, cast
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict
+from pydantic.fields import FieldInfo
+
+from sweepflow.errors import ConfigError
+from sweepflow.schema.bounds import bounds_of, takes_fractions
+from sweepflow.schema.numbers import FRACTION, Number, fitting, held, plain_number, type_of
 
 T = TypeVar("T")
 C = TypeVar("C", bound="Config")
@@ -54,16 +61,70 @@ def roles(config_type: type[Config]) -> dict[str, Role]:
     }
 
 
-def traced_part(config: Config, prefix: str = "") -> dict[str, float]:
-    """The traced numbers of a configuration, by dotted key."""
-    numbers: dict[str, float] = {}
+def traced_part(config: Config, prefix: str = "") -> dict[str, Number]:
+    """The traced numbers of a configuration, by dotted key; a field that is None has none.
+
+    Whether a number is a truth value, a whole number or a fraction is its value's affair, but that a field
+    which takes fractions holds nothing else.
+
+    Raises:
+        ConfigError: for a value that is no number.
+    """
+    numbers: dict[str, Number] = {}
     for name, role in roles(type(config)).items():
-        value = getattr(config, name)
-        if role is Role.TRACED:
-            numbers[f"{prefix}{name}"] = float(value)
+        value, key = getattr(config, name), f"{prefix}{name}"
+        if role is Role.TRACED and value is not None:
+            number = plain_number(value)
+            if number is None:
+                raise ConfigError(
+                    "a traced field holds one number, which is fed to the program",
+                    got=f"{key}={value!r} ({type(value).__name__})",
+                    allowed="true or false, a whole number, a fraction, or null",
+                    do="give each number a traced field, or leave Traced away: then it shapes the program",
+                )
+            whole = isinstance(number, bool) or not takes_fractions(
+                type(config).model_fields[name].annotation
+            )
+            numbers[key] = number if whole else fitting(key, number, FRACTION)
         elif isinstance(value, Config):
-            numbers |= traced_part(value, f"{prefix}{name}.")
+            numbers |= traced_part(value, f"{key}.")
     return numbers
+
+
+def check_numbers(config: Config, dtype: np.dtype, do: str, prefix: str = "") -> None:
+    """Make sure that a program sees every traced number of a configuration.
+
+    Args:
+        config: Any.
+        dtype: What the program computes with in place of a fraction.
+        do: What to do about a fraction that does not fit it.
+
+    Raises:
+        ConfigError: for one that does not fit, and for a fraction whose nearest lies on a bound that its
+            field excludes: a decay below 1 is none if it is computed with as 1.
+    """
+    for key, number in traced_part(config, prefix).items():
+        if not isinstance(number, float):
+            fitting(key, number, type_of(number))
+            continue
+        nearest = fitting(key, number, dtype, do)
+        for bound in bounds_of(_field(config, key.removeprefix(prefix))):
+            edge = getattr(bound, "gt", getattr(bound, "lt", None))
+            if edge is not None and nearest == held(edge, dtype):
+                raise ConfigError(
+                    f"a number is so near a bound that a program in {dtype} computes with the bound",
+                    got=f"{key}={number}",
+                    allowed=f"{'greater' if hasattr(bound, 'gt') else 'less'} than {edge}",
+                    do=do,
+                )
+
+
+def _field(config: Config, key: str) -> FieldInfo:
+    """What a configuration's type says of a field, by dotted key."""
+    *sections, name = key.split(".")
+    for section in sections:
+        config = getattr(config, section)
+    return type(config).model_fields[name]
 
 
 def static_part(config: C) -> C:
@@ -98,7 +159,7 @@ def with_numbers(config: C, numbers: Mapping[str, Any], prefix: str = "") -> C:
     for name, role in roles(type(config)).items():
         value = getattr(config, name)
         if role is Role.TRACED:
-            filled.__dict__[name] = numbers[f"{prefix}{name}"]
+            filled.__dict__[name] = None if value is None else numbers[f"{prefix}{name}"]
         elif role is Role.STATIC and isinstance(value, Config):
             filled.__dict__[name] = with_numbers(value, numbers, f"{prefix}{name}.")
     return filled

@@ -11,7 +11,7 @@ import optax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from sweepflow.data.dataset import DataShape
-from sweepflow.engine.course import Course
+from sweepflow.engine.course import Course, rounded
 from sweepflow.models.loss import accuracy, mean_loss
 from sweepflow.models.network import Network
 from sweepflow.schema.target import TrainingConfig
@@ -87,7 +87,7 @@ def train(
         key: The trial's key; initialisation and minibatches are derived from it.
     """
     dtype = jnp.dtype(config.dtype)
-    numbers = {name: value.astype(dtype) for name, value in traced.items()}
+    numbers = rounded(traced, dtype)
     optimizer = build_optimizer(config, numbers)
     init_key, batch_key = jax.random.split(key)
     x, y = data["x"].astype(dtype), data["y"].astype(dtype)

@@ -15,7 +15,7 @@ from sweepflow.engine.workload import Arrays, CourseFunction, Inputs, Segmented,
 from sweepflow.errors import ConfigError
 from sweepflow.fingerprint import canonical_json, fingerprint
 from sweepflow.models import build_network
-from sweepflow.schema.fields import NOT_STATIC, dump, static_part
+from sweepflow.schema.fields import NOT_STATIC, check_numbers, dump, static_part
 from sweepflow.schema.target import TargetConfig
 from sweepflow.store.record import Record
 from sweepflow.store.store import Store
@@ -36,8 +36,11 @@ def check(config: TargetConfig) -> None:
     """Make sure that a target can be built, without building it.
 
     Raises:
-        ConfigError: where model and data do not fit, or start=truth has no truth that fits.
+        ConfigError: where model and data do not fit, a number does not fit the type that is computed with, or
+            start=truth has no truth that fits.
     """
+    dtype = np.dtype(config.target.dtype)
+    check_numbers(config, dtype, "give another one, or compute in target.dtype=float64")
     shape = data.describe(config.data)
     network = build_network(config.model, shape)
     if shape.task == "potential" and config.target.start != "truth":

@@ -7,18 +7,29 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any, get_args
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
+from sweepflow.engine.course import rounded
 from sweepflow.engine.datasets import choose_inputs, stack_inputs
 from sweepflow.engine.workload import Arrays, Inputs, LaneFunction, Trial, Workload
 from sweepflow.errors import ConfigError
 from sweepflow.fingerprint import canonical_json
-from sweepflow.schema.fields import NOT_STATIC, Config, Role, dump, traced_part, with_numbers, without
+from sweepflow.schema.fields import (
+    NOT_STATIC,
+    Config,
+    Role,
+    check_numbers,
+    dump,
+    traced_part,
+    with_numbers,
+    without,
+)
+from sweepflow.schema.numbers import type_of
 from sweepflow.store.record import Record
 from sweepflow.store.store import Store
 from sweepflow.workloads.function_figures import traced_figures, user_code
@@ -36,8 +47,9 @@ def function_workload(module: ModuleType, path: str) -> SweepWorkload[Any]:
 
     - `Config`: a subclass of `sweepflow.Config`, whose fields are static unless marked `Traced` or `Content`;
     - `run(config, inputs, key)`: a pure JAX function. The static fields of `config` are what they were
-      given, its traced fields are scalars of `DTYPE` (int32 for whole numbers). `key` is the trial's own.
-      Returns a dict of arrays: scalars are figures, a one-dimensional array is a curve;
+      given, its traced fields are scalars: a bool, int32 for a whole number, `DTYPE` for a fraction, and
+      None where there is no number. `key` is the trial's own. Returns a dict of arrays: scalars are figures,
+      a one-dimensional array is a curve;
 
     and may have
 
@@ -47,15 +59,16 @@ def function_workload(module: ModuleType, path: str) -> SweepWorkload[Any]:
       dict of these by figure;
     - `VERSION`, to be raised whenever results change. Without it, and in a module that is loaded as a file
       (whose name alone tells it apart from no other), every change of the file is one;
-    - `DTYPE` (`float32`) of the traced numbers, and `VECTOR_WIDTH`, lanes vectorised together.
+    - `DTYPE` (`float32`) of the traced fractions, and `VECTOR_WIDTH`, lanes vectorised together.
 
     Args:
         module: The imported module.
         path: What it was loaded by.
 
     Raises:
-        ConfigError: for a `GOAL` that is neither.
+        ConfigError: for a `GOAL` that is neither, and a `DTYPE` that is no type of fractions.
     """
+    dtype = _dtype_of(module, path)
     metric = getattr(module, "METRIC", "loss")
     goals = _goals(getattr(module, "GOAL", None), metric, path)
     name = path if not path.endswith(".py") else Path(path).stem
@@ -66,7 +79,7 @@ def function_workload(module: ModuleType, path: str) -> SweepWorkload[Any]:
     source = digest if version is None or path.endswith(".py") else ""
 
     def lane(config: Any) -> LaneFunction:
-        return _lane(config, module.run, jnp.dtype(getattr(module, "DTYPE", "float32")))
+        return _lane(config, module.run, dtype)
 
     def figures(config: Any) -> tuple[str, ...]:
         with user_code("inputs", module):
@@ -111,6 +124,9 @@ def function_workload(module: ModuleType, path: str) -> SweepWorkload[Any]:
         dataset=lambda config: load(config).digest,
         source=source,
         figures=figures,
+        check=lambda config: check_numbers(
+            config, dtype, f"give another one, or compute with more digits: DTYPE in {path}"
+        ),
     )
     return workload
 
@@ -124,6 +140,20 @@ def _goals(stated: Any, metric: str, path: str) -> Mapping[str, Goal]:
                 f"GOAL of {path} is no direction", got=goal, allowed=" or ".join(GOALS), do="mend it"
             )
     return goals
+
+
+def _dtype_of(module: ModuleType, path: str) -> np.dtype:
+    """The type of a module's traced fractions."""
+    given = getattr(module, "DTYPE", "float32")
+    try:
+        dtype = jnp.dtype(given)
+    except TypeError:
+        dtype = None
+    if dtype is None or not jnp.issubdtype(dtype, jnp.floating):
+        raise ConfigError(
+            f"DTYPE of {path} is no type of fractions", got=given, allowed="float32, float64", do="mend it"
+        )
+    return dtype
 
 
 def result_record(trial: Trial[Any], results: Mapping[str, np.ndarray], name: str, version: int) -> Record:
@@ -211,7 +241,7 @@ def _program_key(config: Config, load: Callable[[Config], _Loaded], source: str)
         {
             "config": dump(config, *NOT_STATIC),
             "inputs": shapes,
-            "whole_numbers": _whole_numbers(config),
+            "numbers": {key: str(type_of(value)) for key, value in traced_part(config).items()},
             "source": source,  # a process may load a file again that has changed
         }
     )
@@ -224,18 +254,13 @@ def _label(config: Config, name: str) -> str:
 
 
 def _lane(config: Config, run: Callable[..., Any], dtype: Any) -> LaneFunction:
-    kinds = _whole_numbers(config)
-
     def lane(
         shared: Arrays, own: Arrays, traced: Mapping[str, Array], key: PRNGKeyArray, number: Array
     ) -> Arrays:
         del number  # a trial is one lane
         inputs = choose_inputs(shared, own)
-        numbers = {
-            name: value.astype(jnp.int32 if name in kinds else dtype) for name, value in traced.items()
-        }
         with jax.numpy_dtype_promotion("standard"):  # a user's function promotes as JAX does by default
-            results = run(with_numbers(config, numbers), inputs, key)
+            results = run(with_numbers(config, rounded(traced, dtype)), inputs, key)
         if not isinstance(results, Mapping) or not results:
             raise ConfigError(
                 f"run() of {type(config).__module__} returns no arrays by name",
@@ -246,28 +271,6 @@ def _lane(config: Config, run: Callable[..., Any], dtype: Any) -> LaneFunction:
         return {name: jnp.asarray(value) for name, value in results.items()}
 
     return lane
-
-
-def _whole_numbers(config: Config) -> frozenset[str]:
-    """Dotted keys of traced fields that hold whole numbers, and of whose type other numbers are not.
-
-    Configurations that differ in them are compiled apart.
-    """
-    found = set()
-    for key in traced_part(config):
-        *sections, name = key.split(".")
-        owner: Any = config
-        for section in sections:
-            owner = getattr(owner, section)
-        value, annotation = getattr(owner, name), type(owner).model_fields[name].annotation
-        if isinstance(value, int) and not isinstance(value, bool) and not _takes_floats(annotation):
-            found.add(key)
-    return frozenset(found)
-
-
-def _takes_floats(annotation: Any) -> bool:
-    """Whether a type is `float`, or a union or the like with it: 1 is then 1.0."""
-    return annotation is float or any(map(_takes_floats, get_args(annotation)))
 
 
 def _source_digest(module: ModuleType) -> str:

@@ -16,6 +16,7 @@ from sweepflow.engine.datasets import ROW
 from sweepflow.engine.workload import Arrays, LaneFunction
 from sweepflow.errors import ConfigError, SweepflowError
 from sweepflow.schema.fields import Config, traced_part
+from sweepflow.schema.numbers import type_of
 
 
 def traced_figures(config: Config, lane: LaneFunction, arrays: Mapping[str, np.ndarray]) -> tuple[str, ...]:
@@ -38,7 +39,7 @@ def traced_figures(config: Config, lane: LaneFunction, arrays: Mapping[str, np.n
         one,
         {name: jax.ShapeDtypeStruct((1, *value.shape), value.dtype) for name, value in arrays.items()},
         {ROW: jax.ShapeDtypeStruct((), jnp.int32)},
-        {name: jax.ShapeDtypeStruct((), jnp.float64) for name in traced_part(config)},
+        {name: jax.ShapeDtypeStruct((), type_of(value)) for name, value in traced_part(config).items()},
         jax.ShapeDtypeStruct((2,), jnp.uint32),
         jax.ShapeDtypeStruct((), jnp.int32),
     )

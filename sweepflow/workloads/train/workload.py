@@ -12,13 +12,13 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 from sweepflow import data
-from sweepflow.engine.course import Course
+from sweepflow.engine.course import Course, rounded
 from sweepflow.engine.datasets import choose_inputs, stack_inputs
 from sweepflow.engine.workload import Arrays, CourseFunction, Inputs, Segmented, Trial, Workload
 from sweepflow.errors import ConfigError, StoreError
 from sweepflow.fingerprint import canonical_json, key_data
 from sweepflow.models import build_network
-from sweepflow.schema.fields import NOT_STATIC, dump, with_numbers
+from sweepflow.schema.fields import NOT_STATIC, check_numbers, dump, with_numbers
 from sweepflow.schema.model import MlpModel, PotentialModel
 from sweepflow.store.record import Record
 from sweepflow.store.store import Store
@@ -96,7 +96,7 @@ def _course(config: TrainConfig) -> CourseFunction:
     ) -> Course:
         del key, number  # every part of a training draws from the key of the whole; a trial is one lane
         rows = choose_inputs(shared, own)
-        numbers = with_numbers(config, {name: value.astype(dtype) for name, value in traced.items()})
+        numbers = with_numbers(config, rounded(traced, dtype))
         init_key, train_key = jax.random.split(jax.random.wrap_key_data(own["key"]))
 
         def begin() -> State:
@@ -235,6 +235,7 @@ def check(config: TrainConfig) -> None:
     """
     sizes(config)
     shape = shape_of(config)
+    check_numbers(config, jnp.dtype(config.dtype), "give another one, or compute in dtype=float64")
     if config.resume_after:
         raise ConfigError(
             "where a run goes on from is for sweepflow to say",

@@ -1,0 +1,39 @@
+"""What is said of a type beside its name: bounds, in pydantic's spelling and in that of `annotated_types`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Any, get_args, get_origin
+
+import annotated_types
+from pydantic.fields import FieldInfo
+
+
+def unpacked(annotation: Any, metadata: Iterable[Any] = ()) -> tuple[Any, list[Any]]:
+    """A type without `Annotated`, and all that is said of it; pydantic's `Field` is a bundle of bounds."""
+    said = list(metadata)
+    while get_origin(annotation) is Annotated:
+        annotation, *more = get_args(annotation)
+        said += more
+    flat: list[Any] = []
+    for item in said:
+        flat += item.metadata if isinstance(item, FieldInfo) else [item]
+    # Types such as `Interval` and pydantic's own constraints unfold into single bounds.
+    return annotation, [
+        part
+        for item in flat
+        for part in (item if isinstance(item, annotated_types.GroupedMetadata) else [item])
+    ]
+
+
+def bounds_of(field: FieldInfo) -> list[Any]:
+    """All that is said of a field's type and, in a union, of its members."""
+    annotation, found = unpacked(field.annotation, field.metadata)
+    for member in get_args(annotation):
+        found += unpacked(member)[1]
+    return found
+
+
+def takes_fractions(annotation: Any) -> bool:
+    """Whether a type is `float`, or a union or the like with it: 1 is then 1.0."""
+    return annotation is float or any(map(takes_fractions, get_args(annotation)))
