@@ -9,7 +9,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator
 
 from sweepflow.errors import ConfigError, did_you_mean
-from sweepflow.space.expressions import bind, check_syntax
+from sweepflow.space.expressions import NoValueError, bind, check_syntax
+from sweepflow.space.terms import term
 
 
 def _checked(condition: str | dict[str, Any]) -> str | dict[str, Any]:
@@ -28,7 +29,8 @@ def _checked(condition: str | dict[str, Any]) -> str | dict[str, Any]:
 Condition = Annotated[str | dict[str, Any], AfterValidator(_checked)]
 """`"momentum > 0"`, or `{optimizer: [sgd, rmsprop]}`: each key has the value, or one of the listed ones.
 
-A value that is itself a list is written as a list of lists: `{model.widths: [[64, 64]]}`.
+A value that is itself a list is written as a list of lists: `{model.widths: [[64, 64]]}`; see `terms` for
+what text stands for.
 """
 
 
@@ -64,16 +66,21 @@ def predicate(condition: str | dict[str, Any], known: Collection[str]) -> Predic
                 allowed=", ".join(sorted(known)) or "no key at all",
                 do=did_you_mean(key, known),
             )
+    terms = {key: term(value, known, key) for key, value in condition.items()}
 
     def holds(values: Mapping[str, Any]) -> bool | None:
         if any(key not in values for key in condition):
             return None
+        try:
+            wanted = {key: one.of(values) for key, one in terms.items()}
+        except NoValueError:
+            return None
         return all(
-            values[key] in wanted if isinstance(wanted, list) else values[key] == wanted
-            for key, wanted in condition.items()
+            values[key] in one if isinstance(one, list) else values[key] == one for key, one in wanted.items()
         )
 
-    return Predicate(text_of(condition), frozenset(condition), holds)
+    keys = frozenset(condition).union(*(one.keys for one in terms.values()))
+    return Predicate(text_of(condition), keys, holds)
 
 
 def text_of(condition: str | Mapping[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """Rules between keys of one sample: give a key another value, or leave the sample out.
 
     {when: "optimizer == adam", set: {momentum: 0}}
+    {when: "args.l1 > 0", set: {args.l2: "args.l1 * 2"}}
     {skip: "batch_size * learning_rate > 10"}
     {require: "min_learning_rate <= learning_rate"}
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from pydantic import ValidationError
@@ -19,6 +21,8 @@ from pydantic import ValidationError
 from sweepflow.errors import ConfigError, did_you_mean
 from sweepflow.schema.fields import Config
 from sweepflow.space.conditions import Condition, Predicate, predicate, text_of
+from sweepflow.space.expressions import NoValueError
+from sweepflow.space.terms import Term, term
 
 FORMS = "{when: CONDITION, set: {KEY: VALUE}}, {skip: CONDITION} or {require: CONDITION}"
 
@@ -112,13 +116,13 @@ class BoundConstraint:
     Attributes:
         text: In words; reports count by it.
         predicate: Its condition.
-        sets: The values it gives; empty where it leaves samples out.
+        sets: What it gives keys, each after those that it looks at; empty where it leaves samples out.
         skips_where: The outcome of the condition that leaves a sample out; None where none does.
     """
 
     text: str
     predicate: Predicate
-    sets: Mapping[str, Any]
+    sets: Mapping[str, Term]
     skips_where: bool | None
 
     def skips(self, values: Mapping[str, Any]) -> bool:
@@ -126,10 +130,20 @@ class BoundConstraint:
         return self.skips_where is not None and self.predicate.holds(values) is self.skips_where
 
     def assigned(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """What it gives a sample with these values and the sample does not have yet."""
+        """What it gives a sample with these values and the sample does not have yet.
+
+        A value that looks at another key of the same constraint sees what that is given; one that looks at
+        its own key sees what it was before.
+        """
         if not self.sets or self.predicate.holds(values) is not True:
             return {}
-        return {key: value for key, value in self.sets.items() if not _has(values, key, value)}
+        given: dict[str, Any] = {}
+        try:
+            for key, one in self.sets.items():
+                given[key] = one.of({**values, **given})
+        except NoValueError:
+            return {}
+        return {key: value for key, value in given.items() if not _has(values, key, value)}
 
 
 def bind_constraint(constraint: Constraint, known: Collection[str]) -> BoundConstraint:
@@ -140,11 +154,27 @@ def bind_constraint(constraint: Constraint, known: Collection[str]) -> BoundCons
     """
     match constraint:
         case SetConstraint():
-            return BoundConstraint(constraint.text, predicate(constraint.when, known), constraint.set, None)
+            return BoundConstraint(
+                constraint.text, predicate(constraint.when, known), _ordered(constraint, known), None
+            )
         case SkipConstraint():
             return BoundConstraint(constraint.text, predicate(constraint.skip, known), {}, True)
         case RequireConstraint():
             return BoundConstraint(constraint.text, predicate(constraint.require, known), {}, False)
+
+
+def _ordered(constraint: SetConstraint, known: Collection[str]) -> dict[str, Term]:
+    terms = {key: term(value, known, f"set: {key}") for key, value in constraint.set.items()}
+    needs = {key: (one.keys & terms.keys()) - {key} for key, one in terms.items()}
+    try:
+        return {key: terms[key] for key in TopologicalSorter(needs).static_order()}
+    except CycleError as error:
+        raise ConfigError(
+            "a constraint sets keys from one another in a circle",
+            got=", ".join(f"{key}: {constraint.set[key]}" for key in dict.fromkeys(error.args[1])),
+            allowed="values that depend on keys that are not themselves set from them",
+            do="give one of them a value of its own, or split the constraint in two, applied in turn",
+        ) from None
 
 
 def _has(values: Mapping[str, Any], key: str, value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Conditions over dotted keys, written by a person: `optimizer == adam and batch_size * learning_rate > 10`.
+"""Expressions over dotted keys, written by a person: `optimizer == adam and batch_size * learning_rate > 10`.
 
 Text is parsed by Python's `ast` and walked by a whitelist; nothing is ever handed to `eval`. There are no
 attributes of values, no subscripts, no calls but `FUNCTIONS`, and powers are floating point, so that no
@@ -16,11 +16,15 @@ import operator
 import warnings
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from sweepflow.errors import ConfigError, did_you_mean, nearest
 
+T = TypeVar("T")
+
 MAX_CHARACTERS = 500
+LARGEST_EXACT = 2**53
+"""Whole numbers beyond it are no float64 numbers any more."""
 GRAMMAR = "keys, numbers, words, lists, + - * / // % **, == != < <= > >=, in, and, or, not, "
 WORDS = {"true": True, "false": False, "null": None}
 """YAML's spelling of what Python spells in capitals."""
@@ -52,11 +56,22 @@ class Expression:
                 or is no truth value.
         """
         try:
-            value = _value(self.tree, values)
-            if not isinstance(value, bool):
-                raise TypeError(f"it gives {value!r}, which is neither true nor false")
+            return self._computed(_truth, values)
         except NoValueError:
             return None
+
+    def value(self, values: Mapping[str, Any]) -> Any:
+        """What it gives of these values, by dotted key.
+
+        Raises:
+            NoValueError: where a key it needs has no value.
+            ConfigError: where it cannot be computed.
+        """
+        return self._computed(_value, values)
+
+    def _computed(self, compute: Callable[[ast.expr, Mapping[str, Any]], T], values: Mapping[str, Any]) -> T:
+        try:
+            return compute(self.tree, values)
         except (TypeError, ValueError, ArithmeticError) as error:
             seen = ", ".join(f"{key}={values[key]!r}" for key in sorted(self.keys) if key in values)
             raise ConfigError(
@@ -64,7 +79,6 @@ class Expression:
                 got=seen,
                 do="compare first what could fail, such as: momentum > 0 and 1 / momentum < 5",
             ) from error
-        return value
 
 
 def check_syntax(text: str) -> ast.expr:
@@ -244,6 +258,16 @@ def _number(value: Any) -> float:
     return value
 
 
+def _power(base: float, exponent: float) -> float:
+    """Of floats: 9**9**9 overflows at once, where Python's integers would fill the memory.
+
+    Whole where both are whole and the result is exact.
+    """
+    power = math.pow(base, exponent)
+    whole = isinstance(base, int) and isinstance(exponent, int) and exponent >= 0
+    return int(power) if whole and abs(power) <= LARGEST_EXACT else power
+
+
 def _in(item: Any, collection: Any) -> bool:
     return item in collection
 
@@ -255,7 +279,7 @@ ARITHMETIC: dict[type[ast.operator], Callable[[float, float], float]] = {
     ast.Div: operator.truediv,
     ast.FloorDiv: operator.floordiv,
     ast.Mod: operator.mod,
-    ast.Pow: math.pow,  # of floats: 9**9**9 overflows at once, where Python's integers would fill the memory
+    ast.Pow: _power,
 }
 COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
     ast.Eq: operator.eq,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -65,6 +66,81 @@ def test_constraints_see_what_the_ones_before_them_left_and_what_is_not_drawn() 
         "optimizer == adam and batch_size == 64 → momentum=0": 0,
         "skip momentum == 0 and seed == 1": 0,
     }
+
+
+@pytest.mark.parametrize(
+    ("given", "value"),
+    [
+        ("batch_size * 2", 128),
+        ("batch_size / 2", 32.0),
+        ("2 ** 10 // batch_size", 16),
+        ("momentum", 0.9),
+        ("optimizer", "adam"),
+        ("not nesterov", False),
+        ("optimizer == adam", True),
+        ("sgd", "sgd"),
+        ("'batch_size * 2'", "batch_size * 2"),
+        ("'momentum'", "momentum"),
+        ("'runs/a-1.csv'", "runs/a-1.csv"),
+        ("", ""),
+        (0.5, 0.5),
+        (None, None),
+        (["batch_size", "batch_size * 2", 3, "relu"], [64, 128, 3, "relu"]),
+        ("[batch_size, relu]", [64, "relu"]),
+        ({"width": "batch_size", "name": "relu"}, {"width": 64, "name": "relu"}),
+    ],
+)
+def test_a_value_is_an_expression_and_text_in_quotes_or_a_word_is_text(given: Any, value: Any) -> None:
+    for raw in ({"when": "batch_size > 0", "set": {"args.new": given}}, {"require": {"args.old": [given]}}):
+        bound = bind_constraint(parse_constraint(raw), {*VALUES, "args.new", "args.old"})
+        if bound.sets:
+            found = bound.assigned(VALUES)["args.new"]
+            assert found == value and type(found) is type(value)
+        else:
+            assert not bound.skips({**VALUES, "args.old": value})
+            assert bound.skips({**VALUES, "args.old": "something else"})
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("args.l1 * 2", "no key 'args.l1'"),
+        ("batchsize", "write batch_size for the key"),
+        ("resnet-50", "no key 'resnet'"),
+        ("data/a b.csv", "is not an expression"),
+        ("> 0.5", "is not an expression"),
+        ("64", "without quotes"),
+        ("1e-3", "without quotes"),
+        ("true", "without quotes"),
+        (["adam", "batch_size +"], "is not an expression"),
+    ],
+)
+def test_text_that_is_neither_word_nor_expression_is_refused_by_its_key(given: Any, message: str) -> None:
+    for raw, where in (
+        ({"when": "momentum > 0", "set": {"optimizer": given}}, "set: optimizer: "),
+        ({"skip": {"optimizer": given}}, "optimizer: "),
+    ):
+        with pytest.raises(ConfigError, match=message) as caught:
+            bind_constraint(parse_constraint(raw), VALUES)
+        assert caught.value.what.startswith(where) and "quotes of its own" in str(caught.value.allowed)
+        assert caught.value.got is not None and caught.value.do
+
+
+def test_several_sets_of_one_constraint_are_in_the_order_of_what_they_look_at() -> None:
+    sets = {"a": "b * 2", "b": "c + 1", "c": 3, "momentum": "momentum / 2"}
+    for names in itertools.permutations(sets):
+        raw = {"when": "batch_size > 0", "set": {name: sets[name] for name in names}}
+        bound = bind_constraint(parse_constraint(raw), {*VALUES, *sets})
+        assert bound.assigned({**VALUES, "b": 100}) == {"a": 8, "b": 4, "c": 3, "momentum": 0.45}
+    with pytest.raises(ConfigError, match="in a circle"):
+        bind_constraint(parse_constraint({"when": "a > 0", "set": {"a": "b", "b": "a"}}), {"a", "b"})
+
+
+def test_a_set_that_gives_no_finite_number_says_so() -> None:
+    raw = {"when": "batch_size > 0", "set": {"momentum": "batch_size * 1e308"}}
+    bound = bind_constraint(parse_constraint(raw), VALUES)
+    with pytest.raises(ConfigError, match="no finite number"):
+        bound.assigned(VALUES)
 
 
 @pytest.mark.parametrize(
