@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from queue import Empty
@@ -15,15 +15,17 @@ from prefect.states import Completed, Crashed, Failed
 from flows.runners.pool import Loss, Pool
 from flows.seen import await_records, changed, look
 from flows.shared import Shared
-from flows.suspects import MOST_FRUITLESS, Suspect, after_leaving, after_loss
+from flows.suspects import Again, Suspect, after_leaving, after_loss
 from sweepflow.batching import Batch
 from sweepflow.engine.failure import failed_record
+from sweepflow.engine.workload import Workload
 from sweepflow.errors import StoreError
 from sweepflow.report.numbers import counted
 from sweepflow.schema.runner import RunnerConfig
 from sweepflow.store.leases import Leases
 from sweepflow.store.record import Record
 from sweepflow.store.store import Store
+from sweepflow.workloads import SweepWorkload
 from tasks.batch import Ran, find_workload, run_batch_task
 from tasks.progress import SweepProgress
 
@@ -269,17 +271,20 @@ class _Running:
     def _left(self, suspect: Suspect) -> None:
         """Let a batch that a worker had to leave go on elsewhere, where it gets on."""
         job = suspect.job
-        times = {i: changed(self.store.paths.checkpoint(i)) for i in job.ids}
-        again = after_leaving(suspect, frozenset(times.items()) | self.store.finished(job.ids).keys())
-        if again is not None:
-            self.progress.say(f"left by its worker, and goes on elsewhere: {job.batch.name}")
-            self.waiting.insert(0, again)
+        records = self.store.finished(job.ids)
+        missing = job.ids - records.keys()
+        if not missing:
+            self._done(job, "Completed")
             return
-        self._failed(
-            job,
-            f"{MOST_FRUITLESS} workers in a row had to leave before they got on with it; "
-            "give a longer runner.walltime",
-        )
+        found = find_workload(job.workload)
+        in_turn = isinstance(found, SweepWorkload) and not isinstance(found.run, Workload)
+        times = {i: changed(self.store.paths.checkpoint(i)) for i in missing}
+        traces = frozenset((i, time) for i, time in times.items() if time is not None)
+        again = after_leaving(suspect, missing, traces, in_turn=in_turn)
+        if not again.failure:
+            where = "begins again elsewhere" if in_turn else "goes on elsewhere"
+            self.progress.say(f"left by its worker, and {where}: {job.batch.name}")
+        self._again(job, again, records)
 
     def _failed(self, job: Job, why: str) -> None:
         """A batch has ended without some of its results."""
@@ -313,17 +318,30 @@ class _Running:
             self._done(job, "Completed")
             return
         self.outcome.states[future.task_run_id] = Crashed(message=loss.why)
-        self.progress.say(f"lost the worker of {job.batch.name}: {loss.why}")
-        again = after_loss(suspect, missing, loss)
+        if loss.late:
+            self._left(suspect)
+            return
+        if loss.begun:  # else it has lost nothing
+            self.progress.say(f"lost the worker of {job.batch.name}: {loss.why}")
+        self._again(job, after_loss(suspect, missing, loss), records)
+
+    def _again(self, job: Job, again: Again, records: Mapping[str, Record]) -> None:
+        """Run again what is left of a batch, and give up what is not to be.
+
+        Args:
+            job: The batch.
+            again: What to do about it.
+            records: What it has done.
+        """
         if again.failure:
             self._failed(job, again.failure)
             return
         for trial in again.guilty:
             self.store.put(failed_record(find_workload(job.workload), trial, again.why, device=False))
-        self.waiting = [*again.run, *self.waiting]
-        if again.run:
+        self.waiting = [*again.run, *self.waiting, *again.last]
+        if parts := len(again.run) + len(again.last):
             self._count(records.values())
-            self.progress.split(len(again.run) - 1)
+            self.progress.split(parts - 1)
         else:
             self._done(job, "Crashed")
         self.unfinished -= records.keys()

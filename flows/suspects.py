@@ -1,4 +1,4 @@
-"""Which trial of a batch ends its workers: run again, then bisected, until it is alone."""
+"""Which trial of a batch ends its workers, or outlasts them: run again, then cut, until it is alone."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Suspect:
         others: Workers that were lost under it for other reasons.
         bisected: Whether it is part of a batch that is being bisected.
         refresh: Whether it is to run whatever Prefect remembers of it.
-        traces: What the store had of it when a worker last left it.
+        traces: The checkpoints that the store had of it when a worker last left it.
         fruitless: Workers in a row that have left it as they had found it.
     """
 
@@ -43,36 +43,56 @@ class Suspect:
 
 @dataclass(frozen=True)
 class Again:
-    """What to do about a batch whose worker was lost.
+    """What to do about a batch whose worker was lost, or had to leave.
 
     Attributes:
-        run: What to run again.
+        run: What to run again, before everything else.
+        last: What to run again once everything else has begun.
         guilty: Trials to give up.
         why: What is said of those.
         failure: Why the batch has failed, where that says nothing of its trials.
     """
 
     run: Sequence[Suspect]
+    last: Sequence[Suspect] = ()
     guilty: Sequence[Trial[Any]] = ()
     why: str = ""
     failure: str = ""
 
 
-def after_leaving(suspect: Suspect, traces: frozenset[object]) -> Suspect | None:
-    """A batch that a worker had to leave, to be gone on with; None where it gets nowhere.
+def after_leaving(
+    suspect: Suspect, missing: Collection[str], traces: frozenset[object], *, in_turn: bool
+) -> Again:
+    """What to do about a batch that a worker had to leave, as its walltime was over.
+
+    It goes on elsewhere for as long as it gets on: a trial is done, or a checkpoint is written. Where it does
+    not, it is put behind the others; and where its trials are begun in turn, without the first, which is what
+    took the time: the others need not wait for it. Nothing is said of trials that are given up here, since a
+    longer walltime may do for them.
 
     Args:
         suspect: What was left.
-        traces: What the store has of it: its records, and its checkpoints with their times.
+        missing: Ids of its trials that have no result yet.
+        traces: The checkpoints of those, with their times.
+        in_turn: Whether its trials are begun one after the other, and keep no checkpoints.
     """
-    fruitless = suspect.fruitless + 1 if traces == suspect.traces else 0
-    if fruitless >= MOST_FRUITLESS:
-        return None
-    return replace(suspect, refresh=True, traces=traces, fruitless=fruitless)
+    batch: Batch[Any] = suspect.job.batch.part(missing)
+    got_on = len(batch.trials) < len(suspect.job.batch.trials) or traces != suspect.traces
+    suspect = replace(suspect, traces=traces, fruitless=0 if got_on else suspect.fruitless + 1)
+    if got_on:
+        return Again([_again(suspect, batch)])
+    if suspect.fruitless >= MOST_FRUITLESS:
+        why = f"{MOST_FRUITLESS} workers in a row had to leave before they got on with it"
+        smaller = ", or a smaller runner.batch_size" if len(batch.trials) > 1 else ""
+        return Again((), failure=f"{why}; give a longer runner.walltime{smaller}")
+    if not in_turn or len(batch.trials) == 1:
+        return Again((), [_again(suspect, batch)])
+    first, others = replace(batch, trials=batch.trials[:1]), replace(batch, trials=batch.trials[1:])
+    return Again([_again(replace(suspect, fruitless=0), others)], [_again(suspect, first)])
 
 
 def after_loss(suspect: Suspect, missing: Collection[str], loss: Loss) -> Again:
-    """What to do about a batch whose worker was lost.
+    """What to do about a batch whose worker was lost, for another reason than the end of its walltime.
 
     A batch is run again. After `MOST_LOSSES` losses of its own it is cut in two, and a part that loses
     another worker again, until a trial is alone: that one is given up after as many losses.
@@ -96,7 +116,7 @@ def after_loss(suspect: Suspect, missing: Collection[str], loss: Loss) -> Again:
         return Again([_again(suspect, batch)])
     if alone:
         why = f"it ended its worker {suspect.losses} times; the last time: {loss.why}"
-        return Again((), batch.trials, why)
+        return Again((), guilty=batch.trials, why=why)
     middle = (len(batch.trials) + 1) // 2
     halves = [batch.trials[:middle], batch.trials[middle:]]
     fresh = replace(suspect, losses=0, bisected=True)

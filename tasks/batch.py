@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import hashlib
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,15 +21,16 @@ from sweepflow.batching import Batch, batch_from_json
 from sweepflow.engine.devices import configure
 from sweepflow.engine.run import run_batch
 from sweepflow.engine.segments import LeavingError, Pace
-from sweepflow.engine.workload import Workload
+from sweepflow.engine.workload import Trial, Workload
 from sweepflow.errors import StoreError
 from sweepflow.stop import is_stopped, raise_if_stopped, stoppable
+from sweepflow.store.record import Record
 from sweepflow.store.store import Store
 from sweepflow.workloads import SweepWorkload
 from tasks.compilations import Compilations
 from tasks.progress import announce, announce_points
 from tasks.slot import slot
-from tasks.worker import leave_at, worker_name
+from tasks.worker import announce_began, leave_at, worker_name
 
 RETRIES = 3
 FIRST_DELAY_SECONDS = 2.0
@@ -151,6 +153,7 @@ def run_batch_here(
     Returns:
         What `Ran` has, as a dict.
     """
+    announce_began()
     configure()
     records = Store(Path(store))
     found = find_workload(workload, batch["trials"][0])
@@ -186,8 +189,7 @@ def _has_to_leave(
     if not missing:
         return False
     if not isinstance(run, Workload):
-        run(missing, records, on_record=announce)
-        return False
+        return _has_to_leave_in_turn(run, missing, records, pace.leave_at)
     parts = [[trial] for trial in missing] if one_by_one else [missing]
     size, datasets, width = (1, 1, 1) if one_by_one else (batch["size"], batch["datasets"], None)
     try:
@@ -203,6 +205,26 @@ def _has_to_leave(
                 width=width,
                 pace=pace,
             )
+    except LeavingError:
+        return True
+    return False
+
+
+def _has_to_leave_in_turn(
+    run: Callable[..., Any], missing: Sequence[Trial[Any]], records: Store, leave_at: float | None
+) -> bool:
+    """Run trials that are begun in turn, and none more once this process has to leave."""
+    left = {trial.id for trial in missing}
+
+    def on_record(record: Record) -> None:
+        announce(record)
+        left.discard(record.id)
+        if left and leave_at is not None and time.time() >= leave_at:
+            done = len(missing) - len(left)
+            raise LeavingError("left before the walltime", done, len(missing), done)
+
+    try:
+        run(missing, records, on_record=on_record)
     except LeavingError:
         return True
     return False

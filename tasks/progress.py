@@ -36,7 +36,13 @@ def announce(record: Record) -> None:
 def announce_points(name: str, done: int, of: int) -> None:
     """Say how far a batch is that cannot be counted in trials yet, wherever its progress is shown."""
     if (worker := this_worker()) is not None:
-        worker.log_event(TOPIC, {"name": name, "done": done, "of": of})
+        # Not as a dict: Dask adds entries of its own to those.
+        worker.log_event(TOPIC, (name, done, of))
+    show_points(name, done, of)
+
+
+def show_points(name: str, done: int, of: int) -> None:
+    """Show how far a batch is, where this process shows its progress."""
     for progress in _SHOWN:
         progress.points(name, done, of)
 

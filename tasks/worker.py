@@ -1,4 +1,4 @@
-"""What a task can know of the Dask worker that it runs in, where it runs in one."""
+"""What a task can know of the Dask worker that it runs in, and tell through it, where it runs in one."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 
 LEAVE_AT = "SWEEPFLOW_LEAVE_AT"
 """Unix time by which a worker has to be gone; set by the script of its job."""
+BEGAN = "sweepflow-began"
+"""Of Dask's events, by which workers say that they have begun a batch."""
 
 
 def leave_at() -> float | None:
@@ -26,6 +28,19 @@ def this_worker() -> Any:
         return get_worker()
     except ValueError:
         return None
+
+
+def announce_began() -> None:
+    """Say that this task has begun, and go on once the scheduler has heard it.
+
+    What ends this process from here on may be the task's own doing.
+    """
+    worker = this_worker()
+    if worker is None:
+        return
+    from distributed.utils import sync
+
+    sync(worker.loop, worker.scheduler.log_event, topic=BEGAN, msg=worker.get_current_task())
 
 
 def worker_name() -> str | None:

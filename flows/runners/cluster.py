@@ -7,6 +7,7 @@ import logging
 import math
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 from types import TracebackType
@@ -24,7 +25,8 @@ from flows.runners.jobs import REFUSED, Held, Jobs, RunnerError, StartError
 from flows.runners.pool import Event, Loss
 from flows.runners.roster import Place, Roster
 from flows.runners.supervision import Limits, Seen, decide
-from tasks.progress import TOPIC, announce_points
+from tasks.progress import TOPIC, show_points
+from tasks.worker import BEGAN
 
 TICK_SECONDS = 0.5
 """Between two looks at the jobs and their workers."""
@@ -101,7 +103,8 @@ class Cluster:
                 silence_logs=logging.CRITICAL,
             )
             self._client = PrefectDaskClient(self._cluster, set_as_default=False)
-            self._client.subscribe_topic(TOPIC, lambda event: announce_points(**event[1]))
+            self._client.subscribe_topic(TOPIC, lambda event: self._told(show_points, *event[1]))
+            self._client.subscribe_topic(BEGAN, lambda event: self._told(self._roster.began, event[1]))
         self._watch.start()
         return self
 
@@ -136,10 +139,26 @@ class Cluster:
 
         # In a thread, as it serialises Prefect's settings, and pydantic makes an ordinary error of Ctrl-C.
         with ThreadPoolExecutor(1, thread_name_prefix="sweepflow-submit") as thread:
-            future = thread.submit(contextvars.copy_context().run, self._roster.give, start).result()
+            run = contextvars.copy_context().run
+            future = thread.submit(run, self._roster.give, start, self._is_there).result()
         if future is not None:
-            future.add_done_callback(self._ended)
+            future.add_done_callback(lambda future: self._told(self._ended, future))
         return future
+
+    def _is_there(self, address: str) -> bool:
+        scheduler: Any = self._cluster.scheduler
+        return address in scheduler.workers
+
+    def _told(self, hear: Callable[..., None], *what: Any) -> None:
+        """Hear what Dask tells.
+
+        What goes wrong ends the sweep, which would wait for what was not heard: Dask would only log it, where
+        nobody looks.
+        """
+        try:
+            hear(*what)
+        except Exception as error:
+            self.events.put(error)
 
     def _ended(self, future: PrefectFuture[Any]) -> None:
         if self._roster.ended(future):
@@ -157,13 +176,15 @@ class Cluster:
 
     def _how_lost(self, place: Place, may_wait: bool) -> Loss | None:
         known = self._roster.known[place.job]
+        if not place.begun:
+            return Loss(f"job {place.job} had gone before it began", innocent=True, begun=False)
         if known.leaving:
-            return Loss(f"job {place.job} left before its walltime", innocent=True)
+            return Loss(f"job {place.job} left before its walltime", innocent=True, late=True)
         if known.starts > place.starts:
             return Loss(f"job {place.job} was requeued", innocent=True)
         ended = self._jobs.ended(place.job)
         if ended is not None:
-            return Loss(f"job {place.job}: {ended.why}", ended.innocent)
+            return Loss(f"job {place.job}: {ended.why}", ended.innocent, ended.late)
         if may_wait and known.joined == place.joined:
             return None
         return Loss(f"a worker process of job {place.job} was killed", innocent=False)

@@ -51,11 +51,13 @@ class Ended:
         why: In words.
         innocent: Whether that says nothing against the work: it was cancelled, or its node failed.
         code: Its exit code, where that is known.
+        late: Whether its time was over.
     """
 
     why: str
     innocent: bool
     code: int | None = None
+    late: bool = False
 
 
 class Jobs(Protocol):

@@ -30,10 +30,14 @@ class Loss:
     Attributes:
         why: In words.
         innocent: Whether it says nothing against the batch: a job that was cancelled, a node that failed.
+        late: Whether its time was over: that the batch takes longer may be why.
+        begun: Whether it had begun the batch.
     """
 
     why: str
     innocent: bool
+    late: bool = False
+    begun: bool = True
 
 
 class Pool(Protocol):

@@ -35,12 +35,14 @@ class Place:
         job: Its worker's.
         starts: How often that job had been started.
         joined: How many workers of it had ever connected, and when it was lost, had until then.
+        begun: Whether its worker had begun it, once that is lost.
     """
 
     address: str
     job: str
     starts: int
     joined: int
+    begun: bool = False
 
 
 class Roster:
@@ -59,6 +61,8 @@ class Roster:
         self._running: dict[Future, Place] = {}
         self._lost: dict[Future, tuple[Place, float]] = {}
         self._losses: dict[Future, Loss] = {}
+        self._begun: set[Any] = set()
+        self._doubted: dict[str, int] = {}
 
     @property
     def known(self) -> Mapping[str, Known]:
@@ -79,9 +83,13 @@ class Roster:
     # -- batches ------------------------------------------------------------------------------------------
 
     def idle(self) -> list[str]:
-        """Addresses of workers that have nothing to do and may stay, those longest connected first."""
+        """Addresses of workers that have nothing to do and may stay, those longest connected first.
+
+        Not those of which a batch has just come back without its end: they are being lost, and are seen to be
+        gone in a moment, or to be still there.
+        """
         with self._lock:
-            busy = {place.address for place in self._running.values()}
+            busy = {place.address for place in self._running.values()} | self._doubted.keys()
             return [a for a, job in self._workers.items() if a not in busy and not self._known[job].leaving]
 
     def busy_jobs(self) -> set[str]:
@@ -89,21 +97,27 @@ class Roster:
         with self._lock:
             return {place.job for place in self._running.values() if place.address in self._workers}
 
-    def give(self, start: Callable[[str], Future]) -> Future | None:
+    def give(self, start: Callable[[str], Future], is_there: Callable[[str], bool]) -> Future | None:
         """Start a batch on an idle worker; None where there is none, as it has just gone.
 
         Args:
             start: Does that, at an address.
+            is_there: Whether a worker is connected at this moment; who is idle was seen a moment ago.
         """
         with self._lock:
-            idle = self.idle()
-            if not idle:
+            address = next(filter(is_there, self.idle()), None)
+            if address is None:
                 return None
-            job = self._workers[idle[0]]
+            job = self._workers[address]
             known = self._known[job]
-            future = start(idle[0])
-            self._running[future] = Place(idle[0], job, known.starts, known.joined)
+            future = start(address)
+            self._running[future] = Place(address, job, known.starts, known.joined)
             return future
+
+    def began(self, key: Any) -> None:
+        """A worker has begun a batch, given by Dask's key of it."""
+        with self._lock:
+            self._begun.add(key)
 
     def ended(self, future: Future) -> bool:
         """A batch has ended; whether by its own end, and not by its worker's.
@@ -119,9 +133,12 @@ class Roster:
             wrapped.release()
         with self._lock:
             place = self._running.pop(future)
+            begun = wrapped.key in self._begun
+            self._begun.discard(wrapped.key)
             if lost:
-                joined = self._known[place.job].joined
-                self._lost[future] = replace(place, joined=joined), time.monotonic() + LOSS_SECONDS
+                self._doubted[place.address] = 0
+                place = replace(place, joined=self._known[place.job].joined, begun=begun)
+                self._lost[future] = place, time.monotonic() + LOSS_SECONDS
         return not lost
 
     def explain(self, why: Callable[[Place, bool], Loss | None]) -> list[Future]:
@@ -175,6 +192,8 @@ class Roster:
                 self._left.pop(address, None)  # a port that another has had before
                 self._known[job].reported = True
                 self._known[job].joined += 1
+            # What is taken in here may have been seen before it was doubted: two looks make sure.
+            self._doubted = {a: looks + 1 for a, looks in self._doubted.items() if a in present and not looks}
             return bool(joined or gone)
 
     def joined(self) -> int:

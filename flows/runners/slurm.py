@@ -37,6 +37,8 @@ PASSING = (
 
 INNOCENT = frozenset({"CANCELLED", "NODE_FAIL", "PREEMPTED", "BOOT_FAIL", "REVOKED", "FORGOTTEN"})
 """States at the end of a job that say nothing against the work that was in it."""
+LATE = frozenset({"TIMEOUT", "DEADLINE"})
+"""States at the end of a job that was ended for the time it took."""
 UNENDED = frozenset(
     {
         *("PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "RESIZING", "SIGNALING"),
@@ -105,6 +107,11 @@ class Ended:
     def innocent(self) -> bool:
         """Whether it says nothing against the work that was in the job."""
         return self.state in INNOCENT
+
+    @property
+    def late(self) -> bool:
+        """Whether its time was over: the walltime, or a deadline that a directive gives."""
+        return self.state in LATE
 
 
 @dataclass(frozen=True)

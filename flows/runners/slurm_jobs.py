@@ -55,7 +55,7 @@ class SlurmJobs:
         code = f", exit code {found.exit_code}" if found.exit_code else ""
         by = f", signal {found.signal}" if found.signal else ""
         where = f" on {found.node}" if found.node else ""
-        return Ended(f"{found.state}{code}{by}{where}", found.innocent, found.exit_code)
+        return Ended(f"{found.state}{code}{by}{where}", found.innocent, found.exit_code, found.late)
 
     def last_words(self, job_id: str) -> str:
         return last_words(log_path(self._logs, self._name, job_id))

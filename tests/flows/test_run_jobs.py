@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from queue import SimpleQueue
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
@@ -27,6 +28,8 @@ from tasks.progress import SweepProgress
 
 KILLED = Loss("job 7: FAILED, signal 9 on n1", innocent=False)
 CANCELLED = Loss("job 7: CANCELLED on n1", innocent=True)
+LATE = Loss("job 7 left before its walltime", innocent=True, late=True)
+GONE = Loss("job 7 had gone before it began", innocent=True, begun=False)
 Deed = Callable[["Bench", dict[str, Any]], tuple[Any, Loss | None]]
 """What a worker does with a batch: how its task run ends, and how the worker was lost, if it was."""
 
@@ -198,7 +201,7 @@ def test_what_needs_a_trial_that_has_failed_is_not_run_and_said(store: Store) ->
 def test_a_batch_that_is_left_goes_on_elsewhere_first_and_its_worker_is_retired(store: Store) -> None:
     bench = Bench(store, does(1, state=ran(left=True, name="Checkpointed")))
     outcome = run(bench, job(1, 2), job(3))
-    assert bench.given == [[name(1), name(2)], [name(1), name(2)], [name(3)]]
+    assert bench.given == [[name(1), name(2)], [name(2)], [name(3)]]
     assert bench.retired == ["sweepflow-1-0"] and bench.refreshed == [False, True, False]
     assert [state for state, _ in states(outcome)] == ["Checkpointed", "Completed", "Completed"]
 
@@ -207,8 +210,51 @@ def test_a_batch_that_every_worker_leaves_as_it_was_ends_as_a_failure(store: Sto
     leaves = does(0, state=ran(left=True, name="Checkpointed"))
     bench = Bench(store, *[leaves] * 10)
     outcome = run(bench, job(1))
-    assert len(bench.given) == MOST_FRUITLESS + 1, "the first time there was nothing to compare with"
+    assert len(bench.given) == MOST_FRUITLESS
     assert len(outcome.failures) == 1 and "give a longer runner.walltime" in outcome.failures[0]
+    assert bench.store.get(name(1)) is None, "with a longer one it may have a result"
+
+
+def test_a_batch_that_outlasts_its_workers_is_left_as_one_that_is_left(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench = Bench(store, *[does(0, LATE)] * 10)
+    outcome = run(bench, job(1), job(2))
+    assert bench.given == [[name(1)], [name(2)]] * MOST_FRUITLESS, "the other does not wait behind it"
+    assert len(outcome.failures) == 2 and "give a longer runner.walltime" in outcome.failures[0]
+    assert states(outcome) == [("Crashed", LATE.why)] * 2 * MOST_FRUITLESS
+    assert not store.known([name(1), name(2)])
+    assert "lost the worker" not in capsys.readouterr().err
+
+
+def test_the_first_of_trials_that_are_begun_in_turn_keeps_the_others_from_nothing(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_turn = SimpleNamespace(run=None, name="landscape", version=1)
+    monkeypatch.setattr("flows.run_jobs.SweepWorkload", SimpleNamespace)
+    monkeypatch.setattr("flows.run_jobs.find_workload", lambda name: in_turn)
+    leaves = does(0, state=ran(left=True, name="Checkpointed"))
+    bench = Bench(store, does(1, LATE), does(0, LATE), DONE, leaves, does(0, LATE))
+    outcome = run(bench, job(1, 2, 3, 4))
+    assert bench.given == [
+        [name(1), name(2), name(3), name(4)],
+        [name(2), name(3), name(4)],
+        [name(3), name(4)],
+        [name(2)],
+        [name(2)],
+    ]
+    assert store.known(map(name, range(1, 5))).keys() == {name(1), name(3), name(4)}
+    (failure,) = outcome.failures
+    assert failure.startswith("batch of 1, batch 1 of 1, 1 trial: 3 workers in a row had to leave")
+
+
+def test_a_worker_that_was_gone_before_a_batch_began_is_not_held_against_it(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench = Bench(store, *[does(0, GONE)] * MOST_LOSSES)
+    outcome = run(bench, job(1, 2))
+    assert bench.given == [[name(1), name(2)]] * (MOST_LOSSES + 1) and not outcome.failures
+    assert "lost the worker" not in capsys.readouterr().err, "it has lost nothing"
 
 
 def test_a_batch_that_has_waited_for_a_slot_in_vain_goes_to_the_end(store: Store) -> None:

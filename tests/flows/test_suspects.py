@@ -112,10 +112,52 @@ def test_a_batch_is_never_bisected_for_what_is_not_its_own_fault() -> None:
 
 
 def test_a_batch_that_is_left_goes_on_as_long_as_it_gets_on() -> None:
-    batch: Suspect | None = suspect(2)
+    batch = suspect(2)
     for number in range(100):
-        batch = after_leaving(batch, frozenset({("trl_1", number)})) if batch else None
-    assert batch is not None and batch.fruitless == 0 and batch.refresh
-    for number in range(1, MOST_FRUITLESS + 1):
-        batch = after_leaving(batch, frozenset({("trl_1", 99)})) if batch else None
-        assert (batch is None) is (number == MOST_FRUITLESS)
+        (batch,) = after_leaving(batch, ids(batch), frozenset({("trl_1", number)}), in_turn=False).run
+    for _ in range(MOST_FRUITLESS - 1):
+        again = after_leaving(batch, ids(batch), frozenset({("trl_1", 99)}), in_turn=False)
+        assert not again.run and not again.guilty
+        (batch,) = again.last
+    again = after_leaving(batch, ids(batch), frozenset({("trl_1", 99)}), in_turn=False)
+    assert not again.run and not again.last and not again.guilty, "nothing is said of its trials"
+    assert "give a longer runner.walltime, or a smaller runner.batch_size" in again.failure
+    batch = replace(batch, fruitless=MOST_FRUITLESS - 1)
+    (batch,) = after_leaving(batch, list(ids(batch))[:1], frozenset(), in_turn=False).run
+    assert len(ids(batch)) == 1 and not batch.fruitless, "a trial is done"
+
+
+@given(
+    fits=st.lists(st.booleans(), min_size=1, max_size=20),
+    each=st.integers(1, 4),
+)
+def test_trials_that_outlast_every_worker_cost_three_each_and_keep_the_others_from_nothing(
+    fits: list[bool], each: int
+) -> None:
+    """Trials in turn, of which a worker's time is enough for so many that fit."""
+    whole = suspect(len(fits))
+    order = [trial.id for trial in whole.job.batch.trials]
+    long = {i for i, short in zip(order, fits, strict=True) if not short}
+    waiting, done, given_up, fruitless = [whole], set[str](), set[str](), 0
+    ended_at: list[str] = []
+    while waiting:
+        batch = waiting.pop(0)
+        todo = [trial.id for trial in batch.job.batch.trials]
+        finished: list[str] = []
+        while len(finished) < min(each, len(todo)) and todo[len(finished)] not in long:
+            finished.append(todo[len(finished)])
+        done |= set(finished)
+        ended_at += finished
+        missing = [i for i in todo if i not in finished]
+        if not missing:
+            continue
+        fruitless += not finished
+        again = after_leaving(batch, missing, frozenset(), in_turn=True)
+        if again.failure:
+            assert [*missing] == todo and len(todo) == 1
+            given_up |= set(missing)
+            ended_at += missing
+        waiting = [*again.run, *waiting, *again.last]
+    assert done == set(order) - long and given_up == long
+    assert fruitless == MOST_FRUITLESS * len(long)
+    assert ended_at[: len(done)] == [i for i in order if i not in long], "they did not wait"

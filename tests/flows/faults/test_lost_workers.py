@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from sweepflow.store.store import Store
+from tasks.progress import SweepProgress
 from tests.flows.faults.lab import TWO_JOBS, Lab, bits
 
 pytestmark = [pytest.mark.slurm, pytest.mark.server, pytest.mark.slow]
@@ -76,8 +77,12 @@ def test_what_is_lost_is_run_again(
     lab.nothing_is_left()
 
 
-def test_processes_of_this_machine_are_replaced(store: Store, prefect: Any, undisturbed: Any) -> None:
+def test_processes_of_this_machine_are_replaced(
+    store: Store, prefect: Any, undisturbed: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lab = Lab(store, prefect)
+    shown: list[str] = []
+    monkeypatch.setattr(SweepProgress, "points", lambda self, name, done, of: shown.append(name))
     overrides = lab.walks(DRIFTS, STEPS, "runner=dask", "runner.workers=2")
 
     def kill_all() -> None:
@@ -90,6 +95,7 @@ def test_processes_of_this_machine_are_replaced(store: Store, prefect: Any, undi
     again, late = lab.lost()
     assert len(again + late) <= 2
     assert all("its processes ended with -9" in reason for reason in again + late), (again, late)
+    assert len(set(shown)) == len(DRIFTS), "how far each batch was has come from its worker"
     assert bits(lab.store) == undisturbed(overrides)
     assert len(lab.begun()) == len(DRIFTS) + len(again)
     lab.nothing_is_left()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
@@ -20,6 +22,8 @@ from flows.runners.encryption import encrypted
 from flows.runners.jobs import REFUSED, Ended, Held, RunnerError, StartError
 from flows.runners.pool import Loss
 from flows.runners.supervision import Limits
+from tasks.progress import announce_points
+from tasks.worker import announce_began
 from tests.slurm.processes import wait_for
 
 LIMITS = Limits(fewest_jobs=0, most_jobs=2, first_jobs=2, replacements=9, connect_seconds=60.0)
@@ -223,6 +227,8 @@ def test_a_worker_that_refuses_to_work_ends_the_sweep_at_once(tmp_path: Path) ->
 
 @task
 def batch(number: int, gate: Path) -> int:
+    announce_began()
+    gate.with_name(f"begun {number}").touch()
     while gate.exists():
         time.sleep(0.01)
     return number
@@ -241,6 +247,7 @@ def test_a_worker_has_one_batch_and_a_batch_whose_worker_is_lost_comes_back_with
             lost, kept = (cluster.submit(batch, {"number": number, "gate": gate}) for number in range(2))
             assert cluster.free() == 0, "each has one"
             assert cluster.submit(batch, {"number": 2, "gate": gate}) is None
+            wait_for((tmp_path / "begun 0").exists, 30, "it is begun")
             site.end("1", FAILED)
             ended(cluster, lost)
             assert lost is not None and kept is not None
@@ -251,6 +258,52 @@ def test_a_worker_has_one_batch_and_a_batch_whose_worker_is_lost_comes_back_with
         ended(cluster, kept)
         assert kept.result() == 1 and cluster.loss(kept) is None and cluster.lost == 1
         has(cluster, 2)
+
+
+@task
+def counted(name: str) -> None:
+    announce_points(name, 1, 4)
+
+
+@pytest.mark.server
+def test_what_workers_tell_arrives_as_dask_sends_it(
+    tmp_path: Path, prefect: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = Site()
+    shown: SimpleQueue[tuple[str, int, int]] = SimpleQueue()
+    quiet = {PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW: "ignore"}
+    with temporary_settings(quiet), opened(site, tmp_path / "key") as cluster:
+        # What is heard, and not what the worker shows itself: it is a thread of this process.
+        monkeypatch.setattr(module, "show_points", lambda *points: shown.put(points))
+        has(cluster, 2)
+        assert cluster.submit(counted, {"name": "batch 1"}) is not None
+        assert tuple(shown.get(timeout=30)) == ("batch 1", 1, 4)
+
+        def broken(*_: object) -> None:
+            raise ValueError("a handler that raises")
+
+        monkeypatch.setattr(module, "show_points", broken)
+        assert cluster.submit(counted, {"name": "batch 2"}) is not None
+        while not isinstance(event := cluster.events.get(timeout=30), ValueError):
+            continue
+        assert str(event) == "a handler that raises", "it is told, and not logged where nobody looks"
+
+
+@pytest.mark.server
+def test_a_batch_is_not_given_to_a_worker_that_has_just_died(
+    tmp_path: Path, prefect: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = Site()
+    quiet = {PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW: "ignore"}
+    with temporary_settings(quiet), opened(site, tmp_path / "key", Limits(0, 1, 1, 9, 60.0)) as cluster:
+        has(cluster, 1)
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "TICK_SECONDS", 600.0)  # nobody looks for a while
+            look = threading.Event()
+            patch.setattr(cluster, "_look", look.set)
+            assert look.wait(30)
+            site.end("1", FAILED)
+            assert cluster.submit(counted, {"name": "batch 1"}) is None
 
 
 def refusal(passes: bool) -> StartError:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
+from typing import Any
 from uuid import uuid4
 
+import pytest
+from distributed import KilledWorker
 from prefect.futures import PrefectConcurrentFuture
 
 from flows.runners.jobs import Held
@@ -33,7 +36,7 @@ def give(workers: Roster) -> tuple[str, PrefectConcurrentFuture[None]]:
         at.append(address)
         return PrefectConcurrentFuture(uuid4(), Future())
 
-    future = workers.give(start)
+    future = workers.give(start, lambda address: True)
     assert isinstance(future, PrefectConcurrentFuture)
     return at[0], future
 
@@ -43,7 +46,52 @@ def test_a_worker_has_one_batch_at_a_time() -> None:
     assert workers.idle() == [HERE, THERE]
     assert give(workers)[0] == HERE and give(workers)[0] == THERE
     assert workers.idle() == [] and workers.busy_jobs() == {"1", "2"}
-    assert workers.give(lambda address: PrefectConcurrentFuture(uuid4(), Future())) is None
+    assert workers.give(lambda address: PrefectConcurrentFuture(uuid4(), Future()), lambda a: True) is None
+
+
+class Lost:
+    """A batch whose worker Dask has lost."""
+
+    _final_state = None
+
+    def __init__(self, key: str) -> None:
+        self.wrapped_future = self
+        self.key, self.status = key, "error"
+
+    def wait(self, timeout: float) -> None: ...
+
+    def exception(self) -> BaseException:
+        return KilledWorker(self.key, None, 0)
+
+    def release(self) -> None: ...
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_worker_that_is_being_lost_gets_no_other_batch(begun: bool) -> None:
+    workers = roster(here="1")
+    future: Any = Lost("batch")
+    assert workers.give(lambda address: future, lambda address: True) is future
+    if begun:
+        workers.began("batch")
+    assert not workers.ended(future)
+    assert workers.idle() == [], "it is connected, as was seen before its batch was lost"
+    assert not workers.see({HERE: "1"}, NOW + 0.1) and workers.idle() == [], (
+        "that may have been seen before, too"
+    )
+    workers.see({HERE: "1"}, NOW + 0.6)
+    assert workers.idle() == [HERE], "it is still there"
+    places = []
+    workers.explain(lambda place, _: places.append(place))
+    assert [place.begun for place in places] == [begun]
+
+
+def test_a_worker_that_is_not_connected_at_this_moment_gets_none() -> None:
+    workers = roster(here="1", there="2")
+    future: Any = Lost("batch")
+    at: list[str] = []
+    assert workers.give(lambda address: at.append(address) or future, lambda a: a == THERE) is future
+    assert at == [THERE]
+    assert workers.give(lambda address: future, lambda a: a == THERE) is None
 
 
 def test_a_job_that_leaves_gets_none_and_is_not_lost() -> None:

@@ -105,7 +105,10 @@ def test_a_controller_that_is_away_may_come_back(tmp_path: Path, say: Say) -> No
             "JobState=OUT_OF_MEMORY ExitCode=0:125 BatchHost=n1",
             Ended("OUT_OF_MEMORY, signal 125 on n1", False, 0),
         ),
-        ("JobState=TIMEOUT ExitCode=0:15 BatchHost=n1", Ended("TIMEOUT, signal 15 on n1", False, 0)),
+        (
+            "JobState=TIMEOUT ExitCode=0:15 BatchHost=n1",
+            Ended("TIMEOUT, signal 15 on n1", False, 0, late=True),
+        ),
         ("JobState=NODE_FAIL ExitCode=1:0 BatchHost=n2", Ended("NODE_FAIL, exit code 1 on n2", True, 1)),
         ("JobState=PREEMPTED ExitCode=0:15 BatchHost=n1", Ended("PREEMPTED, signal 15 on n1", True, 0)),
         ("JobState=CANCELLED ExitCode=0:0 BatchHost=(null)", Ended("CANCELLED", True, 0)),
