@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from sweepflow.compose.trials import TrialsRequest
 from sweepflow.engine.workload import Trial
 from sweepflow.errors import ConfigError, did_you_mean
 from sweepflow.schema.fields import Config, dump
-from sweepflow.space import Design, EmptyDesignError, Method, read_table
+from sweepflow.space import Design, EmptyDesignError, Method, Space, read_table
+from sweepflow.space.constraints import bind_constraint
+from sweepflow.trials.seeds import draw_seeds
 
 DEFAULT_SAMPLES = 64
 
@@ -165,8 +165,22 @@ def _seeds(request: TrialsRequest, options: DesignOptions) -> list[dict[str, int
             got=f"--repeats {options.repeats}, and {key} is given",
             do="remove one of them",
         )
-    drawn = np.random.SeedSequence(options.seed).generate_state(options.repeats)
-    return [{key: int(seed)} for seed in drawn]
+    if request.space is not None:
+        _refuse_constraints_on(key, request, request.space, options)
+    seeds = draw_seeds(request.workload.config_type, key, options.repeats, options.seed)
+    return [{key: seed} for seed in seeds]
+
+
+def _refuse_constraints_on(key: str, request: TrialsRequest, space: Space, options: DesignOptions) -> None:
+    known = {*_fixed(request, request.points[0]), *space.keys}
+    for constraint in space.constraints:
+        bound = bind_constraint(constraint, known)
+        if key in (*bound.predicate.keys, *bound.sets):
+            raise ConfigError(
+                "a constraint looks at seeds, which repeats are given after it",
+                got=f"--repeats {options.repeats}, and {constraint.text}",
+                do=f"remove one of them; '{key}=range(0,{options.repeats})' is a grid, which constraints see",
+            )
 
 
 def _rows(

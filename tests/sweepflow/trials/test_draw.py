@@ -110,6 +110,17 @@ def test_seeds_in_a_table_and_repeats(tmp_path: Path) -> None:
     assert len(draw(["workload=digits_mlp"], table=table).trials) == 2
 
 
+@pytest.mark.parametrize("constraint", [{"skip": "seed > 3"}, {"when": "epochs > 1", "set": {"seed": 1}}])
+def test_constraints_that_look_at_seeds_and_repeats(
+    constraint: dict[str, Any], space: Callable[[dict[str, Any]], Path]
+) -> None:
+    rate = {"distribution": "uniform", "low": 0.1, "high": 0.2}
+    directory = space({"parameters": {"learning_rate": rate}, "constraints": [constraint]})
+    asked = ["workload=digits_mlp", "space=mine"]
+    assert "looks at seeds" in refused(asked, directory, samples=2, repeats=2).what
+    assert draw(asked, directory, samples=2).trials
+
+
 def test_a_workload_without_a_seed_has_no_repeats() -> None:
     assert "has no seed" in refused([*LANDSCAPE, RATE], repeats=2).what
 
