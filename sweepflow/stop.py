@@ -6,17 +6,19 @@ on the devices leaves a checkpoint.
 
 from __future__ import annotations
 
+import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 _CONDITION = threading.Condition()
 _ACTIVE = 0
-_ASKED = False
+_ASKED = _ENDING = False
 
 
 class StoppedError(Exception):
-    """The sweep was interrupted while this batch ran."""
+    """The sweep, or this process of it, was interrupted while this batch ran."""
 
 
 @contextmanager
@@ -34,14 +36,39 @@ def stoppable() -> Iterator[None]:
 
 
 def is_stopped() -> bool:
-    """Whether `stop_all` waits."""
-    return _ASKED
+    """Whether `stop_all` waits, or this process is being ended."""
+    return _ASKED or _ENDING
 
 
 def raise_if_stopped() -> None:
-    """Raises StoppedError while `stop_all` waits."""
-    if _ASKED:
+    """Raises StoppedError where `is_stopped`."""
+    if is_stopped():
         raise StoppedError("interrupted")
+
+
+def stop_for_good() -> None:
+    """Ask all stoppable work to stop, as this process is being ended; does not wait."""
+    global _ENDING
+    _ENDING = True
+
+
+def stop_at_signals() -> None:
+    """Let TERM and Ctrl-C stop all stoppable work, before what they do already. For the main thread.
+
+    What they are not handled by in this process they end at once, and nothing has to be stopped.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        before = signal.getsignal(number)
+        if callable(before):
+            signal.signal(number, _stopping(before))
+
+
+def _stopping(before: Callable[[int, FrameType | None], object]) -> Callable[[int, FrameType | None], None]:
+    def heard(number: int, frame: FrameType | None) -> None:
+        stop_for_good()
+        before(number, frame)
+
+    return heard
 
 
 def stop_all(timeout_seconds: float) -> bool:

@@ -14,23 +14,23 @@ from prefect import task
 from prefect.cache_policies import CacheKeyFnPolicy
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import TaskRunContext
-from prefect.states import Completed
+from prefect.states import Completed, Crashed
 from prefect.tasks import Task, exponential_backoff
 
 from sweepflow.batching import Batch, batch_from_json
 from sweepflow.engine.devices import configure
 from sweepflow.engine.run import run_batch
-from sweepflow.engine.segments import LeavingError, Pace
+from sweepflow.engine.segments import CutError, LeavingError, Pace
 from sweepflow.engine.workload import Trial, Workload
 from sweepflow.errors import StoreError
-from sweepflow.stop import is_stopped, raise_if_stopped, stoppable
+from sweepflow.stop import StoppedError, is_stopped, raise_if_stopped, stoppable
 from sweepflow.store.record import Record
 from sweepflow.store.store import Store
 from sweepflow.workloads import SweepWorkload
 from tasks.compilations import Compilations
 from tasks.progress import announce, announce_points
 from tasks.slot import slot
-from tasks.worker import announce_began, leave_at, worker_name
+from tasks.worker import INTERRUPTED, announce_began, leave_at, worker_name
 
 RETRIES = 3
 FIRST_DELAY_SECONDS = 2.0
@@ -151,7 +151,8 @@ def run_batch_here(
         concurrency_limit: A global concurrency limit, of which one slot is taken while the batch runs.
 
     Returns:
-        What `Ran` has, as a dict.
+        What `Ran` has, as a dict; a state of the name `INTERRUPTED` where the sweep, or this process, is
+        being ended.
     """
     announce_began()
     configure()
@@ -163,12 +164,16 @@ def run_batch_here(
         stop=is_stopped,
         on_points=partial(announce_points, batch["name"]),
     )
-    with stoppable(), slot(concurrency_limit, pace.leave_at) as began, Compilations() as compilations:
-        if not began:
-            raise_if_stopped()
-        left = not began or _has_to_leave(found, batch, records, memory_fraction, one_by_one, pace)
+    try:
+        with stoppable(), slot(concurrency_limit, pace.leave_at) as began, Compilations() as compilations:
+            if not began:
+                raise_if_stopped()
+            left = not began or _has_to_leave(found, batch, records, memory_fraction, one_by_one, pace)
+    except (StoppedError, CutError) as error:
+        ran = Ran(worker_name(), True, True, 0, 0)._asdict()
+        return Crashed(name=INTERRUPTED, message=str(error), data=ran)
     ran = Ran(worker_name(), left, began, compilations.compiled, compilations.from_cache)._asdict()
-    # What is kept under the key says `left`, too: whoever finds it runs the batch again.
+    # What is kept under the key says `left`, too, as above: whoever finds it runs the batch again.
     return Completed(name="Checkpointed", message="goes on in another worker", data=ran) if left else ran
 
 

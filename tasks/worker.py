@@ -10,6 +10,8 @@ LEAVE_AT = "SWEEPFLOW_LEAVE_AT"
 """Unix time by which a worker has to be gone; set by the script of its job."""
 BEGAN = "sweepflow-began"
 """Of Dask's events, by which workers say that they have begun a batch."""
+INTERRUPTED = "Interrupted"
+"""The state of a batch that has stopped because its process was asked to end: its trials have no result."""
 
 
 def leave_at() -> float | None:

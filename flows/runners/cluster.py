@@ -184,9 +184,11 @@ class Cluster:
             return Loss(f"job {place.job} was requeued", innocent=True)
         ended = self._jobs.ended(place.job)
         if ended is not None:
-            return Loss(f"job {place.job}: {ended.why}", ended.innocent, ended.late)
+            return Loss(f"job {place.job}: {ended.why}", ended.innocent or place.interrupted, ended.late)
         if may_wait and known.joined == place.joined:
             return None
+        if place.interrupted:
+            return Loss(f"a worker process of job {place.job} was asked to end", innocent=True)
         return Loss(f"a worker process of job {place.job} was killed", innocent=False)
 
     def retire(self, worker: str) -> None:

@@ -15,6 +15,7 @@ import platform
 import re
 import secrets
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -26,6 +27,7 @@ from flows.runners.check import Check
 from flows.runners.jobs import REFUSED
 from sweepflow.engine.devices import configure, worker_environment
 from sweepflow.errors import SweepflowError
+from sweepflow.stop import stop_at_signals, stop_for_good
 from sweepflow.store.atomic import write_bytes
 from sweepflow.store.store import Store
 
@@ -146,6 +148,13 @@ def dask_setup(worker: Any) -> None:
         # note an exception and go on.
         os.write(2, f"{text}\n\n".encode())
         os._exit(REFUSED)
+    if threading.current_thread() is threading.main_thread():
+        stop_at_signals()
+
+
+def dask_teardown(worker: Any) -> None:
+    """Called by Dask as a worker closes, as at the end of its lifetime: its batch stops where it is."""
+    stop_for_good()
 
 
 def last_words(log: Path, lines: int = 12) -> str:

@@ -14,6 +14,7 @@ from prefect.futures import PrefectFuture
 
 from flows.runners.pool import Loss
 from flows.runners.supervision import Known
+from tasks.worker import INTERRUPTED
 
 Future = PrefectFuture[Any]
 LOSS_SECONDS = 6.0
@@ -36,6 +37,7 @@ class Place:
         starts: How often that job had been started.
         joined: How many workers of it had ever connected, and when it was lost, had until then.
         begun: Whether its worker had begun it, once that is lost.
+        interrupted: Whether its worker has said that it is being ended.
     """
 
     address: str
@@ -43,6 +45,7 @@ class Place:
     starts: int
     joined: int
     begun: bool = False
+    interrupted: bool = False
 
 
 class Roster:
@@ -126,10 +129,11 @@ class Roster:
         again whose worker is lost before that.
         """
         future.wait(FETCH_SECONDS)
-        wrapped, lost = future.wrapped_future, False  # type: ignore[attr-defined]
-        if future._final_state is None:
+        wrapped, state = future.wrapped_future, future._final_state  # type: ignore[attr-defined]
+        lost = interrupted = state is not None and state.name == INTERRUPTED
+        if state is None:
             lost = wrapped.status != "error" or isinstance(wrapped.exception(), KilledWorker)
-        if lost or future._final_state is not None:
+        if lost or state is not None:
             wrapped.release()
         with self._lock:
             place = self._running.pop(future)
@@ -137,7 +141,8 @@ class Roster:
             self._begun.discard(wrapped.key)
             if lost:
                 self._doubted[place.address] = 0
-                place = replace(place, joined=self._known[place.job].joined, begun=begun)
+                joined = self._known[place.job].joined
+                place = replace(place, joined=joined, begun=begun, interrupted=interrupted)
                 self._lost[future] = place, time.monotonic() + LOSS_SECONDS
         return not lost
 

@@ -174,6 +174,8 @@ def _called(trial: Trial[Call], calls: Store, on_record: Callable[[Record], None
     job: Job = pickle.loads(base64.b64decode(trial.config.job))
     job.of_hydra = _hydra(calls.root / trial.config.hydra)
     perform(callee.function, job)
+    if job.status == "failed":  # a program that it waits for may have been ended with this process
+        raise_if_stopped()
     value, raised = _outcome(job)
     keep_record(callee, job)
     plain = {name: getattr(job, name) for name in ("status", "duration", "traceback", "note")}

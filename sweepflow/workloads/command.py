@@ -51,7 +51,7 @@ def run_trials(
     *,
     on_record: Callable[[Record], None] | None = None,
 ) -> list[Record]:
-    """Run each trial's command and keep its record as soon as it has ended.
+    """Run each trial's command and keep its record as soon as it has ended by itself.
 
     At most `max_concurrent` run at a time, each on the device that has the fewest, in turn (both as the
     first trial says). Whatever is raised in this thread, an interruption included, ends every process that
@@ -67,6 +67,7 @@ def run_trials(
 
     Raises:
         ConfigError: for a command that `check` refuses; before any is started.
+        StoppedError: where this process is being ended, or the sweep is. What runs then has no record.
         StoreError: where logs or records cannot be written.
     """
     distinct = {
@@ -83,6 +84,7 @@ def run_trials(
     records: dict[int, Record] = {}
 
     def keep(place: int, record: Record) -> None:
+        raise_if_stopped()  # it may have been ended with this process, which is no result of it
         store.put(record)
         records[place] = record
         if on_record is not None:
@@ -105,7 +107,7 @@ def run_trials(
                     running.pop()
                     process.log.close()
                     keep(place, _not_started(trials[place], error))
-            for one in [one for one in running if one.process.poll()]:
+            for one in [one for one in running if one.process.poll() and one.process.is_settled()]:
                 keep(one.place, _record(trials[one.place], one.process))
                 running.remove(one)
             if running:

@@ -19,6 +19,9 @@ from sweepflow.errors import StoreError
 from sweepflow.workloads import command_guard
 from sweepflow.workloads.command_guard import GRACE_SECONDS, MARK, POLL_SECONDS, find, is_alive, send
 
+SETTLE_SECONDS = 0.5
+"""How long a program that has failed is taken for one that was ended together with this process."""
+
 
 @contextmanager
 def guarded() -> Iterator[str]:
@@ -113,6 +116,14 @@ class CommandProcess:
         send(self._members, signal.SIGKILL)
         self._reap()
         return not self._members and (self._program is None or self.exit_code is not None)
+
+    def is_settled(self) -> bool:
+        """Whether the end that `poll` has seen is the program's own.
+
+        Where a SLURM job is cancelled, say, this process is ended with it, and hears of that a moment later.
+        """
+        patience = SETTLE_SECONDS if self.exit_code and not self.timed_out else POLL_SECONDS
+        return time.monotonic() >= self._started + self.seconds + patience
 
     def end(self) -> None:
         """Ask everything that is left to end; `poll` sees to it that it does."""

@@ -15,11 +15,15 @@ from prefect.context import TaskRunContext
 from prefect.states import Failed
 
 from flows.prepare import prepare
-from sweepflow.batching import Batch
+from sweepflow import stop
+from sweepflow.batching import Batch, slices
+from sweepflow.engine.workload import Trial
 from sweepflow.errors import ConfigError, DataError, StoreError
 from sweepflow.store.record import Record
 from sweepflow.store.store import Store
-from tasks.batch import batch_key, can_pass, find_workload, run_batch_task
+from sweepflow.workloads.command import CommandConfig
+from tasks.batch import batch_key, can_pass, find_workload, run_batch_here, run_batch_task
+from tasks.worker import INTERRUPTED, LEAVE_AT
 from tests.prefect_server import TINY
 
 NO_CONTEXT = cast("TaskRunContext", None)
@@ -138,6 +142,33 @@ def test_a_store_that_gives_an_io_error_is_tried_again(tmp_path: Path, batch: Ba
     with pytest.raises(StoreError) as caught:
         store.get(trial.id)
     assert can_pass(run_batch_task, cast("Any", None), Failed(data=caught.value))
+
+
+def test_a_batch_that_is_interrupted_is_no_completed_one_and_is_run_again(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stop, "_ENDING", True)
+    config = CommandConfig(command=f"{sys.executable} --version", metrics=("loss",))
+    (batch,) = slices("command", [Trial("trl_0123456789abcdef", config, 0)], 1)
+    state = run_batch_here("command", batch.to_json(), str(store.root), 0.5)
+    assert state.is_crashed() and state.name == INTERRUPTED
+    assert state.data["left"], "should Prefect remember it"
+    assert not store.known(["trl_0123456789abcdef"])
+
+
+def test_a_worker_that_has_to_leave_begins_none_of_the_trials_that_are_left(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(LEAVE_AT, "1")
+    configs = [
+        CommandConfig(command=f"{sys.executable} --version", metrics=("loss",), args={"x": x}) for x in (1, 2)
+    ]
+    trials = [Trial(f"trl_{number:016x}", config, 0) for number, config in enumerate(configs)]
+    for missing, left in ((trials, True), (trials[1:], False)):
+        (batch,) = slices("command", missing, 2)
+        said = run_batch_here("command", batch.to_json(), str(store.root), 0.5)
+        assert (said.data if left else said)["left"] is left
+        assert len(store.known(trial.id for trial in trials)) == (1 if left else 2)
 
 
 def test_the_delay_grows() -> None:

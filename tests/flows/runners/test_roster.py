@@ -8,11 +8,14 @@ from uuid import uuid4
 
 import pytest
 from distributed import KilledWorker
+from prefect.client.schemas.objects import State
 from prefect.futures import PrefectConcurrentFuture
+from prefect.states import Crashed
 
 from flows.runners.jobs import Held
 from flows.runners.roster import LINGER_SECONDS, STRANDED_SECONDS, Roster
 from flows.runners.supervision import Limits
+from tasks.worker import INTERRUPTED
 
 NOW = 100.0
 HERE, THERE = "tcp://10.0.0.1:4000", "tcp://10.0.0.2:4000"
@@ -52,7 +55,7 @@ def test_a_worker_has_one_batch_at_a_time() -> None:
 class Lost:
     """A batch whose worker Dask has lost."""
 
-    _final_state = None
+    _final_state: State[Any] | None = None
 
     def __init__(self, key: str) -> None:
         self.wrapped_future = self
@@ -83,6 +86,17 @@ def test_a_worker_that_is_being_lost_gets_no_other_batch(begun: bool) -> None:
     places = []
     workers.explain(lambda place, _: places.append(place))
     assert [place.begun for place in places] == [begun]
+
+
+def test_a_batch_that_was_interrupted_has_lost_its_worker() -> None:
+    workers = roster(here="1")
+    future: Any = Lost("batch")
+    future._final_state = Crashed(name=INTERRUPTED)
+    assert workers.give(lambda address: future, lambda address: True) is future
+    assert not workers.ended(future) and workers.idle() == []
+    places = []
+    workers.explain(lambda place, _: places.append(place))
+    assert [place.interrupted for place in places] == [True]
 
 
 def test_a_worker_that_is_not_connected_at_this_moment_gets_none() -> None:

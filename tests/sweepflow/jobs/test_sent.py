@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import threading
 from collections.abc import Callable
 from datetime import datetime
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
+from sweepflow import stop
 from sweepflow.engine.failure import failed_record
 from sweepflow.errors import ConfigError
 from sweepflow.jobs.call import Callee, recall
@@ -25,6 +27,7 @@ from sweepflow.jobs.sent import (
     run_trials,
     sending,
 )
+from sweepflow.stop import StoppedError
 from sweepflow.store.store import Store
 
 RUN = "0123"
@@ -67,6 +70,23 @@ def test_what_it_raises_is_raised_here(store: Store) -> None:
     record = store.get(job.fingerprint)
     assert record is not None
     assert record.status == "failed"
+
+
+def test_one_that_fails_as_its_process_is_ended_has_no_result(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def calls_a_program(cfg: Any) -> None:
+        from sweepflow import stop
+
+        stop._ENDING = True
+        raise subprocess.CalledProcessError(-15, "a program that was ended, too")
+
+    monkeypatch.setattr(stop, "_ENDING", False)
+    plan = plan_of(calls_a_program, store)
+    _callee.cache_clear()
+    with sending(plan.callee, RUN) as sender, pytest.raises(StoppedError):
+        run_trials([sender.send(job) for job in plan.jobs], sender.calls)
+    assert store.get(plan.jobs[0].fingerprint) is None
 
 
 def test_a_value_that_cannot_be_pickled_fails_its_job_alone(store: Store) -> None:

@@ -25,9 +25,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 import sweepflow.workloads.command_process as command_process
+from sweepflow import stop
 from sweepflow.engine.workload import Trial
 from sweepflow.errors import ConfigError
 from sweepflow.fingerprint import fingerprint
+from sweepflow.stop import StoppedError
 from sweepflow.store.record import Record
 from sweepflow.store.store import Store
 from sweepflow.workloads import load_workload
@@ -35,6 +37,7 @@ from sweepflow.workloads.command import NAME, VERSION, CommandConfig, check, lab
 from sweepflow.workloads.command_config import command_line
 from sweepflow.workloads.command_guard import MARK
 from sweepflow.workloads.command_output import read_output
+from sweepflow.workloads.command_process import CommandProcess
 
 ROOT = Path(__file__).parents[3]
 LATE = 60.0
@@ -397,6 +400,29 @@ def test_what_a_program_leaves_behind_is_ended(store: Store, program: Write, tmp
     assert run_one(store, command, args={"file": str(pids)}).status == "ok"
     numbers = [int(pid) for pid in pids.read_text().split()]
     assert len(numbers) == 3 and not any(map(is_running, numbers))
+
+
+@pytest.mark.parametrize(
+    "end", ["os.kill(os.getpid(), signal.SIGTERM)", "sys.exit(143)", "sys.exit(1)", "sys.exit(0)"]
+)
+def test_what_ends_together_with_this_process_has_no_result(
+    end: str, store: Store, program: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a SLURM job is cancelled: all of its processes are asked to end, and one hears of it first."""
+    settled = CommandProcess.is_settled
+
+    def heard_later(process: CommandProcess) -> bool:
+        monkeypatch.setattr(stop, "_ENDING", True)
+        return settled(process)
+
+    monkeypatch.setattr(CommandProcess, "is_settled", heard_later)
+    interrupted = trial(program(f"import os, signal, sys; print('METRIC loss=1', flush=True); {end}"))
+    with pytest.raises(StoppedError):
+        run_trials([interrupted], store)
+    assert store.get(interrupted.id) is None
+    monkeypatch.undo()
+    (record,) = run_trials([interrupted], store)
+    assert record.status == ("ok" if end == "sys.exit(0)" else "failed"), "what it does of its own accord"
 
 
 @pytest.mark.usefixtures("hasty")

@@ -1,0 +1,53 @@
+"""External programs whose SLURM job is ended: what they print and return as they are ended is no result."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.flows.faults.lab import ON_SLURM, SECONDS, Lab
+from tests.slurm.processes import wait_for
+
+pytestmark = [pytest.mark.slurm, pytest.mark.server, pytest.mark.slow]
+
+PROGRAM = """
+import pathlib, signal, sys, time
+given = dict(argument.lstrip("-").split("=", 1) for argument in sys.argv[1:])
+begun = pathlib.Path(given["folder"]) / given["how"]
+if begun.exists():
+    print("METRIC loss=1")
+else:
+    if given["how"] == "leaves":
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    print("METRIC loss=9", flush=True)
+    begun.touch()
+    time.sleep(600)
+"""
+"""Runs for long the first time: one dies when asked to end, one leaves with what it has printed so far."""
+
+
+def test_they_are_run_again_and_the_rest_of_the_batch_with_them(lab: Lab, tmp_path: Path) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(PROGRAM)
+    hows = ("dies", "leaves")
+    overrides = lab.here(
+        *("workload=command", f"command='{shlex.join([sys.executable, str(script)])}'", "metrics=[loss]"),
+        *(f"args.how={','.join(hows)}", f"args.folder={tmp_path}", "max_concurrent=2"),
+        *(*ON_SLURM, "runner.batch_size=2"),
+    )
+
+    def cancel() -> None:
+        wait_for(lambda: all((tmp_path / how).exists() for how in hows), SECONDS, "both run")
+        assert lab.slurm is not None
+        lab.slurm.cancel(*(job.id for job in lab.slurm.squeue()))
+
+    found = lab.sweep(overrides, meanwhile=cancel, goal="minimize")
+    assert found.sound
+    assert [(trial.status, trial.figures["loss"]) for trial in found.trials] == [("ok", 1.0)] * 2
+    (why,), late = lab.lost()
+    assert "CANCELLED" in why and not late
+    assert lab.prefect.see().run.state.name == "Completed"
+    lab.nothing_is_left()

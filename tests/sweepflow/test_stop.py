@@ -1,0 +1,43 @@
+"""What runs in other threads of a process hears that it is being ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+from types import FrameType
+
+import pytest
+
+from sweepflow import stop
+from sweepflow.stop import StoppedError, is_stopped, raise_if_stopped, stop_all, stop_at_signals, stoppable
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_what_runs_and_does_what_it_did(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stop, "_ENDING", False)
+    heard: list[tuple[int, bool]] = []
+
+    def handle(given: int, frame: FrameType | None) -> None:
+        heard.append((given, is_stopped()))
+
+    before = {n: signal.signal(n, handle) for n in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        stop_at_signals()
+        raise_if_stopped()
+        os.kill(os.getpid(), number)
+        assert heard == [(number, True)], "first it is asked to stop, then what was there before"
+        with pytest.raises(StoppedError):
+            raise_if_stopped()
+        assert stop_all(0.0), "nothing runs"
+        assert is_stopped(), "it is not taken back"
+    finally:
+        for n, handler in before.items():
+            signal.signal(n, handler)
+
+
+def test_it_waits_for_what_is_stoppable_and_no_longer_than_it_is_told() -> None:
+    with stoppable():
+        assert not stop_all(0.01)
+    assert stop_all(0.01) and not is_stopped()
