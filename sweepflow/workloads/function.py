@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,25 +13,25 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 from sweepflow.engine.course import rounded
-from sweepflow.engine.datasets import choose_inputs, stack_inputs
-from sweepflow.engine.workload import Arrays, Inputs, LaneFunction, Trial, Workload
+from sweepflow.engine.datasets import choose_inputs
+from sweepflow.engine.workload import Arrays, LaneFunction, Trial, Workload
 from sweepflow.errors import ConfigError
 from sweepflow.fingerprint import canonical_json
 from sweepflow.schema.fields import (
     NOT_STATIC,
     Config,
-    Role,
     check_numbers,
     dump,
     traced_part,
     with_numbers,
-    without,
 )
 from sweepflow.schema.numbers import type_of
 from sweepflow.store.record import Record
 from sweepflow.store.store import Store
 from sweepflow.workloads.function_figures import traced_figures, user_code
+from sweepflow.workloads.function_inputs import FunctionInputs
 from sweepflow.workloads.goal import GOALS, Goal
+from sweepflow.workloads.neighbours import digest_of, neighbours
 from sweepflow.workloads.workload import SweepWorkload
 
 VECTOR_WIDTH = {"cpu": 16, "gpu": 256}
@@ -53,12 +51,13 @@ def function_workload(module: ModuleType, path: str) -> SweepWorkload[Any]:
 
     and may have
 
-    - `inputs(config)`: a dict of NumPy arrays; equal shapes wherever the static fields are equal. The
-      configurations of a sweep share what is equal; cache what is slow to load;
+    - `inputs(config)`: a dict of NumPy arrays; equal shapes wherever the static fields are equal. Their
+      content is part of what identifies a trial. The configurations of a sweep share what is equal;
     - `METRIC`, the figure that says which trial is best (`loss`), and `GOAL`, `minimize` or `maximize`, or a
       dict of these by figure;
     - `VERSION`, to be raised whenever results change. Without it, and in a module that is loaded as a file
-      (whose name alone tells it apart from no other), every change of the file is one;
+      (whose name alone tells it apart from no other), every change of the file, and of what it imports from
+      beside it, is one;
     - `DTYPE` (`float32`) of the traced fractions, and `VECTOR_WIDTH`, lanes vectorised together.
 
     Args:
@@ -74,7 +73,7 @@ def function_workload(module: ModuleType, path: str) -> SweepWorkload[Any]:
     name = path if not path.endswith(".py") else Path(path).stem
     version = getattr(module, "VERSION", None)
     width = getattr(module, "VECTOR_WIDTH", None)
-    load = _inputs_of(module)
+    load = FunctionInputs(module)
     digest = _source_digest(module)
     source = digest if version is None or path.endswith(".py") else ""
 
@@ -82,18 +81,22 @@ def function_workload(module: ModuleType, path: str) -> SweepWorkload[Any]:
         return _lane(config, module.run, dtype)
 
     def figures(config: Any) -> tuple[str, ...]:
-        with user_code("inputs", module):
-            arrays = load(config).arrays
+        arrays = load(config).arrays
         with user_code("run", module):
             return traced_figures(config, lane(config), arrays)
 
     def obstacle(trial: Trial[Any], store: Store) -> None:
         del store
-        if source and trial.id != workload.trial(trial.config).id:
+        if trial.id == workload.trial(trial.config).id:
+            return
+        load.forget()  # a process that has long been at work may hold what a file was before
+        if trial.id != (now := workload.trial(trial.config).id):
             raise ConfigError(
-                f"the workload {path} changed after this sweep was planned",
-                got=f"{trial.id}, which its present source would call {workload.trial(trial.config).id}",
-                do="start the same command again: what is done keeps its records, the rest is run anew",
+                f"the workload {path}, or what its inputs() gives, changed after this sweep was planned",
+                got=f"{trial.id}, which it would now call {now}",
+                allowed="the source, and arrays equal to the last bit, that the sweep was planned with",
+                do="start the same command again: what is done keeps its records, the rest is run anew. "
+                "inputs() has to give the same arrays in every process and on every machine",
             )
 
     def record(trial: Trial[Any], results: Mapping[str, np.ndarray], store: Store) -> Record:
@@ -109,7 +112,7 @@ def function_workload(module: ModuleType, path: str) -> SweepWorkload[Any]:
         label=lambda config: _label(config, name),
         lane=lane,
         obstacle=obstacle,
-        inputs=lambda trials, datasets, store: _stack([load(t.config) for t in trials], datasets),
+        inputs=lambda trials, datasets, store: load.stacked([t.config for t in trials], datasets),
         record=record,
     )
     workload: SweepWorkload[Any] = SweepWorkload(
@@ -123,6 +126,8 @@ def function_workload(module: ModuleType, path: str) -> SweepWorkload[Any]:
         seed_key="seed" if "seed" in module.Config.model_fields else None,
         dataset=lambda config: load(config).digest,
         source=source,
+        inputs=lambda config: load(config).digest if load.given else "",
+        forget=load.forget,
         figures=figures,
         check=lambda config: check_numbers(
             config, dtype, f"give another one, or compute with more digits: DTYPE in {path}"
@@ -188,54 +193,7 @@ def _since(arrays: Mapping[str, np.ndarray]) -> tuple[str, ...]:
     return tuple(f"{name} is not finite from point {bad[0]}" for name, bad in curves.items() if len(bad))
 
 
-@dataclass(frozen=True)
-class _Loaded:
-    arrays: dict[str, np.ndarray]
-    digest: str
-
-
-def _inputs_of(module: ModuleType) -> Callable[[Config], _Loaded]:
-    """The module's `inputs`, called once for all configurations that differ in traced numbers only."""
-    given = getattr(module, "inputs", None)
-    known: dict[str, _Loaded] = {}
-    distinct: dict[str, _Loaded] = {}
-
-    def load(config: Config) -> _Loaded:
-        text = canonical_json(dump(config, Role.TRACED)) if given else ""
-        if text not in known:
-            arrays = _arrays(given(without(config, Role.TRACED)), module) if given else {}
-            loaded = _Loaded(arrays, _digest(arrays))
-            # Seeds that only the key depends on give equal arrays: kept once.
-            known[text] = distinct.setdefault(loaded.digest, loaded)
-        return known[text]
-
-    return load
-
-
-def _arrays(found: Any, module: ModuleType) -> dict[str, np.ndarray]:
-    if not isinstance(found, Mapping):
-        raise ConfigError(
-            f"inputs() of {module.__name__} returns no arrays by name",
-            got=type(found).__name__,
-            allowed="a dict of NumPy arrays",
-        )
-    return {str(key): np.asarray(value) for key, value in found.items()}
-
-
-def _digest(arrays: Mapping[str, np.ndarray]) -> str:
-    text = hashlib.sha256()
-    for key in sorted(arrays):
-        value = arrays[key]
-        text.update(f"{key} {value.shape} {value.dtype}".encode())
-        text.update(np.ascontiguousarray(value).tobytes())
-    return text.hexdigest()
-
-
-def _stack(each: Sequence[_Loaded], count: int) -> Inputs:
-    return stack_inputs([loaded.arrays for loaded in each], [loaded.digest for loaded in each], count)
-
-
-def _program_key(config: Config, load: Callable[[Config], _Loaded], source: str) -> str:
+def _program_key(config: Config, load: FunctionInputs, source: str) -> str:
     shapes = {key: [list(value.shape), str(value.dtype)] for key, value in load(config).arrays.items()}
     return canonical_json(
         {
@@ -274,5 +232,9 @@ def _lane(config: Config, run: Callable[..., Any], dtype: Any) -> LaneFunction:
 
 
 def _source_digest(module: ModuleType) -> str:
+    """Of a module's file, and of what a user's imports from beside it."""
     file = getattr(module, "__file__", None)
-    return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16] if file else ""
+    if not file:
+        return ""
+    is_own = module.__name__.partition(".")[0] == "sweepflow"
+    return digest_of(Path(file), {} if is_own else neighbours(Path(file), module.__name__))

@@ -8,11 +8,11 @@ import os
 import sys
 import threading
 from collections import defaultdict, deque
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import ModuleType
 from typing import Any
 
 import psutil
@@ -21,6 +21,14 @@ from pydantic import ValidationError
 from sweepflow.errors import ConfigError
 from sweepflow.schema.fields import Config
 from sweepflow.workloads.function import function_workload
+from sweepflow.workloads.neighbours import (
+    FromSource,
+    close_world,
+    digest_of,
+    imported_anew,
+    neighbours,
+    open_world,
+)
 from sweepflow.workloads.workload import SweepWorkload
 
 BUILT_IN = {name: f"sweepflow.workloads.{name}" for name in ("train", "landscape", "command")}
@@ -29,8 +37,8 @@ BUILT_IN = {name: f"sweepflow.workloads.{name}" for name in ("train", "landscape
 KEPT = 4
 """Versions of a workload that a process keeps, for trials that were planned before its file changed."""
 
-Stamp = tuple[int, int, int]
-"""Time of the last change, size and inode of a file."""
+Stamps = dict[Path, tuple[int, int, int]]
+"""Time of the last change, size and inode of source files."""
 
 
 @dataclass(frozen=True)
@@ -41,21 +49,22 @@ class _Version:
 
 _LOCK = threading.RLock()
 _VERSIONS: defaultdict[str, deque[_Version]] = defaultdict(lambda: deque(maxlen=KEPT))
-_STAMPS: dict[str, tuple[ModuleType, Stamp]] = {}
-"""The stamp that a module's file had when it was executed here, by the module's name."""
+_STAMPS: dict[str, tuple[ModuleType, Stamps]] = {}
+"""The stamps that a module's file and its neighbours had when it was executed here, by the module's name."""
 
 
 def load_workload(path: str, trial: Mapping[str, Any] | None = None) -> SweepWorkload[Any]:
     """The workload of a module, as its file is now.
 
     A module either has `WORKLOAD`, or a pydantic model `Config` and a pure function `run`
-    (see `function_workload`). Where its file has changed since it was executed, it is executed again, as a
-    new module; what it imports is not.
+    (see `function_workload`). Where its file, or one that it imports from beside it, has changed since it was
+    executed, it is executed again, as a new module; what is installed is not.
 
     Args:
         path: `train`, `landscape` or `command`; a module path; or the path of a `.py` file.
         trial: A trial that is to run, `id` and `config` as plain JSON: the version that it was planned with
-            is taken where this process still has it, whatever has become of the file.
+            is taken where this process still has it, whatever has become of the file. Where none is given,
+            trials are about to be planned: files that `inputs` reads may have changed, and it is called anew.
 
     Raises:
         ConfigError: where it cannot be imported, or is no workload.
@@ -67,10 +76,14 @@ def load_workload(path: str, trial: Mapping[str, Any] | None = None) -> SweepWor
                 return version.workload
         module = _import(BUILT_IN.get(path, path))
         if versions and versions[-1].module is module:
+            if trial is None:
+                versions[-1].workload.forget()
             return versions[-1].workload
         workload = _workload_of(module, path)
         if _has_changed(_name(path), module):  # as it was read: code and digest might be of two versions
             return load_workload(path, trial)
+        if len(versions) == KEPT:
+            close_world(versions[0].module)
         versions.append(_Version(module, workload))
         return workload
 
@@ -79,9 +92,9 @@ def _planned(workload: SweepWorkload[Any], trial: Mapping[str, Any]) -> bool:
     """Whether a trial was planned with this version of its workload."""
     try:
         config = workload.config_type.model_validate(trial["config"])
-    except ValidationError:
+        return workload.trial(config).id == str(trial["id"])
+    except (ValidationError, ConfigError):  # not even its inputs can be had: running the trial says why
         return False
-    return workload.trial(config).id == str(trial["id"])
 
 
 def _workload_of(module: ModuleType, path: str) -> SweepWorkload[Any]:
@@ -122,15 +135,19 @@ def _import(path: str) -> ModuleType:
             return _from_file(path)
         _see_working_directory()
         known = sys.modules.get(path)
-        if known is None:
-            spec = importlib.util.find_spec(path)
-            stamp = _stamp(spec.origin if spec else None)  # before: executing it may take long
+        if known is not None and not _has_changed(path, known):
+            return known
+        spec = None if known is not None else importlib.util.find_spec(path)
+        file = getattr(known, "__file__", None) or (spec.origin if spec else None)
+        beside = _beside(path, file)
+        edited = _edited(path, known, [name for name in beside if name in sys.modules], beside)
+        if known is None and not edited:
+            stamps = _stamps([file, *beside.values()])  # before: executing it may take long
             known = importlib.import_module(path)
-            if stamp is not None:
-                _STAMPS[path] = known, stamp
-        elif _has_changed(path, known):
-            known = _execute(path, Path(str(known.__file__)), getattr(known, "__path__", None))
-        return known
+            _STAMPS[path] = known, stamps
+            return known
+        with imported_anew(edited):
+            return _execute(path, Path(str(file)), beside, getattr(known, "__path__", None))
     except ConfigError:
         raise
     except Exception as error:  # a user's module may raise anything
@@ -146,28 +163,35 @@ def _from_file(path: str) -> ModuleType:
     known = sys.modules.get(file.stem)
     if known is not None and getattr(known, "__file__", None) != str(file):
         raise ConfigError("a module of this name is loaded already", got=path, do=f"rename {file.name}")
-    return known if known is not None and not _has_changed(file.stem, known) else _execute(file.stem, file)
+    if known is not None and not _has_changed(file.stem, known):
+        return known
+    return _execute(file.stem, file, _beside(file.stem, file), in_world=True)
 
 
-class _FromSource(SourceFileLoader):
-    """Compiles the file as it is: a kept compilation is known by whole seconds and the size only."""
+def _execute(
+    name: str, file: Path, beside: Mapping[str, Path], search: Any = None, *, in_world: bool = False
+) -> ModuleType:
+    """Execute a file as a new module, which takes the place of one of its name only if nothing is raised.
 
-    def get_code(self, fullname: str) -> CodeType:
-        path = self.get_filename(fullname)
-        return self.source_to_code(self.get_data(path), path)
-
-
-def _execute(name: str, file: Path, search: list[str] | None = None) -> ModuleType:
-    """Execute a file as a new module, which takes the place of one of its name only if nothing is raised."""
+    Args:
+        name, file: The module's.
+        beside: Its neighbours.
+        search: Where the modules of a package are; None for what is none.
+        in_world: Whether its neighbours are found beside the file, and by it alone.
+    """
     spec = importlib.util.spec_from_file_location(
-        name, file, loader=_FromSource(name, str(file)), submodule_search_locations=search
+        name, file, loader=FromSource(name, str(file)), submodule_search_locations=search
     )
     assert spec is not None and spec.loader is not None  # it has a loader
-    module, before, stamp = importlib.util.module_from_spec(spec), sys.modules.get(name), _stamp(str(file))
+    module, before = importlib.util.module_from_spec(spec), sys.modules.get(name)
+    stamps = _stamps([file, *beside.values()])
     sys.modules[name] = module  # pydantic and pickle look a class's module up by name
+    if in_world and beside:
+        open_world(module, file, digest_of(file, beside))
     try:
         spec.loader.exec_module(module)
     except BaseException:
+        close_world(module)
         del sys.modules[name]
         if before is not None:
             sys.modules[name] = before
@@ -175,8 +199,7 @@ def _execute(name: str, file: Path, search: list[str] | None = None) -> ModuleTy
     parent, _, child = name.rpartition(".")
     if parent:
         setattr(sys.modules[parent], child, module)
-    if stamp is not None:
-        _STAMPS[name] = module, stamp
+    _STAMPS[name] = module, stamps
     return module
 
 
@@ -185,30 +208,61 @@ def _name(path: str) -> str:
     return Path(path).stem if path.endswith(".py") else BUILT_IN.get(path, path)
 
 
-def _has_changed(name: str, module: ModuleType) -> bool:
-    """Whether a user's module is no longer what its file says.
+def _beside(name: str, file: str | Path | None) -> dict[str, Path]:
+    """Files of the neighbours of a user's module."""
+    is_source = file is not None and Path(file).suffix == ".py" and not _is_own(name)
+    return neighbours(Path(str(file)), name) if is_source else {}
 
-    One that was imported elsewhere has changed if its file is younger than this process: it may have been
+
+def _has_changed(name: str, module: ModuleType) -> bool:
+    """Whether a user's module is no longer what its file and its neighbours' say.
+
+    One that was imported elsewhere has changed if one of them is younger than this process: it may have been
     imported before the change, and is executed again if it was not.
     """
-    now = _stamp(getattr(module, "__file__", None))
-    if name.partition(".")[0] == "sweepflow" or now is None:
+    if _is_own(name):
         return False
-    known, stamp = _STAMPS.get(name, (None, None))
+    known, stamps = _STAMPS.get(name, (None, {}))
     if known is module:
-        return now != stamp
-    return now[0] > psutil.Process().create_time() * 1e9
+        return any(now != stamps[file] for file, now in _stamps(stamps).items())
+    file = getattr(module, "__file__", None)
+    stamps = _stamps([file, *_beside(name, file).values()])
+    if any(map(_is_young, stamps.values())):
+        return True
+    _STAMPS[name] = module, stamps
+    return False
 
 
-def _stamp(file: str | None) -> Stamp | None:
-    """None for what is no readable source file."""
-    if file is None or not file.endswith(".py"):
-        return None
-    try:
-        status = os.stat(file)
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_size, status.st_ino
+def _edited(
+    name: str, module: ModuleType | None, loaded: Collection[str], files: Mapping[str, Path]
+) -> list[str]:
+    """The neighbours to import anew: all that are loaded, where one has changed that others may hold."""
+    known, stamps = _STAMPS.get(name, (None, {}))
+    now = _stamps([files[one] for one in loaded])
+    if module is not None and known is module:
+        changed = any(stamps.get(file) != stamp for file, stamp in now.items())
+    else:
+        changed = any(map(_is_young, now.values()))
+    return list(loaded) if changed else []
+
+
+def _is_own(name: str) -> bool:
+    return name.partition(".")[0] == "sweepflow"
+
+
+def _is_young(stamp: tuple[int, int, int]) -> bool:
+    return stamp[0] > psutil.Process().create_time() * 1e9
+
+
+def _stamps(files: Iterable[str | Path | None]) -> Stamps:
+    """Of those that are readable source files."""
+    found: Stamps = {}
+    for file in files:
+        if file is not None and Path(file).suffix == ".py":
+            with suppress(OSError):
+                status = os.stat(file)
+                found[Path(file)] = status.st_mtime_ns, status.st_size, status.st_ino
+    return found
 
 
 def _see_working_directory() -> None:

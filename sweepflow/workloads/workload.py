@@ -39,6 +39,9 @@ class SweepWorkload(Generic[C]):
         check: Makes sure, without running it, that a trial can run.
         dataset: What identifies a trial's input arrays; a batch holds each once.
         source: Digest of the source code, where that is part of the fingerprint; else empty.
+        inputs: Digest of the input arrays, from a configuration, where that is part of the fingerprint; else
+            empty.
+        forget: Makes it read input arrays again, before trials are planned.
         goals: Whether a small or a large one is good, of figures of which the workload states it.
         figures: The figures that can be a metric, from a configuration; empty where only a run can tell.
         pad: Gives trials of different shapes one shape to be compiled for; None where that cannot be.
@@ -57,6 +60,8 @@ class SweepWorkload(Generic[C]):
     check: Callable[[C], None] = field(default=lambda config: None)
     dataset: Callable[[C], object] = field(default=lambda config: None)
     source: str = ""
+    inputs: Callable[[C], str] = field(default=lambda config: "")
+    forget: Callable[[], None] = field(default=lambda: None)
     goals: Mapping[str, Goal] = field(default_factory=dict)
     figures: Callable[[C], tuple[str, ...]] = field(default=lambda config: ())
     pad: Callable[[Sequence[Trial[C]]], list[Trial[C]]] | None = None
@@ -64,7 +69,9 @@ class SweepWorkload(Generic[C]):
 
     def trial(self, config: C) -> Trial[C]:
         """The trial of a prepared configuration."""
-        payload: Any = {"config": config, "source": self.source} if self.source else config
+        beside = {"source": self.source, "inputs": self.inputs(config)}
+        beside = {name: digest for name, digest in beside.items() if digest}
+        payload: Any = {"config": config, **beside} if beside else config
         return Trial(
             fingerprint("trl", self.name, self.version, payload),
             config,
