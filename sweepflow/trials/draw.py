@@ -12,6 +12,7 @@ from sweepflow.compose.trials import TrialsRequest
 from sweepflow.engine.workload import Trial
 from sweepflow.errors import ConfigError, did_you_mean
 from sweepflow.schema.fields import Config, dump
+from sweepflow.schema.locations import refuse_other_files
 from sweepflow.space import Design, EmptyDesignError, Method, Space, read_table
 from sweepflow.space.constraints import bind_constraint
 from sweepflow.trials.seeds import draw_seeds
@@ -88,7 +89,9 @@ def draw_trials(request: TrialsRequest, options: DesignOptions) -> Drawn:
                 workload.check(config)
                 trial = workload.trial(config)
                 tally.mended.update(mended)
-                tally.repeated += trial.id in trials
+                if (same := trials.get(trial.id)) is not None:
+                    refuse_other_files(trial.id, config, same.config.model_dump(mode="json"))
+                    tally.repeated += 1
                 trials.setdefault(trial.id, trial)
                 rows.setdefault(trial.id, {**chosen, **drawn, **seed})
     if not trials:

@@ -13,6 +13,7 @@ from sweepflow.batching import Batch, batches, slices
 from sweepflow.engine.devices import worker_count
 from sweepflow.engine.program import call_lanes
 from sweepflow.engine.workload import Trial, Workload
+from sweepflow.schema.locations import refuse_other_files
 from sweepflow.schema.runner import RunnerConfig
 from sweepflow.store.record import Record
 from sweepflow.store.store import Store
@@ -73,8 +74,14 @@ def make_plan(
     name: str | None,
     halving: int | None = None,
 ) -> TrialsPlan:
-    """Look the trials up, and cut what is missing into batches."""
+    """Look the trials up, and cut what is missing into batches.
+
+    Raises:
+        ConfigError: where what the store has of a trial was made of another file.
+    """
     known = store.finished(drawn.trials)
+    for record in known.values():
+        refuse_other_files(record.id, drawn.trials[record.id].config, record.config)
     missing = [trial for trial in drawn.trials.values() if trial.id not in known]
     asked = [*sorted(drawn.trials), *([] if halving is None else [f"halving={halving}"])]
     digest = hashlib.sha256(" ".join(asked).encode()).hexdigest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,12 @@ import pytest
 
 from sweepflow.compose import compose_trials
 from sweepflow.errors import ConfigError, DataError
+from sweepflow.schema.runner import LocalRunner
 from sweepflow.space import write_table
+from sweepflow.store.record import Record
+from sweepflow.store.store import Store
 from sweepflow.trials.draw import DesignOptions, Drawn, draw_trials
+from sweepflow.trials.plan import make_plan
 
 LANDSCAPE = ["workload=landscape"]
 RATE = "learning_rate=tag(log,interval(1e-4,1))"
@@ -270,3 +275,27 @@ def test_the_shipped_spaces(name: str) -> None:
     found = draw(["workload=digits_mlp", f"space={name}"], samples=64)
     assert 32 <= len(found.trials) <= 64
     assert "learning_rate" in found.log_keys
+
+
+def test_two_files_are_not_one_trial(tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither in one sweep, nor in one and what the store has of another."""
+    name = f"workload_{tmp_path.name}"
+    (tmp_path / f"{name}.py").write_text(
+        "import sweepflow\nclass Config(sweepflow.Config):\n    weights: sweepflow.Location[str] = ''\n"
+        "def run(config, inputs, key):\n    return {'loss': 0.0}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    for file in ("a.bin", "b.bin"):
+        Path(file).write_text(file)
+    asked = [f"workload={name}.py"]
+    told = refused([*asked, "weights=a.bin,b.bin"])
+    assert "weights=a.bin" in str(told) and "weights=b.bin" in str(told)
+    assert len(draw([*asked, "weights=a.bin,c.bin"]).trials) == 1
+    first, second = (draw([*asked, f"weights={file}"]) for file in ("a.bin", "b.bin"))
+    (trial,) = first.trials.values()
+    store.put(Record(trial.id, name, 0, "ok", (), trial.config.model_dump(mode="json"), {}))
+    workload = compose_trials(asked).workload
+    assert make_plan(workload, first, LocalRunner(), store, None).hits == 1
+    with pytest.raises(ConfigError, match="two files would be one trial"):
+        make_plan(workload, second, LocalRunner(), store, None)
+    sys.modules.pop(name)
