@@ -125,6 +125,11 @@ class BoundConstraint:
     sets: Mapping[str, Term]
     skips_where: bool | None
 
+    @property
+    def keys(self) -> frozenset[str]:
+        """Every key that it looks at or sets."""
+        return self.predicate.keys.union(self.sets, *(one.keys for one in self.sets.values()))
+
     def skips(self, values: Mapping[str, Any]) -> bool:
         """Whether a sample with these values is left out."""
         return self.skips_where is not None and self.predicate.holds(values) is self.skips_where

@@ -6,27 +6,23 @@ leaves out is an empty cell in a table, and not there in JSON and YAML.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml  # type: ignore[import-untyped]
 
 from sweepflow.errors import ConfigError, DataError
+from sweepflow.space.csv_cells import Rows, csv_rows, csv_text
 from sweepflow.store.atomic import write_bytes
 
-Rows = Sequence[Mapping[str, Any]]
-
-NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
-WORDS = {"true": True, "false": False, "True": True, "False": False, "null": None}
-"""Cells that are no text: JSON's spelling, and what Python and pandas write for truth values."""
+IsText = Callable[[str], bool]
+"""Whether a dotted key takes text only."""
 
 AS_JSON = {b"sweepflow": b"json"}
 """Marks a Parquet column whose cells are JSON: one of lists, or of values of several types."""
@@ -64,11 +60,12 @@ def write_table(path: Path | str, rows: Rows) -> None:
     write_bytes(path, content)
 
 
-def read_table(path: Path | str) -> list[dict[str, Any]]:
+def read_table(path: Path | str, is_text: IsText = lambda key: False) -> list[dict[str, Any]]:
     """Read a table of configurations, whoever made it.
 
     Args:
-        path: Ends in .csv, .parquet, .json, .yaml or .yml.
+        path: Ends in .csv, .parquet, .json, .yaml or .yml. CSV may be parted by semicolons or tabs.
+        is_text: Which keys take text only: a cell `007`, `1e5` or `true` of CSV is text there.
 
     Returns:
         Values by dotted key, a row without the keys whose cells are empty. Whether a key is one that the
@@ -77,7 +74,8 @@ def read_table(path: Path | str) -> list[dict[str, Any]]:
     Raises:
         ConfigError: for another suffix.
         DataError: for a file that is not there or cannot be read as its suffix says, no rows, a column
-            without a name or given twice, and rows of another length than the header.
+            without a name or given twice, rows of another length than the header, and values that are no
+            numbers, text, truth values, or lists and mappings of them.
     """
     path = Path(path)
     _, read = _format(path)
@@ -91,7 +89,10 @@ def read_table(path: Path | str) -> list[dict[str, Any]]:
         raise DataError(
             "the table cannot be read", got=f"{path}: {error.strerror}", do="mend its permissions or the path"
         ) from None
-    rows = read(content, str(path))
+    rows = read(content, str(path), is_text)
+    for number, row in enumerate(rows, 1):
+        for key, value in row.items():
+            _check_value(value, f"{key} in row {number} of {str(path)!r}")
     if not rows:
         raise DataError(
             f"{str(path)!r} has no rows",
@@ -103,40 +104,44 @@ def read_table(path: Path | str) -> list[dict[str, Any]]:
 
 
 def _write_csv(rows: Rows) -> bytes:
-    columns = _columns(rows)
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([_cell(row[key]) if key in row else "" for key in columns] for row in rows)
-    return text.getvalue().encode()
+    return csv_text(rows).encode()
 
 
-def _read_csv(content: bytes, path: str) -> list[dict[str, Any]]:
+def _read_csv(content: bytes, path: str, is_text: IsText) -> list[dict[str, Any]]:
     try:
-        reader = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
-        lines = [(reader.line_num, cells) for cells in reader if cells]
-    except (UnicodeDecodeError, csv.Error) as error:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
         raise DataError(
             f"{path!r} cannot be read as CSV",
             got=str(error),
             allowed="UTF-8 text",
             do="save it as CSV in UTF-8",
         ) from None
-    if not lines:
-        raise DataError(f"{path!r} is empty", allowed="a header of dotted keys, then rows", do="add them")
-    header = [name.strip() for name in lines[0][1]]
+    header, rows = csv_rows(text, path, is_text)
     _check_header(header, path)
-    rows = []
-    for line, cells in lines[1:]:
-        if len(cells) != len(header):
-            raise DataError(
-                f"a row of {path!r} has another number of cells than the header",
-                got=f"{len(cells)} cells in line {line}",
-                allowed=f"{len(header)} cells: {', '.join(header)}",
-                do="repair the line; quote cells that hold a comma",
-            )
-        rows.append({key: _value(cell) for key, cell in zip(header, cells, strict=True) if cell.strip()})
     return rows
+
+
+def _check_value(value: Any, where: str) -> None:
+    match value:
+        case None | bool() | int() | str():
+            return
+        case float() if math.isfinite(value):
+            return
+        case list() | tuple():
+            for item in value:
+                _check_value(item, where)
+            return
+        case dict():
+            for item in value.values():
+                _check_value(item, where)
+            return
+    raise DataError(
+        f"{where} is nothing that a configuration holds",
+        got=f"{value!r}, of type {type(value).__name__}",
+        allowed="finite numbers, text, true, false, null, lists and mappings of them",
+        do="write it as text or as a number",
+    )
 
 
 def _check_header(header: Sequence[str], path: str) -> None:
@@ -154,39 +159,15 @@ def _check_header(header: Sequence[str], path: str) -> None:
         )
 
 
-def _cell(value: Any) -> str:
-    """The text of a value: a bare word where it is read back as the same string, JSON elsewhere."""
-    if isinstance(value, str) and value.strip() and _value(value) == value:
-        return value
-    return json.dumps(value, allow_nan=False, ensure_ascii=False)
-
-
-def _value(cell: str) -> Any:
-    """The value of a cell: JSON, a number in any usual spelling, or else the text as it stands."""
-    text = cell.strip()
-    if text in WORDS:
-        return WORDS[text]
-    if NUMBER.fullmatch(text):
-        number = float(text)
-        if not math.isfinite(number):
-            return cell
-        return int(text) if text.lstrip("+-").isdigit() else number
-    if text[:1] in ("[", "{", '"'):
-        try:
-            return json.loads(text)
-        except ValueError:
-            return cell
-    return cell
-
-
 def _write_json(rows: Rows) -> bytes:
     lines = ",\n".join(_json(row) for row in rows)
     return f"[\n{lines}\n]\n".encode()
 
 
-def _read_json(content: bytes, path: str) -> list[dict[str, Any]]:
+def _read_json(content: bytes, path: str, is_text: IsText) -> list[dict[str, Any]]:
+    del is_text  # JSON says of itself what is text
     try:
-        return _mappings(json.loads(content), path)
+        return _mappings(json.loads(content, object_pairs_hook=_once), path)
     except ValueError as error:
         raise DataError(
             f"{path!r} cannot be read as JSON",
@@ -196,13 +177,41 @@ def _read_json(content: bytes, path: str) -> list[dict[str, Any]]:
         ) from None
 
 
+def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """The mapping of these pairs.
+
+    Raises:
+        ValueError: for a key that is there twice.
+    """
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} is given twice")
+    return found
+
+
 class _Yaml(yaml.SafeLoader):  # type: ignore[misc]
-    """YAML in which 1e-4 is a number, as in version 1.2 and in Hydra's files; PyYAML takes it for text."""
+    """YAML 1.2's plain scalars: 1e-4 is a number, and 010, 1:30, yes and 2024-01-01 are text; PyYAML's are of
+    version 1.1, where they are 8, 90, true and a date."""
+
+    yaml_implicit_resolvers: ClassVar[dict[str, list[Any]]] = {}
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[str, Any]:
+        """See PyYAML; a key that is there twice is refused."""
+        pairs = [
+            (self.construct_object(key, deep), self.construct_object(value, deep))
+            for key, value in node.value
+        ]
+        return _once(pairs)
 
 
-_Yaml.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)[eE][+-]?\d+$"), list("+-.0123456789")
-)
+for _tag, _spelling, _first in (
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    ("int", r"[+-]?(0|[1-9]\d*)", list("+-0123456789")),
+    ("float", r"[+-]?((0|[1-9]\d*)(\.\d*)?|\.\d+)([eE][+-]?\d+)?|[+-]?\.inf|\.nan", list("+-.0123456789")),
+):
+    _Yaml.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"(?:{_spelling})$"), _first)
 
 
 def _write_yaml(rows: Rows) -> bytes:
@@ -210,10 +219,11 @@ def _write_yaml(rows: Rows) -> bytes:
     return "".join(f"- {_json(row)}\n" for row in rows).encode()
 
 
-def _read_yaml(content: bytes, path: str) -> list[dict[str, Any]]:
+def _read_yaml(content: bytes, path: str, is_text: IsText) -> list[dict[str, Any]]:
+    del is_text
     try:
         return _mappings(yaml.load(content, _Yaml), path)
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError, TypeError) as error:
         raise DataError(
             f"{path!r} cannot be read as YAML", got=str(error), allowed="a list of mappings", do="mend it"
         ) from None
@@ -238,7 +248,8 @@ def _write_parquet(rows: Rows) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
-def _read_parquet(content: bytes, path: str) -> list[dict[str, Any]]:
+def _read_parquet(content: bytes, path: str, is_text: IsText) -> list[dict[str, Any]]:
+    del is_text
     try:
         table = pq.read_table(pa.BufferReader(content))
     except (pa.ArrowException, OSError) as error:
@@ -281,7 +292,7 @@ def _mappings(value: Any, path: str) -> list[dict[str, Any]]:
     return [{str(key): cell for key, cell in row.items()} for row in value]
 
 
-Format = tuple[Callable[[Rows], bytes], Callable[[bytes, str], list[dict[str, Any]]]]
+Format = tuple[Callable[[Rows], bytes], Callable[[bytes, str, IsText], list[dict[str, Any]]]]
 FORMATS: dict[str, Format] = {
     ".csv": (_write_csv, _read_csv),
     ".parquet": (_write_parquet, _read_parquet),

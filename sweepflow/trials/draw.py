@@ -10,12 +10,13 @@ from typing import Any
 
 from sweepflow.compose.trials import TrialsRequest
 from sweepflow.engine.workload import Trial
-from sweepflow.errors import ConfigError, did_you_mean
+from sweepflow.errors import ConfigError
 from sweepflow.schema.fields import Config, dump
 from sweepflow.schema.locations import refuse_other_files
-from sweepflow.space import Design, EmptyDesignError, Method, Space, read_table
+from sweepflow.space import Design, EmptyDesignError, Method, Space
 from sweepflow.space.constraints import bind_constraint
 from sweepflow.trials.seeds import draw_seeds
+from sweepflow.trials.table import ConfigurationTable, configuration_table
 
 DEFAULT_SAMPLES = 64
 
@@ -74,15 +75,17 @@ def draw_trials(request: TrialsRequest, options: DesignOptions) -> Drawn:
         ConfigError: before any work, for anything that cannot be run.
     """
     _check_options(request, options)
-    seeds = _seeds(request, options)
+    table = None if options.table is None else configuration_table(request, options.table)
+    seeds = _seeds(request, options, table)
     tally = _Tally()
     trials: dict[str, Trial[Any]] = {}
     rows: dict[str, dict[str, Any]] = {}
     workload = request.workload
-    table = _table(request, options.table)
     for point in request.points:
         chosen = {key: _at(point, key) for key in request.grid}
-        for number, drawn in enumerate(_rows(request, options, point, tally) if table is None else table, 1):
+        rows_here = _rows(request, options, point, tally) if table is None else table.rows
+        for number, row in enumerate(rows_here, 1):
+            drawn = dict(row) if table is None else table.at(row, point)
             where = None if options.table is None else f"{options.table}, row {number}"
             for seed in seeds:
                 config, mended = workload.prepare(request.config(point, {**drawn, **seed}, where))
@@ -106,7 +109,7 @@ def draw_trials(request: TrialsRequest, options: DesignOptions) -> Drawn:
     return Drawn(
         trials=trials,
         rows=rows,
-        notes=_notes(request, options, tally, seeds),
+        notes=[*([] if table is None else table.notes), *_notes(request, options, tally, seeds)],
         log_keys=frozenset(log_keys),
         left_out={i: keys for i, keys in left_out.items() if keys},
     )
@@ -149,7 +152,9 @@ def _check_options(request: TrialsRequest, options: DesignOptions) -> None:
         raise ConfigError("a seed is negative", got=f"--design-seed {options.seed}", allowed="0, 1, 2, ...")
 
 
-def _seeds(request: TrialsRequest, options: DesignOptions) -> list[dict[str, int]]:
+def _seeds(
+    request: TrialsRequest, options: DesignOptions, table: ConfigurationTable | None
+) -> list[dict[str, int]]:
     """What repeats set: a seed each, drawn from the design's seed."""
     if options.repeats is None:
         return [{}]
@@ -161,7 +166,7 @@ def _seeds(request: TrialsRequest, options: DesignOptions) -> list[dict[str, int
             do="give its Config a field seed: Content[int] = 0",
         )
     in_space = request.space is not None and key in request.space.keys
-    in_table = options.table is not None and any(key in row for row in read_table(options.table))
+    in_table = table is not None and any(key in row for row in table.rows)
     if in_space or in_table or any(_at(point, key) is not None for point in request.points):
         raise ConfigError(
             "seeds are either given or drawn",
@@ -178,7 +183,7 @@ def _refuse_constraints_on(key: str, request: TrialsRequest, space: Space, optio
     known = {*_fixed(request, request.points[0]), *space.keys}
     for constraint in space.constraints:
         bound = bind_constraint(constraint, known)
-        if key in (*bound.predicate.keys, *bound.sets):
+        if key in bound.keys:
             raise ConfigError(
                 "a constraint looks at seeds, which repeats are given after it",
                 got=f"--repeats {options.repeats}, and {constraint.text}",
@@ -203,23 +208,6 @@ def _rows(
         return []
     tally.designs.append(design)
     return design.rows
-
-
-def _table(request: TrialsRequest, table: Path | None) -> list[dict[str, Any]] | None:
-    """The rows of a table of configurations, whose columns are keys; None where there is no table."""
-    if table is None:
-        return None
-    rows = read_table(table)
-    known = request.workload.config_type.model_fields
-    for key in dict.fromkeys(key for row in rows for key in row):
-        if key.split(".")[0] not in known:
-            raise ConfigError(
-                f"the table has a column that is no key of the workload: {key!r}",
-                got=str(table),
-                allowed=", ".join(known),
-                do=did_you_mean(key, known) + ", or remove the column",
-            )
-    return rows
 
 
 def _fixed(request: TrialsRequest, point: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,126 @@
+"""Tables as CSV: what a cell stands for, and which character parts them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from sweepflow.errors import DataError
+
+Rows = Sequence[Mapping[str, Any]]
+
+NUMBER = re.compile(r"[+-]?((0|[1-9]\d*)(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+"""As Hydra reads one: 007 is text, which a field of whole numbers takes for 7, one of text as it is."""
+DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+([eE][+-]?\d+)?")
+WORDS = {"true": True, "false": False, "True": True, "False": False, "null": None}
+"""Cells that are no text: JSON's spelling, and what Python and pandas write for truth values."""
+SEPARATORS = {";": "semicolon", "\t": "tab"}
+"""Beside the comma; what spreadsheets write where the comma parts a number, and on their clipboard."""
+
+
+def csv_text(rows: Rows) -> str:
+    """Rows of values by dotted key as CSV; a key that a row does not have is an empty cell."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([_cell(row[key]) if key in row else "" for key in columns] for row in rows)
+    return text.getvalue()
+
+
+def csv_rows(text: str, path: str, is_text: Callable[[str], bool]) -> tuple[list[str], list[dict[str, Any]]]:
+    """The header and the rows of CSV, parted by commas, semicolons or tabs.
+
+    Args:
+        text: Its whole text.
+        path: Where it is from, for errors.
+        is_text: Whether a key takes text only, so that its cells are text whatever they look like.
+
+    Raises:
+        DataError: for what is no such table.
+    """
+    separator = _separator(text)
+    try:
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+        lines = [(reader.line_num, cells) for cells in reader if cells]
+    except csv.Error as error:
+        raise DataError(
+            f"{path!r} cannot be read as CSV",
+            got=str(error),
+            allowed="a row of cells a line, those that hold a separator or a quote in quotes",
+            do="save it as CSV in UTF-8",
+        ) from None
+    if not lines:
+        raise DataError(f"{path!r} is empty", allowed="a header of dotted keys, then rows", do="add them")
+    header = [name.strip() for name in lines[0][1]]
+    rows = []
+    for line, cells in lines[1:]:
+        if len(cells) != len(header):
+            raise DataError(
+                f"a row of {path!r} has another number of cells than the header",
+                got=f"{len(cells)} cells in line {line}",
+                allowed=f"{len(header)} cells: {', '.join(header)}",
+                do=f"repair the line; quote cells that hold a {SEPARATORS.get(separator, 'comma')}",
+            )
+        row = {}
+        for key, cell in zip(header, cells, strict=True):
+            if not cell.strip():
+                continue
+            if separator in SEPARATORS and not is_text(key) and DECIMAL_COMMA.fullmatch(cell.strip()):
+                raise DataError(
+                    f"a number of {path!r} has a comma",
+                    got=f"{key}: {cell.strip()}, in line {line}",
+                    allowed=f"0.5 for a number; {json.dumps(json.dumps(cell.strip()))} for text",
+                    do=f"save it with points, or write {cell.strip().replace(',', '.')}",
+                )
+            row[key] = _text(cell) if is_text(key) else _value(cell)
+        rows.append(row)
+    return header, rows
+
+
+def _separator(text: str) -> str:
+    """What parts the names of the header: a dotted key holds none of these characters."""
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    found = [one for one in SEPARATORS if one in first]
+    return "," if "," in first or not found else found[0]
+
+
+def _cell(value: Any) -> str:
+    """The text of a value: a bare word where it is read back as the same string, JSON elsewhere."""
+    if isinstance(value, str) and value.strip() and _value(value) == value:
+        return value
+    return json.dumps(value, allow_nan=False, ensure_ascii=False)
+
+
+def _value(cell: str) -> Any:
+    """The value of a cell: JSON, a number in any usual spelling, or else the text as it stands."""
+    text = cell.strip()
+    if text in WORDS:
+        return WORDS[text]
+    if NUMBER.fullmatch(text):
+        number = float(text)
+        if not math.isfinite(number):
+            return cell
+        return int(text) if text.lstrip("+-").isdigit() else number
+    return _quoted(cell) if text[:1] in ("[", "{", '"') else cell
+
+
+def _text(cell: str) -> str | None:
+    """The text of a cell of a key that takes nothing else."""
+    text = cell.strip()
+    if text == "null":
+        return None
+    found = _quoted(cell) if text[:1] == '"' else cell
+    return found if isinstance(found, str) else cell
+
+
+def _quoted(cell: str) -> Any:
+    try:
+        return json.loads(cell)
+    except ValueError:
+        return cell

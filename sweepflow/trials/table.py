@@ -1,0 +1,156 @@
+"""The rows of a table of configurations, against the keys of a workload and what is typed beside it.
+
+What is typed wins over a column of the same key, as it wins over a space. A group that is typed
+(`model=small`) is chosen first, and columns of keys within it hold.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+
+from sweepflow.compose.axes import TYPED, Axis
+from sweepflow.compose.trials import TrialsRequest
+from sweepflow.compose.vary import assign
+from sweepflow.errors import ConfigError, did_you_mean
+from sweepflow.schema.bounds import unpacked
+from sweepflow.space import read_table
+
+
+@dataclass(frozen=True)
+class ConfigurationTable:
+    """What a table asks for.
+
+    Attributes:
+        rows: Values by dotted key, a key before those within it, without the columns that were typed.
+        notes: Which were, and which rows are empty.
+        within: Typed keys that lie within a column.
+    """
+
+    rows: Sequence[Mapping[str, Any]]
+    notes: Sequence[str]
+    within: Sequence[tuple[str, Axis]]
+
+    def at(self, row: Mapping[str, Any], point: Mapping[str, Any]) -> dict[str, Any]:
+        """A row at a point of the grid: typed keys within its columns have their values there."""
+        found = dict(row)
+        for column, axis in self.within:
+            if column not in row:
+                continue
+            path, value = axis.key.split("."), found[column]
+            depth = column.count(".") + 1
+            if not isinstance(value, Mapping):
+                raise ConfigError(
+                    "a typed key lies within a column whose value has no keys",
+                    got=f"{axis.shown}, and {column}={value} in the table",
+                    do="remove one of them",
+                )
+            content, given = dict(value), point
+            for part in path:
+                given = given[part]
+            assign(content, path[depth:], given)
+            found[column] = content
+        return found
+
+
+def configuration_table(request: TrialsRequest, path: Path) -> ConfigurationTable:
+    """Read a table for a request.
+
+    Raises:
+        ConfigError: for a table that cannot be read, a column that is no key of the workload, and one that
+            an experiment sweeps.
+    """
+    rows = read_table(path, lambda key: takes_only_text(request.workload.config_type, key))
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    known = request.workload.config_type.model_fields
+    for key in columns:
+        if key.split(".")[0] not in known:
+            raise ConfigError(
+                f"the table has a column that is no key of the workload: {key!r}",
+                got=str(path),
+                allowed=", ".join(known),
+                do=did_you_mean(key, known) + ", or remove the column",
+            )
+    typed = {column: axis for axis in request.axes for column in columns if _replaces(axis, column)}
+    for column, axis in typed.items():
+        if axis.source != TYPED:
+            raise ConfigError(
+                f"{column} is swept by the {axis.source}, and is a column of the table",
+                got=f"{axis.text} and --from {path}",
+                do=f"remove the column, or give {column} on the command line, which wins over both",
+            )
+    notes = [f"{axis.text}, as typed, in place of the column {column}" for column, axis in typed.items()]
+    notes += [f"row {i} of {path} is empty: it is the defaults" for i, row in enumerate(rows, 1) if not row]
+    kept = sorted((column for column in columns if column not in typed), key=lambda key: key.count("."))
+    return ConfigurationTable(
+        rows=[{column: row[column] for column in kept if column in row} for row in rows],
+        notes=notes,
+        within=[
+            (column, axis)
+            for axis in request.axes
+            for column in kept
+            if axis.key.startswith(f"{column}.") and not axis.is_group and axis.source == TYPED
+        ],
+    )
+
+
+def _replaces(axis: Axis, column: str) -> bool:
+    """Whether an override has the value of a column: it gives the same key, or a value that holds it."""
+    if axis.source != TYPED and not axis.sweeps:
+        return False  # what a file says, the table overrides
+    if axis.key == column:
+        return True
+    if axis.is_group or not column.startswith(f"{axis.key}."):
+        return False
+    path = column.removeprefix(f"{axis.key}.").split(".")
+    # A mapping is merged with what is there: the column holds beside what it gives.
+    return any(not isinstance(value, Mapping) or _has(value, path) for value in axis.values)
+
+
+def _has(value: Any, path: Sequence[str]) -> bool:
+    for part in path:
+        if not isinstance(value, Mapping):
+            return True
+        if part not in value:
+            return False
+        value = value[part]
+    return True
+
+
+def takes_only_text(kind: Any, key: str) -> bool:
+    """Whether a dotted key of a configuration takes text, and no numbers or truth values.
+
+    Args:
+        kind: A type of configurations, or of a part of one.
+        key: Dotted key.
+    """
+    options = _options(kind)
+    if not key:
+        texts = [one for one in options if one is not type(None)]
+        return bool(texts) and all(map(_is_text, texts))
+    name, _, rest = key.partition(".")
+    inner: list[Any] = []
+    for one in options:
+        if isinstance(one, type) and issubclass(one, BaseModel) and name in one.model_fields:
+            inner.append(one.model_fields[name].annotation)
+        elif get_origin(one) is dict:
+            inner.append(get_args(one)[1])
+    return bool(inner) and all(takes_only_text(one, rest) for one in inner)
+
+
+def _options(annotation: Any) -> list[Any]:
+    annotation, _ = unpacked(annotation)
+    if get_origin(annotation) in (Union, types.UnionType):
+        return [inner for option in get_args(annotation) for inner in _options(option)]
+    return [annotation]
+
+
+def _is_text(option: Any) -> bool:
+    if get_origin(option) is Literal:
+        return all(isinstance(value, str) for value in get_args(option))
+    return isinstance(option, type) and issubclass(option, (str, PurePath))
