@@ -23,7 +23,7 @@ from sweepflow.store.leases import Leases
 from sweepflow.store.record import Record
 from sweepflow.trials.halving import call_size, repeats, rungs, survivors
 from sweepflow.trials.modes import choose, measured, predict, probe_trials
-from sweepflow.trials.plan import cut, group_labels
+from sweepflow.trials.plan import cut, group_labels, labelled
 from tasks.progress import SweepProgress
 
 
@@ -88,6 +88,7 @@ def _run(
     batches: Sequence[Batch[Any]],
     one_by_one: bool = False,
 ) -> Outcome:
+    batches = labelled(batches, prepared.plan.groups)
     progress.expect([trial.id for batch in batches for trial in batch.trials], len(batches))
     jobs = [Job(prepared.plan.workload.path, batch, one_by_one=one_by_one) for batch in batches]
     return run_jobs(jobs, prepared.plan.runner, prepared.store, progress, pool, leases)
@@ -151,7 +152,8 @@ def _by_halving(prepared: Prepared, eta: int, run: Run) -> Ran:
             for group, trials in members.items():
                 todo = [t for i, t in here.items() if plan.groups[i] == group and t.id not in known]
                 hold = call_size(trials, eta, len(stops), lanes)
-                batches += cut(plan.workload, todo, plan.runner.batch_size, hold)
+                parts = cut(plan.workload, todo, plan.runner.batch_size, hold)
+                batches += labelled(parts, {trial.id: group for trial in todo})
             ran.outcome.add(run(batches))
             records = prepared.store.known(trial.id for trial in here.values())
             if last or any(trial.id not in records for trial in here.values()):

@@ -9,7 +9,7 @@ it gives, and not that the other is none.
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -92,6 +92,19 @@ def derive_labels(estimates: Sequence[Record], targets: Mapping[str, Record]) ->
     return Labels(target=_label(target_configs), sampler=samplers, kind=kinds)
 
 
+def told_apart(configs: Mapping[str, Flat]) -> dict[str, str]:
+    """A label for each configuration from the fields in which it differs from others: `depth=2 kind=cnn`.
+
+    Configurations that still read the same are numbered: `depth=2 #2`.
+    """
+    labels = _labels(configs)
+    seen: Counter[str] = Counter()
+    for key, label in labels.items():
+        seen[label] += 1
+        labels[key] = f"{label} #{seen[label]}".strip() if seen[label] > 1 else label
+    return labels
+
+
 def sampler_kind(estimate: Record) -> str:
     """`hmc`, `sgld`, `sgld-rmsprop`."""
     sampler = estimate.config.get("sampler", {})
@@ -100,6 +113,16 @@ def sampler_kind(estimate: Record) -> str:
 
 
 def _label(
+    configs: Mapping[str, Flat],
+    groups: Mapping[str, str] | None = None,
+    prefix: str = "",
+    leave_out: frozenset[str] = frozenset(),
+) -> dict[str, str]:
+    labels = _labels(configs, groups, prefix, leave_out)
+    return _tell_apart({key: label or key for key, label in labels.items()}, groups or {})
+
+
+def _labels(
     configs: Mapping[str, Flat],
     groups: Mapping[str, str] | None = None,
     prefix: str = "",
@@ -117,8 +140,8 @@ def _label(
             if field in config and not (config[field] is None and replaced):
                 value = setting(config[field])
                 parts.append(value if field.rsplit(".", 1)[-1] in _BARE else f"{name}={value}")
-        labels[key] = " ".join(parts) or key
-    return _tell_apart(labels, groups or {})
+        labels[key] = " ".join(parts)
+    return labels
 
 
 def _telling_fields(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -13,6 +14,8 @@ from sweepflow.batching import Batch, batches, slices
 from sweepflow.engine.devices import worker_count
 from sweepflow.engine.program import call_lanes
 from sweepflow.engine.workload import Trial, Workload
+from sweepflow.report.labels import flatten, told_apart
+from sweepflow.schema.fields import NOT_STATIC, dump
 from sweepflow.schema.locations import refuse_other_files
 from sweepflow.schema.runner import RunnerConfig
 from sweepflow.store.record import Record
@@ -85,14 +88,15 @@ def make_plan(
     missing = [trial for trial in drawn.trials.values() if trial.id not in known]
     asked = [*sorted(drawn.trials), *([] if halving is None else [f"halving={halving}"])]
     digest = hashlib.sha256(" ".join(asked).encode()).hexdigest()
+    groups = group_labels(workload, list(drawn.trials.values()))
     return TrialsPlan(
         name=name or f"sweep-{digest[:8]}",
         workload=workload,
         runner=runner,
         drawn=drawn,
         known=known,
-        run_batches=cut(workload, missing, runner.batch_size, workers=worker_count(runner)),
-        groups=group_labels(workload, list(drawn.trials.values())),
+        run_batches=labelled(cut(workload, missing, runner.batch_size, workers=worker_count(runner)), groups),
+        groups=groups,
     )
 
 
@@ -141,16 +145,30 @@ def _held(found: list[Batch[Any]], hold: int | None) -> list[Batch[Any]]:
 
 
 def group_labels(workload: SweepWorkload[Any], trials: Sequence[Trial[Any]]) -> dict[str, str]:
-    """The group of each trial, in words, told apart by a number where two groups read the same."""
+    """The group of each trial, in words.
+
+    Groups that the workload calls by one name are told apart by the static fields that they differ in, nested
+    ones too; by a number where they differ in none, but in their inputs say.
+    """
     if not isinstance(workload.run, Workload):
         return {trial.id: workload.name for trial in trials}
-    labels: dict[str, str] = {}
-    out = {}
-    for trial in trials:
-        key = workload.run.program_key(trial.config)
-        if key not in labels:
-            label = workload.run.label(trial.config)
-            twins = sum(other == label or other.startswith(f"{label} #") for other in labels.values())
-            labels[key] = f"{label} #{twins + 1}" if twins else label
-        out[trial.id] = labels[key]
-    return out
+    keys = {trial.id: workload.run.program_key(trial.config) for trial in trials}
+    first = {keys[trial.id]: trial for trial in reversed(trials)}
+    names = {key: workload.run.label(first[key].config) for key in dict.fromkeys(keys.values())}
+    twins: dict[str, list[str]] = defaultdict(list)
+    for key, name in names.items():
+        twins[name].append(key)
+    for name, ours in twins.items():
+        if len(ours) > 1:
+            static = {key: flatten(dump(first[key].config, *NOT_STATIC)) for key in ours}
+            names |= {key: f"{name} {words}".strip() for key, words in told_apart(static).items()}
+    return {trial_id: names[key] for trial_id, key in keys.items()}
+
+
+def labelled(batches: Sequence[Batch[Any]], groups: Mapping[str, str]) -> list[Batch[Any]]:
+    """The batches under the labels of their groups; one whose trials are of several, or of none, keeps its own."""
+    labels = [{groups.get(trial.id, batch.label) for trial in batch.trials} for batch in batches]
+    return [
+        replace(batch, label=min(ours)) if len(ours) == 1 else batch
+        for batch, ours in zip(batches, labels, strict=True)
+    ]

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from sweepflow.compose import compose_trials
 from sweepflow.engine.program import call_lanes
+from sweepflow.jobs.sweepers import override
 from sweepflow.schema.runner import LocalRunner
 from sweepflow.store.record import Record
 from sweepflow.store.store import Store
 from sweepflow.trials.draw import DesignOptions, draw_trials
-from sweepflow.trials.plan import TrialsPlan, cut, group_labels, make_plan
+from sweepflow.trials.plan import TrialsPlan, cut, group_labels, labelled, make_plan
 from sweepflow.workloads import load_workload
 
 GRID = ["workload=landscape", "optimizer=sgd,adam", "steps=5,6", "x=range(0,5)"]
@@ -66,12 +68,17 @@ def test_a_name_comes_from_what_is_asked_for(store: Store) -> None:
     assert plan(store, name="mine").name == "mine"
 
 
-def test_groups_that_read_the_same_are_numbered(store: Store) -> None:
+def test_groups_that_read_the_same_are_told_apart_by_what_they_differ_in(store: Store) -> None:
     workload: Any = load_workload("landscape")
     workload = replace(workload, run=replace(workload.run, label=lambda config: config.optimizer))
     trials = list(plan(store).drawn.trials.values())
     labels = group_labels(workload, trials)
-    assert list(dict.fromkeys(labels.values())) == ["sgd", "sgd #2", "adam", "adam #2"]
+    assert list(dict.fromkeys(labels.values())) == [
+        "sgd steps=5",
+        "sgd steps=6",
+        "adam steps=5",
+        "adam steps=6",
+    ]
     for trial in trials:
         twins = [t for t in trials if labels[t.id] == labels[trial.id]]
         assert {(t.config.optimizer, t.config.steps) for t in twins} == {
@@ -115,3 +122,45 @@ def test_the_same_sweep_with_halving_has_another_name(store: Store) -> None:
         for halving in (None, 2, 3)
     }
     assert len(names) == 3
+
+
+def test_groups_that_differ_in_their_inputs_only_are_numbered(store: Store) -> None:
+    workload: Any = load_workload("landscape")
+    key = workload.run.program_key
+    engine = replace(
+        workload.run,
+        label=lambda config: config.optimizer,
+        program_key=lambda config: f"{key(config)} {config.x % 2}",
+    )
+    trials = list(plan(store, GRID[:2] + GRID[3:]).drawn.trials.values())
+    labels = group_labels(replace(workload, run=engine), trials)
+    assert set(labels.values()) == {"sgd", "sgd #2", "adam", "adam #2"}
+
+
+NESTED = """
+from sweepflow.schema.fields import Config as Base, Traced
+
+class Inner(Base):
+    depth: int = 1
+    kind: str = "a"
+
+class Config(Base):
+    x: Traced[float] = 0.5
+    inner: Inner = Inner()
+
+def run(config, inputs, key):
+    return {"loss": config.x}
+"""
+
+
+def test_the_batches_of_groups_that_differ_in_nested_keys_read_differently(
+    store: Store, tmp_path: Path
+) -> None:
+    path = tmp_path / "nested_lab.py"
+    path.write_text(NESTED)
+    grid = ["inner.depth=1,2", "inner.kind=a,b", "x=1,2"]
+    found = plan(store, [override("workload", str(path)), *[f"+{text}" for text in grid]])
+    labels = [batch.label for batch in found.run_batches]
+    assert len(set(labels)) == 4 and set(found.groups.values()) == set(labels)
+    assert "nested_lab a depth=1" in labels and "nested_lab b depth=2" in labels
+    assert labelled(found.run_batches, {}) == found.run_batches
