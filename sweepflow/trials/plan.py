@@ -166,7 +166,7 @@ def group_labels(workload: SweepWorkload[Any], trials: Sequence[Trial[Any]]) -> 
 
 
 def labelled(batches: Sequence[Batch[Any]], groups: Mapping[str, str]) -> list[Batch[Any]]:
-    """The batches under the labels of their groups; one whose trials are of several, or of none, keeps its own."""
+    """The batches under their groups' labels; one whose trials are of several, or of none, keeps its own."""
     labels = [{groups.get(trial.id, batch.label) for trial in batch.trials} for batch in batches]
     return [
         replace(batch, label=min(ours)) if len(ours) == 1 else batch
