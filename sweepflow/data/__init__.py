@@ -5,15 +5,18 @@ Nothing here imports JAX: an operation of it outside the one compiled program wo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
+
 from sweepflow.data import bundled, deep_linear, file, mnist, potential, teacher_student
 from sweepflow.data.dataset import Dataset, DataShape
-from sweepflow.schema.data import DataConfig, FileData, MnistData
+from sweepflow.errors import DataError
+from sweepflow.schema.data import DataConfig, FileData, MnistData, NormalCrossingData, QuadraticData
 
-__all__ = ["DataShape", "Dataset", "describe", "load", "pin"]
+__all__ = ["DataShape", "Dataset", "check_fits", "describe", "load", "pin", "refuse_beyond"]
 
 _DESCRIBE: dict[str, Callable[[Any], DataShape]] = {
     "teacher_student": teacher_student.describe,
@@ -66,6 +69,35 @@ def pin(config: DataConfig) -> DataConfig:
         case MnistData():
             return mnist.pin(config)
     return config
+
+
+def check_fits(config: DataConfig, dtype: str) -> None:
+    """Make sure that a program sees the rows of a file, and the coefficients of a potential, as they are.
+
+    Raises:
+        DataError: for a value beyond the type that is computed with.
+    """
+    if isinstance(config, (FileData, NormalCrossingData, QuadraticData)) and dtype != "float64":
+        rows = load(config)
+        refuse_beyond({"x": rows.x, "y": rows.y, "x_test": rows.x_test, "y_test": rows.y_test}, dtype)
+
+
+def refuse_beyond(arrays: Mapping[str, np.ndarray], dtype: str) -> None:
+    """Make sure that arrays of data fit a type.
+
+    Raises:
+        DataError: for a value beyond it.
+    """
+    limit = float(np.finfo(dtype).max)
+    for name, array in arrays.items():
+        largest = float(np.abs(array).max(initial=0))
+        if largest > limit:
+            raise DataError(
+                "the data hold a number beyond the type that the program computes with",
+                got=f"{largest:g} in {name}",
+                allowed=f"up to {limit:.3g} ({dtype})",
+                do="compute in dtype=float64, give the data in larger units, or standardize them",
+            )
 
 
 def _stamp(config: DataConfig) -> Hashable:

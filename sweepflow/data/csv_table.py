@@ -6,6 +6,7 @@ import csv
 import io
 import math
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from typing import NoReturn
 
 import numpy as np
@@ -14,7 +15,13 @@ from jaxtyping import Float
 from sweepflow.errors import DataError, did_you_mean
 
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "?"})
-"""Cells, in lower case, that say that a value is missing."""
+"""Cells, in lower case, that say that a number is missing."""
+
+NO_LABEL = frozenset({"", "?"})
+"""Cells that say that a label is missing among names, of which `none` and `NA` are ones like others."""
+
+EXACT = 2**53
+"""Whole numbers below this are float64 numbers, all of them and no two the same."""
 
 LARGEST = 1e150
 """Larger values are refused like infinities: their squares are not float64 numbers any more."""
@@ -32,8 +39,8 @@ def parse_csv(
         classify: The target holds class labels, which may be strings.
 
     Returns:
-        x, float64 (rows, features), in the header's order; y (rows,), float64, or strings where
-        `classify` and not all labels are numbers.
+        x, float64 (rows, features), in the header's order; y (rows,), float64, or where `classify` strings
+        (not all labels are numbers) or whole numbers of Python's (some are beyond float64's exact ones).
 
     Raises:
         DataError: for bad text, a missing or doubtful header, an unknown target column, rows of uneven
@@ -154,9 +161,29 @@ def _is_number(cell: str) -> bool:
 
 
 def _labels(labels: list[str]) -> np.ndarray:
-    if all(_is_number(label) for label in labels):
-        return np.array([float(label) for label in labels], dtype=np.float64)
-    return np.array(labels)
+    if not all(_is_number(label) for label in labels):
+        return np.array(labels)
+    values = np.array([float(label) for label in labels], dtype=np.float64)
+    if np.abs(values).max(initial=0) >= EXACT and (values == np.floor(values)).all():
+        # Two of them may be one float64 number, and are two classes.
+        return np.array([int(Decimal(label)) for label in labels], dtype=object)
+    return values
+
+
+def _no_labels(labels: list[str]) -> list[bool]:
+    """Which labels are missing: among numbers, all that is none; among names, what cannot be one."""
+    numbers = [_is_number(label) for label in labels]
+    if any(numbers) and all(n or _may_be_missing(label) for n, label in zip(numbers, labels, strict=True)):
+        return [not number for number in numbers]
+    return [label in NO_LABEL for label in labels]
+
+
+def _may_be_missing(cell: str) -> bool:
+    """Whether a cell is no number, but one of its kind: missing, or infinite."""
+    try:
+        return not math.isfinite(_number(cell))
+    except ValueError:
+        return False
 
 
 def _refuse_cell(cells: list[str], names: list[str], numeric: list[int], line: int, path: str) -> NoReturn:
@@ -186,7 +213,7 @@ def _refuse_bad_values(
     bad = np.zeros((len(line_numbers), len(names)), dtype=bool)
     bad[:, numeric] = ~(np.abs(table) <= LARGEST)
     if labels:
-        bad[:, target] = [label.lower() in MISSING for label in labels]
+        bad[:, target] = _no_labels(labels)
     if bad.any():
         row, column = np.argwhere(bad)[0]
         columns = [names[i] for i in np.flatnonzero(bad.any(axis=0))]
@@ -195,7 +222,9 @@ def _refuse_bad_values(
             got=f"{bad.sum()} of {bad.size}, the first in line {line_numbers[row]}, "
             f"column {names[column]!r}; columns {_shown(columns)}",
             allowed=f"finite numbers up to {LARGEST:g} in every cell",
-            do="fill them in or drop those rows",
+            do="fill them in or drop those rows; a class among numbers needs a name that says no such thing"
+            if bad[:, target].any() and labels
+            else "fill them in or drop those rows",
         )
 
 

@@ -12,7 +12,7 @@ def class_indices(labels: np.ndarray, where: str) -> tuple[Float[np.ndarray, " r
     """Numbers the classes in sorted order.
 
     Args:
-        labels: (rows,) integers, whole floats, booleans or strings.
+        labels: (rows,) integers (Python's too), whole floats, booleans or strings.
         where: Names the labels in an error, such as `column 'kind'`.
 
     Returns:

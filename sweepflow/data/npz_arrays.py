@@ -28,7 +28,7 @@ def parse_npz(
 
     Returns:
         x, float64 (rows, ...), one column where the file's is (rows,); y, float64 (rows,) or
-        (rows, outputs), or strings (rows,) where `classify`.
+        (rows, outputs), or where `classify` strings, or whole numbers as they are, (rows,).
 
     Raises:
         DataError: for a file that is no archive, missing arrays, objects, wrong shapes, uneven rows, and
@@ -61,7 +61,8 @@ def parse_npz(
     if y.dtype.kind in TEXT_KINDS:
         return _as_float(x), y.astype(str)
     _refuse_bad_values(y, "y", path)
-    return _as_float(x), y.astype(np.float64)
+    is_whole = y.dtype.kind in "iu"  # two of 64 bits may be one float64 number, and are two classes
+    return _as_float(x), y if classify and is_whole else y.astype(np.float64)
 
 
 def _as_float(x: np.ndarray) -> Float[np.ndarray, "rows ..."]:

@@ -48,7 +48,8 @@ def estimate_trial(config: EstimateConfig) -> Trial[EstimateConfig]:
 
 
 def check(config: EstimateConfig) -> None:
-    """Make sure that a program sees the sampler's numbers as they are; its target has a check of its own.
+    """Make sure that a program sees the sampler's numbers, and the data, as they are; its target has a check
+    of its own.
 
     Raises:
         ConfigError: for one that does not fit the type that the sampler computes with.
@@ -56,6 +57,7 @@ def check(config: EstimateConfig) -> None:
     sampler = config.sampler
     do = "give another one, or compute in sampler.dtype=float64"
     check_numbers(sampler, np.dtype(sampler.dtype), do, "sampler.")
+    data.check_fits(config.target.data, sampler.dtype)
 
 
 def _program_key(config: EstimateConfig) -> str:

@@ -41,6 +41,7 @@ def check(config: TargetConfig) -> None:
     """
     dtype = np.dtype(config.target.dtype)
     check_numbers(config, dtype, "give another one, or compute in target.dtype=float64")
+    data.check_fits(config.data, config.target.dtype)
     shape = data.describe(config.data)
     network = build_network(config.model, shape)
     if shape.task == "potential" and config.target.start != "truth":

@@ -50,6 +50,9 @@ def splits(config: TrainConfig) -> dict[str, np.ndarray]:
 
     The validation rows are the last of the data set's training rows: these are drawn, or were shuffled by a
     seed (a fixed one for MNIST), so neither part has rows of one class only because a file is sorted.
+
+    Raises:
+        DataError: for values beyond the training dtype.
     """
     n, _ = sizes(config)
     return _splits(config.data, data.describe(config.data), n, config.dtype)
@@ -73,4 +76,5 @@ def _splits(config: DataConfig, shape: DataShape, n: int, dtype: str) -> dict[st
             each = per_feature or axis == "y"
             parts[axis], parts[f"{axis}_validation"] = standardize(train, validation, per_feature=each)
             _, parts[f"{axis}_test"] = standardize(train, test, per_feature=each)
+    data.refuse_beyond(parts, dtype)
     return {name: np.asarray(value, dtype) for name, value in parts.items()}

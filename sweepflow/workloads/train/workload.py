@@ -236,6 +236,8 @@ def check(config: TrainConfig) -> None:
     sizes(config)
     shape = shape_of(config)
     check_numbers(config, jnp.dtype(config.dtype), "give another one, or compute in dtype=float64")
+    if config.data.kind == "file":  # other data are of moderate size by their making
+        splits(config)
     if config.resume_after:
         raise ConfigError(
             "where a run goes on from is for sweepflow to say",

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from sweepflow.data.csv_table import parse_csv
+from sweepflow.data.labels import class_indices
 from sweepflow.errors import DataError
 
 
@@ -106,3 +107,28 @@ def test_an_error_fits_one_screen_however_wide_the_table() -> None:
     with pytest.raises(DataError, match=r"\(5000 in all\)") as caught:
         parse(",".join(names) + "\n", "colum7")
     assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize("word", ["none", "NA", "null", "NaN", "n/a", "None"])
+def test_a_class_may_have_any_name(word: str) -> None:
+    _, y = parse(f"a,kind\n1,cat\n2,{word}\n3,dog\n", classify=True)
+    assert y.tolist() == ["cat", word, "dog"]
+    _, y = parse(f"a,kind\n1,{word}\n2,{word}\n", classify=True)
+    assert y.tolist() == [word, word]
+    with pytest.raises(DataError, match=r"1 of 6, the first in line 3, column 'kind'(.|\n)*a name that"):
+        parse(f"a,kind\n1,1\n2,{word}\n3,2\n", classify=True)
+
+
+@pytest.mark.parametrize("cell", ["", "?", "inf"])
+def test_what_is_no_class(cell: str) -> None:
+    with pytest.raises(DataError, match="1 of 6, the first in line 3"):
+        parse(f"a,kind\n1,1\n2,{cell}\n3,2\n", classify=True)
+
+
+@given(st.lists(st.integers(-(10**20), 10**20) | st.integers(2**53 - 2, 2**53 + 2), min_size=2, max_size=6))
+def test_whole_labels_are_told_apart_whatever_their_size(labels: list[int]) -> None:
+    _, y = parse("a,kind\n" + "".join(f"1,{label}\n" for label in labels), classify=True)
+    if len(set(labels)) > 1:
+        indices, classes = class_indices(y, "column 'kind'")
+        assert classes == len(set(labels))
+        assert indices.tolist() == [sorted(set(labels)).index(label) for label in labels]

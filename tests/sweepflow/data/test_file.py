@@ -8,10 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sweepflow.data import describe, load, pin
+from sweepflow.data import check_fits, describe, load, pin, refuse_beyond
 from sweepflow.errors import DataError
 from sweepflow.fingerprint import fingerprint
+from sweepflow.llc.workload import check as check_estimate
 from sweepflow.schema.data import FileData
+from sweepflow.schema.llc import EstimateConfig
+from sweepflow.schema.model import MlpModel
+from sweepflow.schema.sampler import SgldSampler
+from sweepflow.schema.target import TargetConfig, TrainingConfig
+from sweepflow.targets.workload import check as check_target
 
 ROWS = 40
 
@@ -202,3 +208,24 @@ def test_labels_that_are_no_classes(tmp_path: Path) -> None:
     assert "whole numbers: array 'y'" in file_error(path, task="classification")
     np.savez(path, x=np.zeros(20), y=np.ones(20, dtype=int))
     assert "two classes or more" in file_error(path, task="classification")
+
+
+def test_numbers_beyond_the_type_that_is_computed_with_are_refused_before_work(tmp_path: Path) -> None:
+    """They would be infinite there: in training, as targets, and as samplers see them."""
+    path = tmp_path / "large.npz"
+    np.savez(path, x=np.arange(40.0).reshape(20, 2) * 1e40, y=np.arange(20.0))
+    data = FileData(path=str(path), standardize=False)
+    wide, narrow = TrainingConfig(dtype="float64", steps=1), TrainingConfig(dtype="float32", steps=1)
+    model = MlpModel(widths=(2,))
+    check_target(TargetConfig(model=model, data=data, target=wide))
+    sampler = SgldSampler(nbeta=1.0)
+    for refused in (
+        lambda: check_target(TargetConfig(model=model, data=data, target=narrow)),
+        lambda: check_estimate(
+            EstimateConfig(target=TargetConfig(model=model, data=data, target=wide), sampler=sampler)
+        ),
+        lambda: refuse_beyond({"x": load(data).x}, "float32"),
+    ):
+        with pytest.raises(DataError, match=r"beyond the type.*\n.*3.*e\+41 in x\n.*3.4e\+38 \(float32\)"):
+            refused()
+    check_fits(data.model_copy(update={"standardize": True}), "float32")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sweepflow.data.labels import class_indices
 from sweepflow.data.npz_arrays import parse_npz
 from sweepflow.errors import DataError
 
@@ -107,3 +108,10 @@ def test_any_single_damaged_byte_is_read_right_or_refused() -> None:
         np.testing.assert_array_equal(x, X)
         np.testing.assert_array_equal(y, Y)
     assert refused
+
+
+def test_whole_labels_of_64_bits_are_told_apart() -> None:
+    labels = np.array([2**53, 2**53 + 1, 2**53, -(2**62)])
+    _, y = parse(archive(x=np.ones((4, 2)), y=labels), classify=True)
+    indices, classes = class_indices(y, "array 'y'")
+    assert (indices.tolist(), classes) == ([1, 2, 1, 0], 3)
