@@ -15,7 +15,6 @@ from flows.run_jobs import Job, Outcome, run_jobs
 from flows.runners.asked import Asked
 from flows.runners.pool import Pool
 from sweepflow.batching import Batch
-from sweepflow.engine.devices import worker_count
 from sweepflow.engine.program import call_lanes
 from sweepflow.engine.workload import Trial, Workload
 from sweepflow.report.trials.view import value_of
@@ -23,7 +22,7 @@ from sweepflow.store.leases import Leases
 from sweepflow.store.record import Record
 from sweepflow.trials.halving import call_size, repeats, rungs, survivors
 from sweepflow.trials.modes import choose, measured, predict, probe_trials
-from sweepflow.trials.plan import cut, group_labels, labelled
+from sweepflow.trials.plan import cut, cut_for, group_labels, labelled
 from tasks.progress import SweepProgress
 
 
@@ -75,7 +74,7 @@ def _run_trials(prepared: Prepared, options: SweepOptions, run: Run) -> Ran:
     if way == "padded" and prepared.plan.workload.pad is not None:
         missing = prepared.plan.workload.pad(missing)
     runner = prepared.plan.runner
-    batches = cut(prepared.plan.workload, missing, runner.batch_size, workers=worker_count(runner))
+    batches = cut_for(runner, prepared.plan.workload, missing)
     ran.outcome.add(run(batches, way == "sequential"))
     return ran
 

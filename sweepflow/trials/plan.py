@@ -85,19 +85,30 @@ def make_plan(
     known = store.finished(drawn.trials)
     for record in known.values():
         refuse_other_files(record.id, drawn.trials[record.id].config, record.config)
-    missing = [trial for trial in drawn.trials.values() if trial.id not in known]
     asked = [*sorted(drawn.trials), *([] if halving is None else [f"halving={halving}"])]
     digest = hashlib.sha256(" ".join(asked).encode()).hexdigest()
-    groups = group_labels(workload, list(drawn.trials.values()))
+    name = name or f"sweep-{digest[:8]}"
+    trials = {i: replace(t, config=workload.within(t.config, name)) for i, t in drawn.trials.items()}
+    notes = [*drawn.notes, *_unheeded(workload, runner)]
+    missing = [trial for i, trial in trials.items() if i not in known]
+    groups = group_labels(workload, list(trials.values()))
     return TrialsPlan(
-        name=name or f"sweep-{digest[:8]}",
+        name=name,
         workload=workload,
         runner=runner,
-        drawn=drawn,
+        drawn=replace(drawn, trials=trials, notes=notes),
         known=known,
-        run_batches=labelled(cut(workload, missing, runner.batch_size, workers=worker_count(runner)), groups),
+        run_batches=labelled(cut_for(runner, workload, missing), groups),
         groups=groups,
     )
+
+
+def cut_for(
+    runner: RunnerConfig, workload: SweepWorkload[Any], trials: Sequence[Trial[Any]]
+) -> list[Batch[Any]]:
+    """Batches of trials as a runner wants them."""
+    elsewhere = runner.kind != "local"
+    return cut(workload, trials, runner.batch_size, workers=worker_count(runner), elsewhere=elsewhere)
 
 
 def cut(
@@ -106,9 +117,10 @@ def cut(
     batch_size: int | Literal["auto"] = "auto",
     hold: int | None = None,
     workers: int = 1,
+    elsewhere: bool = False,
 ) -> list[Batch[Any]]:
-    """Batches of trials; those of an external program are one batch in this process, which keeps to its own
-    limits.
+    """Batches of trials; those of an external program are one batch in this process, of which several would
+    run side by side: each keeps to the limits that the trials have.
 
     Args:
         workload: What they run.
@@ -117,13 +129,17 @@ def cut(
             enough to see it progress and to lose little when it is killed, and too few to cost anything.
         hold: Trials that every program holds, where later batches with fewer are to share it.
         workers: Processes that they are shared out among; 1 where they run in this one.
+        elsewhere: Whether those are other processes than this one, be it a single one.
     """
     if not trials:
         return []
     if not isinstance(workload.run, Workload):
-        # Elsewhere in several for each worker, which may have to leave before it is done.
-        most = -(-len(trials) // (MOST_BATCHES * workers)) if batch_size == "auto" else batch_size
-        return slices(workload.name, trials, len(trials) if workers == 1 else most)
+        if not elsewhere:
+            return slices(workload.name, trials, len(trials))
+        # Several for each worker, which may have to leave, or be killed by a trial, before it is done.
+        share = -(-len(trials) // (MOST_BATCHES * workers))
+        most = max(share, workload.at_once(trials[0].config)) if batch_size == "auto" else batch_size
+        return slices(workload.name, trials, most)
     run = workload.run
     if batch_size != "auto":
         return _held(batches(run, trials, min(batch_size, hold or batch_size), workload.dataset), hold)
@@ -138,6 +154,16 @@ def cut(
         return -(-size // lanes) * lanes
 
     return batches(run, trials, whole_calls, workload.dataset)
+
+
+def _unheeded(workload: SweepWorkload[Any], runner: RunnerConfig) -> list[str]:
+    """What was asked for of batches and has no effect, in words."""
+    if runner.batch_size == "auto" or runner.kind != "local" or isinstance(workload.run, Workload):
+        return []
+    return [
+        f"runner.batch_size={runner.batch_size} has no effect: {workload.name} trials are one batch in this "
+        "process, and max_concurrent says how many run at a time"
+    ]
 
 
 def _held(found: list[Batch[Any]], hold: int | None) -> list[Batch[Any]]:

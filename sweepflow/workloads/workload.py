@@ -45,6 +45,9 @@ class SweepWorkload(Generic[C]):
         goals: Whether a small or a large one is good, of figures of which the workload states it.
         figures: The figures that can be a metric, from a configuration; empty where only a run can tell.
         pad: Gives trials of different shapes one shape to be compiled for; None where that cannot be.
+        at_once: How many trials of a batch run side by side; batches are cut no smaller by themselves.
+        within: A configuration as one of a sweep with this name; what it sets never identifies a trial.
+        typed: What a trial runs, as a person would type it; empty for what is no command.
         until: The trial that stops early after some of its `epochs`, or goes on from there; None for a
             workload that cannot. Configurations of one that can have `epochs` and `stop_after`.
     """
@@ -65,6 +68,9 @@ class SweepWorkload(Generic[C]):
     goals: Mapping[str, Goal] = field(default_factory=dict)
     figures: Callable[[C], tuple[str, ...]] = field(default=lambda config: ())
     pad: Callable[[Sequence[Trial[C]]], list[Trial[C]]] | None = None
+    at_once: Callable[[C], int] = field(default=lambda config: 1)
+    within: Callable[[C, str], C] = field(default=lambda config, sweep: config)
+    typed: Callable[[Trial[C], Store], str] = field(default=lambda trial, store: "")
     until: Callable[[Trial[C], int | None, int], Trial[C]] | None = None
 
     def trial(self, config: C) -> Trial[C]:

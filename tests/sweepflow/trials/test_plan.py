@@ -7,10 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from sweepflow.compose import compose_trials
+from sweepflow.engine.devices import worker_count
 from sweepflow.engine.program import call_lanes
 from sweepflow.jobs.sweepers import override
-from sweepflow.schema.runner import LocalRunner
+from sweepflow.schema.runner import DaskRunner, LocalRunner, SlurmRunner
 from sweepflow.store.record import Record
 from sweepflow.store.store import Store
 from sweepflow.trials.draw import DesignOptions, draw_trials
@@ -93,6 +96,36 @@ def test_trials_of_an_external_program_are_one_group(store: Store) -> None:
         (batch,) = cut(workload, trials, size)
         assert batch.trials == tuple(trials) and (batch.number, batch.of) == (1, 1)
     assert set(group_labels(workload, trials).values()) == {workload.name}
+
+
+@pytest.mark.parametrize("runner", [SlurmRunner(), DaskRunner(workers=1), SlurmRunner(jobs=2)])
+@pytest.mark.parametrize(
+    ("size", "at_once", "most"), [(3, 4, 3), ("auto", 1, 5), ("auto", 8, 8), (99, 1, 20)]
+)
+def test_trials_of_an_external_program_keep_to_the_batch_size_on_workers(
+    runner: Any, size: Any, at_once: int, most: int, store: Store
+) -> None:
+    """Of one worker too, which a trial may kill: the default of runner=slurm."""
+    request = compose_trials(GRID)
+    workload: Any = replace(request.workload, run=lambda trials, store, on_record=None: [])
+    workload = replace(workload, at_once=lambda config: at_once)
+    runner = runner.model_copy(update={"batch_size": size})
+    found = make_plan(workload, draw_trials(request, DesignOptions()), runner, store, "mine")
+    workers = worker_count(runner)
+    assert all(len(batch.trials) <= most for batch in found.run_batches)
+    assert found.batches >= (workers if size == "auto" and at_once == 1 else -(-20 // most))
+    assert [t.id for batch in found.run_batches for t in batch.trials] == list(found.drawn.trials)
+    assert not any("batch_size" in note for note in found.drawn.notes)
+
+
+def test_a_batch_size_without_effect_is_told_and_trials_know_their_sweep(store: Store) -> None:
+    request = compose_trials(["workload=command", "command=echo", "metrics=[a]", "args.n=1,2,3"])
+    drawn = draw_trials(request, DesignOptions())
+    found = make_plan(request.workload, drawn, LocalRunner(batch_size=2), store, "mine")
+    (batch,) = found.run_batches
+    assert [trial.config.sweep for trial in batch.trials] == ["mine"] * 3
+    assert [trial.id for trial in batch.trials] == list(drawn.trials)
+    assert [note for note in found.drawn.notes if note.startswith("runner.batch_size=2 has no effect")]
 
 
 def test_a_group_is_cut_into_few_batches_of_whole_calls(store: Store) -> None:
