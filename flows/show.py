@@ -160,8 +160,8 @@ def _cut(text: str) -> str:
     return text if len(text) <= MAX_LABEL else f"{text[: MAX_LABEL - 1]}…"
 
 
-def print_record(record: Record) -> None:
-    """One record as JSON."""
+def print_record(record: Record, command_line: str = "") -> None:
+    """One record as JSON, and the command line of an external program as it would be typed."""
     content: dict[str, Any] = {
         name: getattr(record, name)
         for name in (
@@ -176,7 +176,10 @@ def print_record(record: Record) -> None:
             "provenance",
         )
     }
-    console.print(JSON(json.dumps(content, ensure_ascii=False)))
+    if command_line:
+        content["command_line"] = command_line
+    # Not wrapped: a line feed within a text would be no JSON.
+    console.print(JSON(json.dumps(content, ensure_ascii=False)), soft_wrap=True)
 
 
 def print_comparisons(comparisons: Sequence[Any]) -> None:

@@ -69,6 +69,8 @@ def print_trials_plan(prepared: Prepared, halving: int | None = None) -> None:
         state = "known " if trial_id in plan.known else "to run"
         words = " ".join(f"{key}={setting(value)}" for key, value in row.items())
         console.print(f"  {trial_id}  {state}  {words}", highlight=False, soft_wrap=True, markup=False)
+        if line := plan.workload.typed(plan.drawn.trials[trial_id], prepared.store):
+            console.print(f"    $ {line}", highlight=False, soft_wrap=True, markup=False)
     if plan.trials > MAX_TRIALS:
         console.print(f"  and {plan.trials - MAX_TRIALS:,} more", highlight=False)
 

@@ -55,7 +55,14 @@ def show(
     """Print one record whole."""
     from flows.show import print_record
 
-    guarded(lambda: print_record(open_store(store).find(record_id)))
+    def printed() -> None:
+        from sweepflow.workloads.command import command_of
+
+        opened = open_store(store)
+        record = opened.find(record_id)
+        print_record(record, command_of(record, opened))
+
+    guarded(printed)
 
 
 @app.command()

@@ -17,6 +17,7 @@ class StorePaths:
                                                   its arrays, if any, named by their own hash too
     estimates/..., trials/..., jobs/...           likewise
     trials/ab/trl_abcdef0123456789.log            output of a trial that was a process
+    trials/ab/trl_abcdef0123456789/               what it has written
     checkpoints/ab/est_abcdef0123456789.safetensors
                                                   how far a trial is that has no record yet
     leases/ab/trl_abcdef0123456789                who runs a trial now, as a link to the name of a flow run
@@ -47,6 +48,10 @@ class StorePaths:
     def log(self, trial_id: str) -> Path:
         """What a trial that was a process has printed, beside its record."""
         return self.record(trial_id).with_suffix(".log")
+
+    def trial_folder(self, trial_id: str) -> Path:
+        """A folder of its own for a trial that is a process, beside its record."""
+        return self.record(trial_id).with_suffix("")
 
     @property
     def checkpoints(self) -> Path:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
@@ -180,14 +182,37 @@ class Store:
             do=f"list the ids with: {lists}; for another store add --store DIR",
         )
 
+    def make_folder(self, trial_id: str) -> None:
+        """Make the folder of a trial that is a process; what an earlier try has left there stays.
+
+        Raises:
+            StoreError: where that fails.
+        """
+        folder = self.paths.trial_folder(trial_id)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(
+                "a trial's folder cannot be made",
+                got=f"{folder}: {error.strerror}",
+                do="free space, mend the permissions, or give another directory with store=DIR",
+            ) from error
+
+    def drop_empty_folder(self, trial_id: str) -> None:
+        """Remove the folder of a trial that has written nothing there."""
+        with suppress(OSError):  # it is not empty
+            self.paths.trial_folder(trial_id).rmdir()
+
     def remove(self, trial_id: str) -> None:
-        """Forget a record, its arrays and its log."""
+        """Forget a record, its arrays, its log, and the folder of its own."""
         try:
             record = self.paths.record(trial_id)
             record.unlink(missing_ok=True)  # first: without it the arrays are nobody's
             for arrays in record.parent.glob(f"{trial_id}.*.safetensors"):
                 arrays.unlink(missing_ok=True)
             self.paths.log(trial_id).unlink(missing_ok=True)
+            if (folder := self.paths.trial_folder(trial_id)).is_dir():
+                shutil.rmtree(folder)
         except OSError as error:
             raise StoreError(
                 "a record cannot be removed", got=f"{trial_id}: {error}", do="mend the permissions"

@@ -11,23 +11,28 @@ import os
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+from pydantic import ValidationError
 
 from sweepflow.engine.devices import GIVEN_FLAGS
 from sweepflow.engine.workload import Trial
-from sweepflow.errors import nearest
+from sweepflow.errors import ConfigError, nearest
 from sweepflow.provenance import provenance
 from sweepflow.stop import raise_if_stopped, stoppable
 from sweepflow.store.record import Record, Status
 from sweepflow.store.store import Store
-from sweepflow.workloads.command_config import RESERVED, CommandConfig, check, command_line, label, pin
+from sweepflow.workloads.command_check import check
+from sweepflow.workloads.command_config import GIVEN_VARIABLES, RESERVED, CommandConfig
+from sweepflow.workloads.command_files import files_seen, pin
 from sweepflow.workloads.command_guard import POLL_SECONDS
+from sweepflow.workloads.command_line import PLACES, command_line, filled_environment, label, typed
 from sweepflow.workloads.command_output import Output, read_output
 from sweepflow.workloads.command_process import CommandProcess, end_all, guarded
+from sweepflow.workloads.goal import goal_of
 from sweepflow.workloads.workload import SweepWorkload
 
 __all__ = ["NAME", "VERSION", "WORKLOAD", "CommandConfig", "check", "label", "pin", "run_trials"]
@@ -38,11 +43,13 @@ VERSION = 1
 
 @dataclass(eq=False)
 class _Running:
-    """A trial's process, its place among the trials, and the device that it was given, if any."""
+    """A trial's process, its place among the trials, the device that it was given, if any, and the digests
+    that the files which it names had as it started."""
 
     place: int
     process: CommandProcess
     device: int | None
+    files: dict[str, str] = field(default_factory=dict)
 
 
 def run_trials(
@@ -70,11 +77,8 @@ def run_trials(
         StoppedError: where this process is being ended, or the sweep is. What runs then has no record.
         StoreError: where logs or records cannot be written.
     """
-    distinct = {
-        (c.command, c.cwd, c.environment.get("PATH"), c.sha256): c for c in (t.config for t in trials)
-    }
-    for config in distinct.values():
-        check(config)
+    for trial in trials:
+        check(trial.config)
     if not trials:
         return []
     devices, limit = trials[0].config.devices, trials[0].config.max_concurrent
@@ -102,13 +106,15 @@ def run_trials(
                 process = _prepared(trials[place], store, mark, None if device is None else devices[device])
                 running.append(_Running(place, process, device))  # first: it may be interrupted as it starts
                 try:
+                    running[-1].files = files_seen(trials[place].config)
                     process.start()
-                except (OSError, ValueError) as error:
+                except (OSError, ValueError, ConfigError) as error:
                     running.pop()
                     process.log.close()
                     keep(place, _not_started(trials[place], error))
             for one in [one for one in running if one.process.poll() and one.process.is_settled()]:
-                keep(one.place, _record(trials[one.place], one.process))
+                keep(one.place, _record(trials[one.place], one))
+                store.drop_empty_folder(trials[one.place].id)
                 running.remove(one)
             if running:
                 time.sleep(POLL_SECONDS)
@@ -126,15 +132,18 @@ def _ended(running: Sequence[_Running]) -> Iterator[None]:
 
 def _prepared(trial: Trial[CommandConfig], store: Store, mark: str, device: str | None) -> CommandProcess:
     config = trial.config
+    places = given(trial, store)
     # Python programs would hold back their last output where it is no terminal, and lose it when killed.
     environment = {"PYTHONUNBUFFERED": "1"}
     if GIVEN_FLAGS in os.environ:  # `configure` has set flags of its own, for this process
         environment["XLA_FLAGS"] = os.environ[GIVEN_FLAGS]
-    environment |= config.environment
+    environment |= filled_environment(config, places)
+    environment |= dict(zip(GIVEN_VARIABLES, places.values(), strict=True))
     if device is not None:
         environment["CUDA_VISIBLE_DEVICES"] = device
+    store.make_folder(trial.id)
     return CommandProcess(
-        command_line(config),
+        command_line(config, places),
         store.paths.log(trial.id),
         mark,
         directory=None if config.cwd is None else os.path.expanduser(config.cwd),
@@ -143,16 +152,29 @@ def _prepared(trial: Trial[CommandConfig], store: Store, mark: str, device: str 
     )
 
 
-def _record(trial: Trial[CommandConfig], process: CommandProcess) -> Record:
+def given(trial: Trial[CommandConfig], store: Store) -> dict[str, str]:
+    """What the trial is told of itself: its id, its sweep, a folder of its own."""
+    values = (trial.id, trial.config.sweep or "", str(store.paths.trial_folder(trial.id).absolute()))
+    return dict(zip(PLACES, values, strict=True))
+
+
+def _record(trial: Trial[CommandConfig], ended: _Running) -> Record:
     """What has become of a process that has ended.
 
-    A metric's figure is its last value, None where that is not finite; `curve.NAME` has all of its values.
+    A metric's figure is its last value, None where that is no finite number; `curve.NAME` has all of its
+    values, and `best_NAME` is the best of them.
     """
-    output = read_output(process.log)
+    process = ended.process
+    output = read_output(process.log, whole=process.exit_code == 0 and not process.timed_out)
     status, reasons = _judged(trial.config, process, output)
+    if status == "ok" and (doubts := (*_doubts(output), *_changed(trial.config, ended.files))):
+        status, reasons = "flagged", doubts
     figures: dict[str, float | int | None] = {
-        name: values[-1] if math.isfinite(values[-1]) else None for name, values in output.metrics.items()
+        name: values[-1] if output.last[name] and math.isfinite(values[-1]) else None
+        for name, values in output.metrics.items()
     }
+    for name in trial.config.metrics:
+        figures |= {k: v for k, v in _best(name, output.metrics.get(name, ())).items() if k not in figures}
     figures |= dict(zip(RESERVED, (process.exit_code, process.seconds), strict=True))
     return Record(
         id=trial.id,
@@ -160,12 +182,25 @@ def _record(trial: Trial[CommandConfig], process: CommandProcess) -> Record:
         version=VERSION,
         status=status,
         reasons=reasons,
-        config=trial.config.model_dump(mode="json"),
+        config=trial.config.model_dump(mode="json", exclude={"sweep", "pinned"}),
         figures=figures,
         seconds={"compile": 0.0, "run": process.seconds},
         provenance=provenance(device=False),
         arrays={f"curve.{name}": np.array(values) for name, values in output.metrics.items()},
     )
+
+
+def _best(name: str, values: Sequence[float]) -> dict[str, float]:
+    """The best value of a metric, and its last is not always that; both ends where its name says no goal."""
+    finite = [value for value in values if math.isfinite(value)]
+    if not finite:
+        return {}
+    match goal_of(name):
+        case "minimize":
+            return {f"best_{name}": min(finite)}
+        case "maximize":
+            return {f"best_{name}": max(finite)}
+    return {f"lowest_{name}": min(finite), f"highest_{name}": max(finite)}
 
 
 def _judged(config: CommandConfig, process: CommandProcess, output: Output) -> tuple[Status, tuple[str, ...]]:
@@ -186,12 +221,40 @@ def _judged(config: CommandConfig, process: CommandProcess, output: Output) -> t
         return "diverged", lost + stopped
     if stopped:
         return "failed", stopped
-    missing = tuple(_absence(name, output) for name in config.metrics if name not in output.metrics)
+    missing = tuple(_absence(name, output) for name in config.metrics if not output.last.get(name))
     return ("failed", missing) if missing else ("ok", ())
 
 
+def _doubts(output: Output) -> Iterator[str]:
+    """What it printed of metrics that is in no figure."""
+    for name, count in output.refusals.items():
+        lines = count + len(output.metrics.get(name, ()))
+        yield (
+            f"{count} of {lines} values of {name} are left out, since they are no numbers, "
+            f"such as {output.refused[name]!r}"
+        )
+    for name in RESERVED:
+        if name in output.metrics:
+            yield f"METRIC {name} is left out: {name} is a figure that every program has; print another name"
+
+
+def _changed(config: CommandConfig, before: Mapping[str, str]) -> Iterator[str]:
+    """That files by which the trial is known are not what they were when it started."""
+    try:
+        now = files_seen(config)
+    except ConfigError as error:  # one is gone, or cannot be read any more
+        yield f"{error.what} since it started: {error.got}"
+        return
+    if names := sorted(n for n in {*before, *now} if before.get(n) != now.get(n)):
+        yield (
+            f"{', '.join(names[:3])} changed while it ran: by the files that it names a trial is known, so "
+            "that the same sweep would run it again; let the program write below {trial_dir}, or say "
+            "outputs=[...]"
+        )
+
+
 def _is_lost(name: str, output: Output) -> bool:
-    return name in output.metrics and not math.isfinite(output.metrics[name][-1])
+    return output.last.get(name, False) and not math.isfinite(output.metrics[name][-1])
 
 
 def _loss_of(name: str, values: Sequence[float]) -> str:
@@ -202,6 +265,8 @@ def _loss_of(name: str, values: Sequence[float]) -> str:
 def _absence(name: str, output: Output) -> str:
     if name in output.refused:
         return f"metric {name} is {output.refused[name]!r}, which is no number"
+    if not output.metrics and output.unread:
+        return f"metric {name} was never printed: 'METRIC {name}=0.5' is looked for, not {output.unread!r}"
     if not output.metrics:
         return f"metric {name} was never printed, nor any other: a line 'METRIC {name}=0.5' is looked for"
     match = nearest(name, output.metrics)
@@ -224,10 +289,21 @@ def _not_started(trial: Trial[CommandConfig], error: Exception) -> Record:
         version=VERSION,
         status="failed",
         reasons=(f"could not be started: {error}",),
-        config=trial.config.model_dump(mode="json"),
+        config=trial.config.model_dump(mode="json", exclude={"sweep", "pinned"}),
         figures={},
         provenance=provenance(device=False),
     )
+
+
+def command_of(record: Record, store: Store) -> str:
+    """What a record's program was started with, as a person would type it; empty for other records."""
+    if record.workload != NAME:
+        return ""
+    try:
+        config = CommandConfig.model_validate(record.config)
+    except ValidationError:  # a module of the user's may have this name, too
+        return ""
+    return typed(config, given(Trial(record.id, config, config.seed or 0), store))
 
 
 WORKLOAD: SweepWorkload[CommandConfig] = SweepWorkload(
@@ -237,6 +313,9 @@ WORKLOAD: SweepWorkload[CommandConfig] = SweepWorkload(
     config_type=CommandConfig,
     metric=lambda config: config.metrics[0],
     run=run_trials,
+    at_once=lambda config: config.max_concurrent,
+    within=lambda config, sweep: config.model_copy(update={"sweep": sweep}),
+    typed=lambda trial, store: typed(trial.config, given(trial, store)),
     prepare=lambda config: (pin(config), ()),
     check=check,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import IO
 
@@ -12,9 +12,19 @@ METRIC_NAME = re.compile(r"[\w./@%+-]+")
 LAST_LINES = 4
 LONGEST_LINE = 200
 """Characters of each of the last lines."""
+LONGEST_READ = 1 << 20
+"""Characters of a line that are read at once; no metric is taken of a longer one."""
 
-_METRICS = re.compile(r"(?<!\w)METRIC\b(.*)")
-_PAIR = re.compile(rf"({METRIC_NAME.pattern})\s*=\s*([^\s,;]+)")
+_METRICS = re.compile(r"(?<![A-Z_])METRIC\b(.*)")
+"""Also behind what was printed without an end of line: `doneMETRIC loss=1`."""
+_PAIR = re.compile(
+    # The next pair may follow a comma without a space, where it cannot be the rest of a number.
+    rf"({METRIC_NAME.pattern})\s*=[ \t]*((?:(?![,;][^\W\d]{METRIC_NAME.pattern[:-1]}*\s*=)[^ \t])*)"
+)
+_BEHIND = re.compile(r"([.,;]?[)\]}]+)?[.,;]?$")
+"""What a sentence may have behind a number, none of which can be part of one."""
+_GROUPS = re.compile(r"[+-]?\d{1,3}([ \t]+\d{3}(?!\d))+")
+"""A long number in groups of digits."""
 _TERMINAL_CODE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -24,39 +34,67 @@ class Output:
 
     Attributes:
         metrics: All values of each metric, in the order they were printed; NaN and infinity included.
-        refused: What stood where a metric's value should be, and is no number.
+        refused: The last that stood where a metric's value should be, and is no number.
+        refusals: How many there were of each.
+        last: Of each metric that was read or refused, whether the last of it was read.
+        unread: The last line with the word METRIC that has no `name=value`.
         tail: The last lines that are not blank, cut to LONGEST_LINE.
     """
 
     metrics: dict[str, list[float]] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
+    refusals: Counter[str] = field(default_factory=Counter)
+    last: dict[str, bool] = field(default_factory=dict)
+    unread: str = ""
     tail: deque[str] = field(default_factory=lambda: deque(maxlen=LAST_LINES))
 
 
-def read_output(log: IO[bytes]) -> Output:
+def read_output(log: IO[bytes], *, whole: bool = True) -> Output:
     r"""Read a log from its beginning, and close it.
 
     A line holds metrics where it has the word METRIC: every `name=value` after that, whatever stands around.
-    A carriage return begins a line, so that a progress bar (`\r 40%`) and what is printed behind it are
-    lines of their own. Bytes that are not UTF-8 are replaced.
+    A value is what stands up to the next space, less a comma, a full stop or brackets behind it: a number as
+    Python's `float` reads it, or refused. So `1,234.0` is no number, and not 1. A carriage return begins a
+    line, so that a progress bar (`\r 40%`) and what is printed behind it are lines of their own. Bytes that
+    are not UTF-8 are replaced.
+
+    Args:
+        log: What the program has printed.
+        whole: Whether the program has ended by itself. Otherwise a last line without an end is torn, and
+            what is left of its number may be another number: none is taken.
     """
     output = Output()
     log.seek(0)
     with io.TextIOWrapper(log, encoding="utf-8", errors="replace", newline=None) as text:
-        for line in text:
-            _take(_TERMINAL_CODE.sub("", line), output)
+        behind = False  # the beginning of a line that is too long
+        while line := text.readline(LONGEST_READ):
+            ends = line.endswith("\n")
+            piece = behind or len(line) == LONGEST_READ
+            behind = piece and not ends
+            line = _TERMINAL_CODE.sub("", line)
+            printable = "".join(c if c.isprintable() else " " for c in line[: 2 * LONGEST_LINE]).strip()
+            if printable:
+                output.tail.append(printable[:LONGEST_LINE])
+            found = _METRICS.search(line) if ends or whole else None
+            if found is not None and (piece or not _take(found[1], output)):
+                output.unread = printable[:LONGEST_LINE]
     return output
 
 
-def _take(line: str, output: Output) -> None:
-    if printable := "".join(c if c.isprintable() else " " for c in line[: 2 * LONGEST_LINE]).strip():
-        output.tail.append(printable[:LONGEST_LINE])
-    if (found := _METRICS.search(line)) is None:
-        return
-    for name, value in _PAIR.findall(found[1]):
+def _take(said: str, output: Output) -> bool:
+    """Take the metrics that are said behind the word METRIC; whether there are any."""
+    pairs = list(_PAIR.finditer(said))
+    for pair in pairs:
+        name, value = pair[1], pair[2].rstrip()
+        if (grouped := _GROUPS.match(said, pair.start(2))) is not None:
+            value = grouped[0]
         try:
-            number = float(value.rstrip(")]}."))
+            number = float(_BEHIND.sub("", value, count=1))
         except ValueError:
-            output.refused[name] = value
+            output.last[name] = False
+            output.refused[name] = value[:LONGEST_LINE]
+            output.refusals[name] += 1
         else:
+            output.last[name] = True
             output.metrics.setdefault(name, []).append(number)
+    return bool(pairs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,11 @@ from typer.testing import CliRunner
 
 from flows.cli import app
 from flows.show import MAX_LISTED
+from sweepflow.compose import compose_trials
 from sweepflow.store.record import Record
 from sweepflow.store.store import Store
+from sweepflow.trials.draw import DesignOptions, draw_trials
+from sweepflow.workloads.command import run_trials
 
 
 @pytest.fixture
@@ -109,3 +113,25 @@ def test_an_id_that_is_not_there_names_the_command_that_lists_them(command: list
     result = CliRunner().invoke(app, [*command, "trl_zzz", "--store", str(store.root)])
     assert result.exit_code == 2
     assert "list the ids with: sweepflow trials; for another store add --store DIR" in result.output
+
+
+def test_what_an_external_program_is_started_with_is_printed_as_it_would_be_typed(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before it runs and after: the same line, with the trial's own folder."""
+    monkeypatch.chdir(tmp_path)
+    asked = ["workload=command", "command=\"printf '%s\\n' 'METRIC loss=1'\"", "metrics=[loss]", "style=flag"]
+    asked += ["args.text='it is'", 'args.out="{trial_dir}/x"', "environment.N=1", f"store='{store.root}'"]
+    shown = CliRunner().invoke(app, ["sweep", "--dry-run", *asked])
+    assert shown.exit_code == 0, shown.output
+    (line,) = [line.strip() for line in shown.output.splitlines() if line.startswith("    $ ")]
+    request = compose_trials(asked)
+    (trial,) = draw_trials(request, DesignOptions()).trials.values()
+    (record,) = run_trials([trial], store)
+    assert record.status == "ok", record.reasons
+    folder = store.paths.trial_folder(trial.id)
+    assert line == f"$ N=1 printf '%s\\n' 'METRIC loss=1' '--out={folder}/x' '--text=it is'"
+    printed = CliRunner().invoke(app, ["show", record.id, "--store", str(store.root)])
+    assert json.loads(printed.output)["command_line"] == line.removeprefix("$ ")
+    put(store, 1, {"x": 1})
+    assert "command_line" not in CliRunner().invoke(app, ["show", "trl_0", "--store", str(store.root)]).output

@@ -127,9 +127,14 @@ class TrialsView:
 
     @cached_property
     def varying(self) -> tuple[str, ...]:
-        """Keys that differ between trials, but for the seed of repeats, in the configurations' order."""
+        """Keys that differ between trials, but for the seed of repeats, in the configurations' order.
+
+        The digest of a file that another key names says nothing more, and is left out.
+        """
         keys = dict.fromkeys(key for settings in self.settings for key in settings)
-        return tuple(key for key in keys if key != self.seed_key and self._differs(key))
+        found = tuple(key for key in keys if key != self.seed_key and self._differs(key))
+        others = tuple(key for key in found if key.rpartition(".")[2] != "sha256")
+        return others if self._told_apart(others) == self._told_apart(found) else found
 
     @cached_property
     def names(self) -> dict[str, str]:
@@ -159,6 +164,10 @@ class TrialsView:
         ours = [key for key in self.varying if self.settings[place].get(key, None) is not None]
         parts = [f"{self.names[key]}={setting(self.settings[place][key])}" for key in ours[:MAX_FIELDS]]
         return " ".join([*parts, "…"] if len(ours) > MAX_FIELDS else parts) or self.records[place].id
+
+    def _told_apart(self, keys: Sequence[str]) -> int:
+        """How many different trials there are to who sees these keys only."""
+        return len({tuple(frozen(s.get(key, ABSENT)) for key in keys) for s in self.settings})
 
     def _differs(self, key: str) -> bool:
         first = frozen(self.settings[0].get(key, ABSENT))

@@ -34,10 +34,11 @@ from sweepflow.store.record import Record
 from sweepflow.store.store import Store
 from sweepflow.workloads import load_workload
 from sweepflow.workloads.command import NAME, VERSION, CommandConfig, check, label, pin, run_trials
-from sweepflow.workloads.command_config import command_line
 from sweepflow.workloads.command_guard import MARK
+from sweepflow.workloads.command_line import command_line
 from sweepflow.workloads.command_output import read_output
 from sweepflow.workloads.command_process import CommandProcess
+from sweepflow.workloads.goal import goal_of
 
 ROOT = Path(__file__).parents[3]
 LATE = 60.0
@@ -172,6 +173,7 @@ def test_a_program_gets_its_arguments_and_its_metrics_are_kept(store: Store, pro
     assert record.figures["seconds"] > 0
     assert {**record.figures, "seconds": 0} == {
         "loss": 0.25,
+        "best_loss": 0.25,
         "accuracy": 0.75,
         "test/f1": 0.7,
         "exit_code": 0,
@@ -340,12 +342,53 @@ def test_a_program_that_a_signal_ends_names_it(store: Store, program: Write) -> 
         ("METRIC x=1", "metric val_loss was never printed; printed were x"),
         ("val_loss=0.5", "nor any other: a line 'METRIC val_loss=0.5' is looked for"),
         ("METRIC val_loss=tensor(0.5)", "metric val_loss is 'tensor(0.5)', which is no number"),
+        ("METRIC val_loss=1,234.0", "metric val_loss is '1,234.0', which is no number"),
+        ("METRIC val_loss=2\\nMETRIC val_loss=1,2", "metric val_loss is '1,2', which is no number"),
+        ("METRIC val_loss: 0.5", "'METRIC val_loss=0.5' is looked for, not 'METRIC val_loss: 0.5'"),
     ],
 )
 def test_a_metric_that_is_never_printed(printed: str, reason: str, store: Store, program: Write) -> None:
-    record = run_one(store, program(f"print({printed!r})"), metrics=("val_loss",))
+    record = run_one(store, program(f"print('{printed}')"), metrics=("val_loss",))
     assert record.status == "failed" and len(record.reasons) == 1
     assert record.reasons[0].endswith(reason)
+
+
+def test_what_is_printed_and_in_no_figure_is_told(store: Store, program: Write) -> None:
+    printed = "METRIC loss=None\nMETRIC loss=0.5 other=1\nMETRIC other=1,000 seconds=9\n"
+    record = run_one(store, program(f"print({printed!r})"))
+    assert record.status == "flagged"
+    assert record.reasons == (
+        "1 of 2 values of loss are left out, since they are no numbers, such as 'None'",
+        "1 of 2 values of other are left out, since they are no numbers, such as '1,000'",
+        "METRIC seconds is left out: seconds is a figure that every program has; print another name",
+    )
+    assert (record.figures["loss"], record.figures["other"]) == (0.5, None) and record.figures["seconds"] < 9
+
+
+def test_the_best_of_all_values_is_a_figure_too(store: Store, program: Write) -> None:
+    printed = "\n".join(f"METRIC loss={n} acc={n} zeta={n}" for n in (3, 1, math.nan, 2))
+    record = run_one(store, program(f"print({printed!r})"), metrics=("loss", "acc", "zeta"))
+    best = {"best_loss": 1, "best_acc": 3, "lowest_zeta": 1, "highest_zeta": 3}
+    assert {key: record.figures.get(key) for key in best} == best and record.figures["loss"] == 2
+    own = run_one(store, program("print('METRIC loss=3 best_loss=7'); print('METRIC loss=nan')", "own.py"))
+    assert own.figures["best_loss"] == 7 and own.status == "diverged"
+    assert goal_of("best_loss") == "minimize" and goal_of("best_acc") == "maximize"
+
+
+def test_half_a_line_of_a_program_that_was_killed_is_no_value(store: Store, program: Write) -> None:
+    source = """
+        import os, sys
+        print("METRIC loss=0.5")
+        sys.stdout.write("METRIC loss=12")
+        sys.stdout.flush()
+        os.kill(os.getpid(), 9)
+        """
+    record = run_one(store, program(source))
+    assert record.status == "failed" and record.figures["loss"] == 0.5
+
+
+def test_reading_standard_input_ends_at_once(store: Store, program: Write) -> None:
+    assert run_one(store, program("import sys; print(f'METRIC loss={len(sys.stdin.read())}')")).status == "ok"
 
 
 def test_a_file_that_the_system_cannot_run_fails_and_the_others_go_on(
@@ -397,7 +440,7 @@ def test_what_a_program_leaves_behind_is_ended(store: Store, program: Write, tmp
         os._exit(0)
         """
     )
-    assert run_one(store, command, args={"file": str(pids)}).status == "ok"
+    assert run_one(store, command, args={"file": str(pids)}, outputs=(str(pids),)).status == "ok"
     numbers = [int(pid) for pid in pids.read_text().split()]
     assert len(numbers) == 3 and not any(map(is_running, numbers))
 

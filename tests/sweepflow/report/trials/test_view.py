@@ -49,6 +49,13 @@ def test_what_varies_is_what_differs_but_for_the_seed(trial: Trial, view_of: Vie
     assert view_of(view.records, seed_key=None).varying[-2:] == ("seed", "momentum")
 
 
+def test_the_digest_of_a_file_that_another_key_names_is_no_setting(trial: Trial, view_of: ViewOf) -> None:
+    named = [trial(1.0, args={"config": name}, sha256=digest) for name, digest in [("a", "0"), ("b", "1")]]
+    assert view_of(named).varying == ("args.config",)
+    edited = [trial(1.0, args={"config": "a"}, sha256=digest) for digest in "01"]
+    assert view_of([*named, *edited]).varying == ("args.config", "sha256")
+
+
 def test_names_that_would_be_confused_stay_whole(trial: Trial, view_of: ViewOf) -> None:
     view = view_of(
         [

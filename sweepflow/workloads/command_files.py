@@ -1,0 +1,186 @@
+"""The files that an external program's trial names or depends on: what they hold is part of the trial."""
+
+from __future__ import annotations
+
+import fnmatch
+import glob
+import hashlib
+import os
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+
+from sweepflow.errors import ConfigError
+from sweepflow.schema.runner import default_store
+from sweepflow.workloads.command_config import CommandConfig, flat
+
+_MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
+_KNOWN_FILES = 1 << 16
+"""Files whose digests a process remembers."""
+
+
+def pin(config: CommandConfig) -> CommandConfig:
+    """The same configuration with the SHA-256 of the files that it names and depends on.
+
+    Every word of the command that is the path of a file counts, the part of a word behind `=`, the module
+    behind `-m`, where it lies below the directory that the command runs in, and every text of `args` and
+    `environment` that is the path of a file; and all that `depends` holds. What `outputs` holds does not
+    count. A module that is installed elsewhere, and what else the program imports or reads, is not seen.
+
+    Raises:
+        ConfigError: for a file that cannot be read, one that changed since it was pinned, or an entry of
+            `depends` that is not there.
+    """
+    named = list(_named(config))
+    if config.pinned is not None:  # of what has come since, the program may have written some
+        named = [one for one in named if one[1] in config.pinned]
+    sha = hashlib.sha256()
+    for label, _, path in named:
+        sha.update(f"{label} {_sha256(path)}\n".encode())
+    for label, path in _depended(config):
+        sha.update(f"depends {label!r} {_sha256(path)}\n".encode())
+    if config.sha256 and config.sha256.lower() != sha.hexdigest():
+        raise ConfigError(
+            "a file that the command names has changed",
+            got=f"SHA-256 {sha.hexdigest()} of what {config.command!r} names: "
+            + ", ".join([*(config.pinned or [name for _, name, _ in named]), *config.depends]),
+            allowed=f"SHA-256 {config.sha256}, as the configuration says",
+            do="restore the file, or start the sweep anew to take it as it is, in new trials; give what the "
+            "program itself writes as outputs=[...]",
+        )
+    names = dict.fromkeys(name for _, name, _ in named)
+    return config.model_copy(update={"sha256": sha.hexdigest(), "pinned": tuple(names)})
+
+
+def files_seen(config: CommandConfig) -> dict[str, str]:
+    """The digest of every file that the trial names or depends on now, by its name."""
+    seen = {name: path for _, name, path in _named(config)}
+    seen |= dict(_depended(config))
+    return {name: _sha256(path) for name, path in seen.items()}
+
+
+def directory(config: CommandConfig) -> str:
+    """The directory that the command runs in."""
+    return os.path.expanduser(config.cwd or ".")
+
+
+def _named(config: CommandConfig) -> Iterator[tuple[str, str, str]]:
+    """Where each file is named, by which text, and its path; a file that is an output is left out."""
+    for label, text in _texts(config):
+        path = os.path.join(directory(config), os.path.expanduser(text))
+        if os.path.isfile(path) and not _is_output(path, config):
+            yield label, text, path
+
+
+def _texts(config: CommandConfig) -> Iterator[tuple[str, str]]:
+    """Every text that may name a file, and where it stands."""
+    words = shlex.split(config.command)
+    for number, word in enumerate(words):
+        modules = _module_files(word, words[number - 1] if number else "")
+        for text in (word, word.partition("=")[2], *modules):
+            yield str(number), text
+    for key, value in sorted(flat(config.args)):
+        for entry in value if isinstance(value, list) else [value]:
+            if isinstance(entry, str):
+                yield f"args.{key}", entry
+                yield f"args.{key}", entry.partition("=")[2]
+    for name, value in sorted(config.environment.items()):
+        yield f"environment.{name}", value
+
+
+def _module_files(word: str, before: str) -> tuple[str, ...]:
+    """Where Python, or a launcher that takes `-m` too, finds the module that a word names, if it does."""
+    name = word if before == "-m" else word.removeprefix("-m") if word.startswith("-m") else ""
+    if not _MODULE.fullmatch(name):
+        return ()
+    place = name.replace(".", "/")
+    return f"{place}.py", f"{place}/__main__.py"
+
+
+def _depended(config: CommandConfig) -> list[tuple[str, str]]:
+    """All files of `depends` by a name that stays where the whole is moved; sorted, each once."""
+    here = directory(config)
+    found: dict[str, str] = {}
+    for entry in config.depends:
+        text = os.path.expanduser(entry)
+        whole = os.path.join(here, text)
+        names = [text] if os.path.exists(whole) else sorted(glob.glob(text, root_dir=here, recursive=True))
+        if not names:
+            raise ConfigError(
+                f"depends: there is no {entry!r}",
+                got=f"{entry}, looked for at {os.path.abspath(whole)}",
+                allowed="files, folders, and globs that find any, such as depends=[src/,configs/*.yaml]",
+                do="check the spelling; a relative path starts at cwd",
+            )
+        base = os.path.dirname(text.rstrip(os.sep)) if os.path.isabs(text) else ""
+        for name in names:
+            path = os.path.join(here, name)
+            below = _files_below(path) if os.path.isdir(path) else [path]
+            for file in below:
+                compiled = names != [text] and _is_compiled(file)
+                if os.path.isfile(file) and not compiled and not _is_output(file, config):
+                    found[os.path.relpath(file, os.path.join(here, base))] = file
+    return sorted(found.items())
+
+
+def _files_below(folder: str) -> Iterator[str]:
+    """The files of a folder, and of those in it, but for what is hidden, compiled, or the store."""
+    store = os.path.realpath(default_store())
+    for here, folders, files in os.walk(folder, followlinks=True):
+        inside = f"{os.path.realpath(here)}{os.sep}"
+        targets = {name: os.path.realpath(os.path.join(here, name)) for name in folders}
+        folders[:] = [
+            name
+            for name, target in targets.items()
+            if not name.startswith(".")
+            and target != store
+            and not inside.startswith(f"{target}{os.sep}")  # a link that leads back up
+        ]
+        paths = (os.path.join(here, name) for name in files if not name.startswith("."))
+        yield from (path for path in paths if not _is_compiled(path))
+
+
+def _is_compiled(path: str) -> bool:
+    """Whether Python has made it of a module, as it was imported."""
+    return path.endswith(".pyc") or "__pycache__" in path.split(os.sep)
+
+
+def _is_output(path: str, config: CommandConfig) -> bool:
+    """Whether a file is, or lies below, what an entry of `outputs` says."""
+    relative = os.path.relpath(path, directory(config)).split(os.sep)
+    absolute = os.path.abspath(path).split(os.sep)
+    for entry in config.outputs:
+        pattern = os.path.normpath(os.path.expanduser(entry))
+        parts = absolute if os.path.isabs(pattern) else relative
+        if any(_fits(parts[:length], pattern.split(os.sep)) for length in range(1, len(parts) + 1)):
+            return True
+    return False
+
+
+def _fits(parts: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Whether a path is what a glob says, part by part; `**` is any number of parts."""
+    if not pattern or not parts:
+        return not parts and all(one == "**" for one in pattern)
+    if pattern[0] == "**":
+        return _fits(parts, pattern[1:]) or _fits(parts[1:], pattern)
+    fits = parts[0] == pattern[0] or fnmatch.fnmatchcase(parts[0], pattern[0])  # a name may have brackets
+    return fits and _fits(parts[1:], pattern[1:])
+
+
+def _sha256(path: str) -> str:
+    try:
+        status = os.stat(path)
+        return _sha256_at(path, (status.st_mtime_ns, status.st_size, status.st_ino))
+    except OSError as error:
+        raise ConfigError(
+            "a file that the command names cannot be read",
+            got=f"{path}: {error.strerror or error}",
+            do="check its permissions",
+        ) from None
+
+
+@lru_cache(maxsize=_KNOWN_FILES)
+def _sha256_at(path: str, _stamp: tuple[int, int, int]) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
