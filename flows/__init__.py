@@ -6,6 +6,9 @@ import importlib
 import os
 from typing import TYPE_CHECKING, Any
 
+# Before modules are imported from a directory of the user's, who may have a tasks.py.
+import tasks  # noqa: F401
+
 if TYPE_CHECKING:
     from flows.hydra_names import hydra_multirun, hydra_run, launch
     from flows.jobs_sweep import multirun, run

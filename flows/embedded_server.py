@@ -22,7 +22,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from sweepflow.errors import SweepflowError
+from flows.server_faults import ServerError, find_fault
+
+__all__ = ["ServerError", "is_embedded", "keep_prefect_server", "prefect_server"]
 
 START_SECONDS = 120.0
 """Longest wait for a server; a first one makes its database, on a slow disk in half a minute."""
@@ -38,14 +40,11 @@ QUICK = {
 """A sixth of what a start takes goes to looking for types of blocks, for which all of Dask is imported. What
 saves a block registers its type, and a server that is started by itself registers them all."""
 
+MEANWHILE = "sweepflow-meanwhile"
+"""Name of the thread that does something while a server starts."""
+
 _OWN: set[str] = set()
 """Addresses of servers that this process runs."""
-
-
-class ServerError(SweepflowError):
-    """There is no Prefect server to talk to."""
-
-    exit_code = 2
 
 
 @contextmanager
@@ -56,7 +55,7 @@ def prefect_server(meanwhile: Callable[[], None] | None = None) -> Iterator[None
         meanwhile: Done in a thread of its own while the server starts, and after it where that takes longer.
 
     Raises:
-        ServerError: where it does not come up, or the one that is configured does not answer.
+        ServerError: where it does not come up, or the one that is configured cannot be used.
     """
     from prefect.context import refresh_global_settings_context
     from prefect.settings import get_current_settings
@@ -69,6 +68,9 @@ def prefect_server(meanwhile: Callable[[], None] | None = None) -> Iterator[None
             _flush()
         return
     home = get_current_settings().home
+    # What the server asks for its client gives, whatever other servers are given.
+    secret = get_current_settings().server.api.auth_string
+    own = {} if secret is None else {"PREFECT_API_AUTH_STRING": secret.get_secret_value()}
     environment = {
         **QUICK,
         **os.environ,
@@ -84,10 +86,12 @@ def prefect_server(meanwhile: Callable[[], None] | None = None) -> Iterator[None
         with _alone(home):
             server = _start(environment)
             if meanwhile is not None:
-                threading.Thread(target=meanwhile, daemon=True).start()
+                threading.Thread(target=meanwhile, name=MEANWHILE, daemon=True).start()
             stack.callback(_stop, server)
             url = _url(server)
-        os.environ["PREFECT_API_URL"] = url
+        own["PREFECT_API_URL"] = url
+        before = {name: os.environ[name] for name in own if name in os.environ}
+        os.environ.update(own)
         _OWN.add(url)
         refresh_global_settings_context()
         try:
@@ -95,7 +99,9 @@ def prefect_server(meanwhile: Callable[[], None] | None = None) -> Iterator[None
         finally:
             _flush()
             _OWN.discard(url)
-            del os.environ["PREFECT_API_URL"]
+            for name in own:
+                del os.environ[name]
+            os.environ.update(before)
             refresh_global_settings_context()
 
 
@@ -109,7 +115,10 @@ def keep_prefect_server() -> None:
     """
     from prefect.settings import get_current_settings
 
-    if get_current_settings().api.url is None:
+    if url := get_current_settings().api.url:
+        if not is_embedded(url):
+            _check(url)
+    else:
         kept = ExitStack()
         kept.enter_context(prefect_server())
         atexit.register(kept.close)
@@ -122,7 +131,7 @@ def is_embedded(url: str | None) -> bool:
 
 def _start(environment: dict[str, str]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-m", __name__],
+        [sys.executable, "-P", "-m", __name__],  # -P: what lies in the working directory shadows nothing
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env=environment,
@@ -163,13 +172,8 @@ def _url(server: subprocess.Popen[bytes]) -> str:
 
 def _check(url: str) -> None:
     """Ask the server that is configured, before Prefect does: its own error fills three screens."""
-    if (reason := silence(url)) is not None:
-        raise ServerError(
-            "the Prefect server that PREFECT_API_URL or the profile names does not answer",
-            got=f"{url}: {reason}",
-            do="start it with: prefect server start; or unset PREFECT_API_URL to use an embedded one, which "
-            "runner=slurm cannot",
-        )
+    if (fault := find_fault(url)) is not None:
+        raise fault.error
 
 
 def silence(url: str) -> str | None:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import threading
+import traceback
 import warnings
+from contextlib import suppress
 from typing import Any
 
 import typer
@@ -16,7 +21,27 @@ __all__ = ["app", "doctor", "llc", "main", "runs", "store", "sweep"]
 def main() -> None:
     """Entry point of the `sweepflow` command."""
     warnings.showwarning = _show_warning
-    app()
+    try:
+        app()
+    except BaseException as error:
+        _leave(error)
+        raise
+
+
+def _leave(error: BaseException) -> None:
+    """End at once where something is still compiled: the interpreter would abort, as it ends its threads."""
+    server = sys.modules.get("flows.embedded_server")
+    if server is None or not any(thread.name == server.MEANWHILE for thread in threading.enumerate()):
+        return
+    code = error.code if isinstance(error, SystemExit) else 1
+    if not isinstance(error, SystemExit):
+        traceback.print_exception(error)
+    elif isinstance(code, str):
+        typer.echo(code, err=True)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):
+            stream.flush()
+    os._exit(code if isinstance(code, int) else 0 if code is None else 1)
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:

@@ -80,8 +80,28 @@ def guarded(run: Callable[[], Any]) -> Any:
         raise typer.Exit(error.exit_code) from None
     except KeyboardInterrupt:
         _interrupted(130)
+    except Exception as error:
+        if not _of_prefect(error):
+            raise
+        from flows.server_faults import ServerError
+
+        said = ServerError(
+            "Prefect's server failed on the way",
+            got=f"{type(error).__name__}: {' '.join(str(error).split())}",
+            do="see that it runs, and its database; what is done is kept: start the same command again",
+        )
+        typer.echo(f"error: {said}", err=True)
+        raise typer.Exit(1) from None
     except Terminated:
         _interrupted(143)
+
+
+def _of_prefect(error: Exception) -> bool:
+    """Whether Prefect's server did not answer, or not as it should; its client is imported already, then."""
+    httpx, exceptions = sys.modules.get("httpx"), sys.modules.get("prefect.exceptions")
+    return (httpx is not None and isinstance(error, httpx.HTTPError)) or (
+        exceptions is not None and isinstance(error, exceptions.PrefectHTTPStatusError)
+    )
 
 
 @contextmanager

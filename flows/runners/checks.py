@@ -12,11 +12,11 @@ from pathlib import Path
 
 import psutil
 
-from flows.embedded_server import silence
 from flows.runners import slurm
 from flows.runners.check import Check, refuse
 from flows.runners.job_script import job_script
 from flows.runners.probe import api_url, expectations
+from flows.server_faults import find_fault
 from sweepflow.errors import SweepflowError
 from sweepflow.schema.runner import LocalRunner, RunnerConfig, SlurmRunner
 from sweepflow.store.store import Store
@@ -38,6 +38,8 @@ def preflight(runner: RunnerConfig, store: Store) -> list[Check]:
     found = [_store(store)]
     if isinstance(runner, SlurmRunner):
         found += _slurm(runner, store, expectations(store) if found[0].ok else {})
+    elif (url := api_url()) is not None:
+        found.append(_answering(url))
     if not isinstance(runner, LocalRunner) or runner.concurrency_limit is not None:
         found += _limit(runner.concurrency_limit)
     return found
@@ -186,15 +188,9 @@ def _export(host: str) -> str:
 
 
 def _answering(url: str) -> Check:
-    if (said := silence(url)) is None:
-        return Check("server", True, "Prefect's server answers")
-    return Check(
-        "server",
-        False,
-        "Prefect's server does not answer",
-        got=f"{url}: {said}",
-        remedy=f"start it: {START_A_SERVER}",
-    )
+    if (fault := find_fault(url)) is None:
+        return Check("server", True, "Prefect's server answers, and lets this user in")
+    return Check("server", False, fault.what, got=fault.got, allowed=fault.allowed, remedy=fault.do)
 
 
 def _store(store: Store) -> Check:

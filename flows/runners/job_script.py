@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 WORKER = "flows.runners.worker"
 PROBE = "flows.runners.probe"
+SAFE_PATH = "-P"
+"""To Python: what lies in the directory that a job starts in shadows no module. The probe adds what the
+driver imports from."""
 NAME = "sweepflow-"
 """How every job's and every worker's name begins."""
 ID_DIGITS = 12
@@ -109,7 +112,9 @@ def probe_script(
     """The same job with the probe in the place of the workers, which writes what it finds to `findings`."""
     job = _job(runner, job_name, logs, environment, worker_command=PROBE)
     *before, _ = job.job_script().splitlines()
-    return "\n".join([*before, f"exec {_python(runner)} -m {PROBE} {shlex.quote(str(findings))}", ""])
+    return "\n".join(
+        [*before, f"exec {_python(runner)} {SAFE_PATH} -m {PROBE} {shlex.quote(str(findings))}", ""]
+    )
 
 
 def _job(
@@ -129,7 +134,7 @@ def _job(
             cores=runner.cores,
             memory=runner.memory,
             processes=runner.workers_each,
-            python=f"exec {_python(runner)}",
+            python=f"exec {_python(runner)} {SAFE_PATH}",
             job_directives_skip=(),
             job_extra_directives=_directives(runner, job_name, logs),
             job_script_prologue=_prologue(runner, environment),

@@ -14,6 +14,7 @@ import os
 import platform
 import re
 import secrets
+import site
 import sys
 import threading
 import time
@@ -22,9 +23,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from flows.embedded_server import silence
 from flows.runners.check import Check
 from flows.runners.jobs import REFUSED
+from flows.server_faults import find_fault
 from sweepflow.engine.devices import configure, worker_environment
 from sweepflow.errors import SweepflowError
 from sweepflow.stop import stop_at_signals, stop_for_good
@@ -78,6 +79,7 @@ def expectations(store: Store) -> dict[str, str]:
     here, url = what_is_here(), api_url()
     expected = {key: here[key] for key in ("python", "versions", "host")}
     expected |= {"token": store_token(store.root), "server": url is not None}
+    expected["path"] = own_path()
     return {
         **{name: value for name, value in sorted(os.environ.items()) if PASSED_ON.fullmatch(name)},
         **({} if url is None else {"PREFECT_API_URL": url}),
@@ -141,6 +143,7 @@ def checks(environ: Mapping[str, str], patience: float = PATIENCE_SECONDS) -> li
 
 def dask_setup(worker: Any) -> None:
     """Called by Dask in a worker's process before it reports to the scheduler: here it ends, or goes on."""
+    see_what_the_driver_sees(os.environ)
     failed = [check for check in checks(os.environ) if not check.ok]
     if failed:
         text = "\n".join([f"{REFUSAL} ({platform.node()})", *(check.text for check in failed)])
@@ -155,6 +158,28 @@ def dask_setup(worker: Any) -> None:
 def dask_teardown(worker: Any) -> None:
     """Called by Dask as a worker closes, as at the end of its lifetime: its batch stops where it is."""
     stop_for_good()
+
+
+def own_path() -> tuple[list[str], list[str]]:
+    """Where modules of the user's are imported from here: before those of Python, and after them.
+
+    Without what belongs to this process's Python, as a worker may have another.
+    """
+    of_python = (sys.prefix, sys.base_prefix, site.getusersitepackages())
+    found = [os.path.abspath(entry) for entry in sys.path]
+    library = os.path.abspath(os.path.dirname(os.__file__))
+    first = found.index(library) if library in found else 0
+    own = [not any(Path(path).is_relative_to(root) for root in of_python) for path in found]
+    return (
+        [path for path, mine in zip(found[:first], own, strict=False) if mine],
+        [path for path, mine in zip(found[first:], own[first:], strict=True) if mine],
+    )
+
+
+def see_what_the_driver_sees(environ: Mapping[str, str]) -> None:
+    """Let modules of the user's be imported here as they are there; those of ours are imported already."""
+    before, after = json.loads(environ[EXPECT])["path"] if EXPECT in environ else ([], [])
+    sys.path[:] = dict.fromkeys([*before, *sys.path, *after])
 
 
 def last_words(log: Path, lines: int = 12) -> str:
@@ -227,20 +252,28 @@ def _same_store(root: Path, token: str, patience: float) -> Check:
 
 def _reachable(url: str | None, patience: float) -> Check:
     deadline = time.monotonic() + patience
-    said: str | None = "PREFECT_API_URL is not set"
-    while url is not None and (said := silence(url)) is not None and time.monotonic() < deadline:
+    if url is None:
+        return _unreachable("no PREFECT_API_URL")
+    while (fault := find_fault(url)) is not None and fault.passes and time.monotonic() < deadline:
         time.sleep(1)
-    if said is not None:
-        return Check(
-            "server",
-            False,
-            "Prefect's server cannot be reached",
-            got=f"{url or 'no PREFECT_API_URL'}: {said}, on {platform.node()}",
-            allowed="an address that answers on compute nodes",
-            remedy="start it with: prefect server start --host 0.0.0.0, and export "
-            "PREFECT_API_URL=http://HOST:4200/api with the name by which nodes know that host",
-        )
-    return Check("server", True, f"{url} answers there")
+    if fault is None:
+        return Check("server", True, f"{url} answers there")
+    if fault.passes:
+        return _unreachable(fault.got)
+    got = f"{fault.got}, on {platform.node()}"
+    return Check("server", False, fault.what, got=got, allowed=fault.allowed, remedy=fault.do)
+
+
+def _unreachable(got: str) -> Check:
+    return Check(
+        "server",
+        False,
+        "Prefect's server cannot be reached",
+        got=f"{got}, on {platform.node()}",
+        allowed="an address that answers on compute nodes",
+        remedy="start it with: prefect server start --host 0.0.0.0, and export "
+        "PREFECT_API_URL=http://HOST:4200/api with the name by which nodes know that host",
+    )
 
 
 def _devices() -> dict[str, Any]:

@@ -46,8 +46,10 @@ class Processes:
         place = next(number for number in range(self._most + 1) if number not in taken) % self._most
         self._place[job_id] = place
         self._logs.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "flows.runners.worker", scheduler, "--name", f"sweepflow-{job_id}"]
-        command += ["--death-timeout", f"{self._connect_seconds:g}"]
+        # -P: what lies in the working directory shadows no module. The probe adds what this process imports
+        # from.
+        command = [sys.executable, "-P", "-m", "flows.runners.worker", scheduler]
+        command += ["--name", f"sweepflow-{job_id}", "--death-timeout", f"{self._connect_seconds:g}"]
         environment = worker_environment(place, self._most, {**os.environ, **self._environment})
         environment[PARENT] = str(os.getpid())
         try:

@@ -41,7 +41,7 @@ def command(arguments: Sequence[str], number: int, of: int) -> list[str]:
     """
     name = arguments[arguments.index("--name") + 1] if "--name" in arguments else f"worker-{os.getpid()}"
     return [
-        *(sys.executable, "-m", "distributed.cli.dask_worker", *arguments),
+        *(sys.executable, "-P", "-m", "distributed.cli.dask_worker", *arguments),
         *("--name", f"{name}-{number}"),
         *("--nthreads", "1"),
         # A nanny would start a lost worker again where nobody counts it.

@@ -32,7 +32,7 @@ OLD_DAYS = 30.0
 """A run that ended so long ago needs no run file."""
 END_SECONDS = 10.0
 """Longest wait for a server that is being ended."""
-OUR_SERVER = ("-m", "flows.embedded_server")
+OUR_SERVER = ("-P", "-m", "flows.embedded_server")
 PREFECT_SERVER = "prefect.server.api.server:create_app"
 TEMPORARY = "PREFECT__SERVER_EPHEMERAL"
 """In the environment of Prefect's temporary servers, and of no server that a person starts."""
@@ -163,7 +163,7 @@ def dead_servers() -> Iterator[Leftover]:
 
 def _is_temporary(process: psutil.Process) -> bool:
     words = process.cmdline()
-    if tuple(words[1:3]) == OUR_SERVER:
+    if tuple(words[1:4]) == OUR_SERVER:
         return True
     return PREFECT_SERVER in words and process.environ().get(TEMPORARY, "").lower() in ("1", "true")
 

@@ -86,7 +86,7 @@ def test_what_is_not_asked_for_is_left_to_slurm() -> None:
 def test_bash_starts_the_workers_of_the_job(tmp_path: Path) -> None:
     runner = SlurmRunner(python=SHOW, cores=3, walltime="10", interface="ib0", connect_seconds=33)
     arguments = run(script(runner), TMPDIR=str(tmp_path))
-    assert arguments[:3] == ["-m", "flows.runners.worker", "tcp://10.0.0.1:4000"]
+    assert arguments[:4] == ["-P", "-m", "flows.runners.worker", "tcp://10.0.0.1:4000"]
     assert option(arguments, "--name") == "sweepflow-71"
     assert option(arguments, "--local-directory") == str(tmp_path)
     assert option(arguments, "--death-timeout") == "33"
@@ -146,7 +146,7 @@ def test_scratch_is_one_word_in_which_variables_are_replaced(scratch: str, expec
 
 
 def test_python_may_be_a_path_with_a_space_or_several_words() -> None:
-    assert run(script(SlurmRunner(python="echo a 'b  c'")))[0].startswith("a b  c -m flows.runners.worker")
+    assert run(script(SlurmRunner(python="echo a 'b  c'")))[0].startswith("a b  c -P -m flows.runners.worker")
 
 
 def test_the_prologue_can_change_what_is_exported() -> None:

@@ -221,7 +221,7 @@ def test_a_worker_that_fits_joins(job: Job, store: Store) -> None:
 def test_of_options_given_twice_the_policy_counts() -> None:
     given = ["tcp://a:1", "--name", "sweepflow-7", "--nthreads", "8", "--memory-limit", "3GiB"]
     built = command(given, 1, 2)
-    assert built[1:3] == ["-m", "distributed.cli.dask_worker"]
+    assert built[1:4] == ["-P", "-m", "distributed.cli.dask_worker"]
     last = {name: built[len(built) - 1 - built[::-1].index(name) + 1] for name in built if name[:2] == "--"}
     assert (last["--name"], last["--nthreads"], last["--memory-limit"]) == ("sweepflow-7-1", "1", "0")
     assert "--no-nanny" in built and last["--preload"] == "flows.runners.probe"
