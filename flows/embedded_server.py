@@ -23,6 +23,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from flows.server_faults import ServerError, find_fault
+from tasks.output import keep_output, lasting_output
 
 __all__ = ["ServerError", "is_embedded", "keep_prefect_server", "prefect_server"]
 
@@ -63,7 +64,8 @@ def prefect_server(meanwhile: Callable[[], None] | None = None) -> Iterator[None
     if url := get_current_settings().api.url:
         _check(url)
         try:
-            yield
+            with lasting_output():
+                yield
         finally:
             _flush()
         return
@@ -95,7 +97,8 @@ def prefect_server(meanwhile: Callable[[], None] | None = None) -> Iterator[None
         _OWN.add(url)
         refresh_global_settings_context()
         try:
-            yield
+            with lasting_output():
+                yield
         finally:
             _flush()
             _OWN.discard(url)
@@ -213,6 +216,8 @@ def serve() -> None:
 
     Prints the port.
     """
+    for stream in (sys.stdout, sys.stderr):  # the command's, which may be gone before the command is
+        keep_output(stream)
     import uvicorn
     from prefect.server.api.server import create_app
 

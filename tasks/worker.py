@@ -49,3 +49,7 @@ def worker_name() -> str | None:
     """The name of this process's Dask worker, or None where it is none."""
     worker = this_worker()
     return None if worker is None else str(worker.name)
+
+
+def flow_elsewhere() -> None:
+    """What stands for a flow in a worker, which knows its name and need not have its module."""

@@ -21,6 +21,10 @@ __all__ = ["app", "doctor", "llc", "main", "runs", "store", "sweep"]
 def main() -> None:
     """Entry point of the `sweepflow` command."""
     warnings.showwarning = _show_warning
+    # Where standard streams are closed, files would take their numbers, and have what libraries say in them.
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(number)
     try:
         app()
     except BaseException as error:

@@ -116,10 +116,14 @@ def _terminable() -> Iterator[None]:
         yield
         return
     before = signal.signal(signal.SIGTERM, raise_terminated)
+    hung_up = signal.getsignal(signal.SIGHUP)
+    if hung_up is signal.SIG_DFL:  # not under nohup: a terminal that is closed ends what it runs
+        signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGHUP, hung_up)
 
 
 def _interrupted(code: int) -> NoReturn:

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 from flows.runners.job_script import job_name
 from flows.runners.pool import Pool, Threads
+from flows.runs.claim import alone
 from sweepflow.schema.runner import DaskRunner, LocalRunner, RunnerConfig, SlurmRunner
 from sweepflow.store.store import Store
+from tasks.output import lasting_output
 
 if TYPE_CHECKING:
     from flows.runners.cluster import Cluster
@@ -100,6 +102,8 @@ def asked(
 ) -> Iterator[Asked]:
     """Ask for the workers that a command line of a flow wants, and end them where nothing has used them.
 
+    Where another process is at the flow run, this one leaves it alone.
+
     Args:
         command: `llc` or `sweep`.
         overrides, config_dir: As the flow takes them.
@@ -108,8 +112,11 @@ def asked(
     from sweepflow.compose.place import place
 
     runner, store = place(command, overrides, config_dir)
-    workers = Asked(runner, store, flow_run_id)
-    try:
+    with ExitStack() as stack:
+        stack.enter_context(lasting_output())
+        if store is not None and not isinstance(runner, LocalRunner):
+            # Before jobs of the same name are asked for.
+            stack.enter_context(alone(Store(store), flow_run_id))
+        workers = Asked(runner, store, flow_run_id)
+        stack.callback(workers.close)
         yield workers
-    finally:
-        workers.close()

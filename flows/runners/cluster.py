@@ -9,12 +9,15 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from queue import SimpleQueue
 from types import TracebackType
 from typing import Any
 
 import dask
 from distributed import Scheduler, Security, SpecCluster
+from prefect import Flow
+from prefect.context import FlowRunContext, TaskRunContext
 from prefect.futures import PrefectFuture
 from prefect.tasks import Task
 from prefect_dask.client import PrefectDaskClient
@@ -26,7 +29,7 @@ from flows.runners.pool import Event, Loss
 from flows.runners.roster import Place, Roster
 from flows.runners.supervision import Limits, Seen, decide
 from tasks.progress import TOPIC, show_points
-from tasks.worker import BEGAN
+from tasks.worker import BEGAN, flow_elsewhere
 
 TICK_SECONDS = 0.5
 """Between two looks at the jobs and their workers."""
@@ -39,6 +42,24 @@ SETTINGS = {
     "distributed.scheduler.allowed-failures": 0,
     "distributed.scheduler.work-stealing": False,
 }
+
+
+def _leave_the_flow_here() -> None:
+    """Send a batch with no more of its flow than the name, in a context of the caller's own.
+
+    Prefect would send the flow, and the task that called it, by their modules' names: a deployment whose
+    entrypoint is a file has a module that no worker can import, and each would be lost.
+    """
+    context = FlowRunContext.get()
+    if context is not None and context.flow is not None:
+        named = _flow_elsewhere(context.flow.name)
+        FlowRunContext.__var__.set(context.model_copy(update={"flow": named}))
+    TaskRunContext.__var__.set(None)  # type: ignore[arg-type]
+
+
+@cache
+def _flow_elsewhere(name: str) -> Flow[..., Any]:
+    return Flow(flow_elsewhere, name=name)
 
 
 class Cluster:
@@ -132,6 +153,7 @@ class Cluster:
 
     def submit(self, task: Task[..., Any], parameters: dict[str, Any]) -> PrefectFuture[Any] | None:
         def start(address: str) -> PrefectFuture[Any]:
+            _leave_the_flow_here()
             wrapped = self._client.submit(
                 task, parameters=parameters, workers=[address], pure=False, return_type="state"
             )

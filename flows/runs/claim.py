@@ -5,16 +5,32 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import NoReturn, TextIO
 
-from flows.runs.liveness import this_host
+from prefect import get_run_logger
+from prefect.context import FlowRunContext
+from prefect.exceptions import Abort
+
+from flows.runs.liveness import Life, is_alive, this_host, this_machine
+from flows.runs.record import RunRecord, get_run
 from sweepflow.errors import ConfigError, StoreError
 from sweepflow.store.store import Store
 
+WATCH_SECONDS = 60.0
+"""How long a sign of life is waited for from a process elsewhere, which gives one every few seconds."""
+WATCH_DEAD_SECONDS = 15.0
+"""The same where its latest is so old that only another clock could make it so."""
+LOOK_SECONDS = 1.0
+
 NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 """What file systems say that have none; there, only the run file says that a run is alive again."""
+
+_HELD: set[Path] = set()
+"""Locks of runs that this process goes on with."""
 
 
 def lock_path(store: Store, flow_run_id: str) -> Path:
@@ -33,28 +49,113 @@ def claim(store: Store, flow_run_id: str) -> Iterator[None]:
         StoreError: where the store cannot be written.
     """
     path = lock_path(store, flow_run_id)
-    try:
-        file = path.open("a+")
-    except OSError as error:
-        raise StoreError(
-            "the store cannot be written",
-            got=f"{path}: {error.strerror}",
-            do="free space or mend permissions",
-        ) from error
-    with file:
+    if path in _HELD:  # by this process, which is no other
+        yield
+        return
+    with _locked(path, flow_run_id) as file:
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {this_host()}\n")
+        file.flush()
+        _HELD.add(path)
+        try:
+            yield
+        finally:
+            _HELD.discard(path)
+            path.unlink(missing_ok=True)
+
+
+def _locked(path: Path, flow_run_id: str) -> TextIO:
+    """The lock's file, open and locked.
+
+    Raises:
+        ConfigError, StoreError: as `claim`.
+    """
+    while True:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = path.open("a+")
+        except OSError as error:
+            raise StoreError(
+                "the store cannot be written",
+                got=f"{path}: {error.strerror}",
+                do="free space or mend permissions",
+            ) from error
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            raise ConfigError(
-                "another process is going on with this run already",
-                got=f"{flow_run_id}: {file.read().strip() or 'just now'}",
-                do="wait for it, and see how it is: sweepflow runs",
-            ) from None
+            with file:
+                raise ConfigError(
+                    "another process is going on with this run already",
+                    got=f"{flow_run_id}: {file.read().strip() or 'just now'}",
+                    do="wait for it, and see how it is: sweepflow runs",
+                ) from None
         except OSError as error:
             if error.errno not in NO_LOCKS:
+                file.close()
                 raise
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {this_host()}\n")
-        file.flush()
+        if _is_at(path, file):
+            return file
+        file.close()  # the one that held it has removed it meanwhile
+
+
+def _is_at(path: Path, file: TextIO) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+@contextmanager
+def alone(store: Store, flow_run_id: str) -> Iterator[None]:
+    """Be the only process at a flow run until the block ends; to be begun before any work.
+
+    Prefect gives a run to a second process where somebody, or an automation, has set it to Scheduled while
+    the first only seemed to be dead. The second ends then, and leaves the run's state to the first.
+
+    Raises:
+        Abort: in a flow, where another process is at it: Prefect's engine ends quietly.
+        ConfigError: the same elsewhere.
+    """
+    before = get_run(store, flow_run_id)
+    if before is not None and (why := _still_at_it(store, before)):
+        _leave(flow_run_id, why)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(claim(store, flow_run_id))
+        except ConfigError as error:
+            _leave(flow_run_id, str(error.got))
+        except StoreError:
+            pass  # it cannot be written, and so no run file either: whatever needs it says so
         yield
+
+
+def _still_at_it(store: Store, record: RunRecord) -> str:
+    """How it is known that another process is at a run; empty where none is."""
+    found = is_alive(record)
+    if record.machine == this_machine():
+        mine = record.pid == os.getpid()
+        return found.words if found.life is Life.ALIVE and not mine else ""
+    if record.state != "running":
+        return ""
+    watch = WATCH_DEAD_SECONDS if found.life is Life.DEAD else WATCH_SECONDS
+    deadline = time.monotonic() + watch
+    while time.monotonic() < deadline:
+        time.sleep(LOOK_SECONDS)
+        seen = get_run(store, record.flow_run_id)
+        if seen is None or seen.state != "running":
+            return ""
+        if seen.beat != record.beat:
+            return f"process {seen.pid} on {seen.host} has just given a sign of life"
+    return ""
+
+
+def _leave(flow_run_id: str, why: str) -> NoReturn:
+    if FlowRunContext.get() is None:
+        raise ConfigError(
+            "another process is at this run already",
+            got=f"{flow_run_id}: {why}",
+            do="wait for it, and see how it is: sweepflow runs",
+        )
+    get_run_logger().error("another process is at this run already, and goes on with it: %s", why)
+    raise Abort(f"another process is at this run already: {why}")

@@ -22,6 +22,7 @@ from prefect.exceptions import CancelledRun, TerminationSignal
 from prefect.settings import get_current_settings
 
 from flows.embedded_server import is_embedded
+from flows.runs.claim import alone
 from flows.runs.liveness import lives, process_start, this_host, this_machine
 from flows.runs.record import RunFileWarning, RunRecord, RunState, get_run, now, write_run
 from flows.runs.requests import cancel_asked, forget_request
@@ -29,6 +30,7 @@ from sweepflow.errors import ConfigError, StoreError
 from sweepflow.provenance import provenance
 from sweepflow.store.leases import Leases
 from sweepflow.store.store import Store
+from tasks.output import lasting_output
 
 BEAT_SECONDS = 5.0
 """From one sign of life to the next, where there is nothing new."""
@@ -151,7 +153,8 @@ def beating(
 ) -> Iterator[Beat]:
     """Keep the run file of a flow run while the block runs, and say in it how the block ended.
 
-    A request to cancel the run, in the store or in Prefect's pages, ends this process as TERM would.
+    A request to cancel the run, in the store or in Prefect's pages, ends this process as TERM would. Where
+    another process is at the run, this one leaves it alone.
 
     Args:
         store: The sweep's store.
@@ -163,7 +166,26 @@ def beating(
         flow: The flow's name.
         parameters: The flow's, as JSON.
     """
-    record = _begin(store, name, command, runner, job_name, flow_run_id, flow, parameters)
+    flow_run_id = _running(flow_run_id)
+    with alone(store, flow_run_id), lasting_output():
+        record = _begin(store, name, command, runner, job_name, flow_run_id, flow, parameters)
+        with _beats(store, record) as beat:
+            yield beat
+
+
+def _running(flow_run_id: str | None) -> str:
+    """The flow run that is meant: the running one where none is given."""
+    context = FlowRunContext.get()
+    run = None if context is None else context.flow_run
+    if flow_run_id is None and run is not None:
+        return str(run.id)
+    if flow_run_id is None:
+        raise RuntimeError("signs of life are those of a flow run: call it in a flow, or give flow_run_id")
+    return flow_run_id
+
+
+@contextmanager
+def _beats(store: Store, record: RunRecord) -> Iterator[Beat]:
     beat = Beat(store, record)
     _LATEST[:] = [beat]
     forget_request(store, record.flow_run_id)
@@ -198,17 +220,13 @@ def _begin(
     command: str,
     runner: str,
     job_name: str | None,
-    flow_run_id: str | None,
+    flow_run_id: str,
     flow: str | None,
     parameters: Mapping[str, Any] | None,
 ) -> RunRecord:
     """The record of a run that begins, or begins again."""
     context = FlowRunContext.get()
     run = None if context is None else context.flow_run
-    if flow_run_id is None and run is not None:
-        flow_run_id = str(run.id)
-    if flow_run_id is None:
-        raise RuntimeError("signs of life are those of a flow run: call it in a flow, or give flow_run_id")
     if parameters is None:
         parameters = {} if run is None else run.parameters
     before = get_run(store, flow_run_id)

@@ -92,6 +92,7 @@ def resume(store: Store, record: RunRecord, say: Callable[[str], None], *, here:
         ServerError: where Prefect does not answer.
     """
     flow = _flow(record)
+    check_ended(get_run(store, record.flow_run_id) or record)
     with claim(store, record.flow_run_id):
         record = get_run(store, record.flow_run_id) or record
         check_ended(record)

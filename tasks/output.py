@@ -1,0 +1,80 @@
+"""What a sweep prints ends no sweep: a terminal that is gone, a pipe whose reader is gone, a full disk."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, TextIO
+
+ENGINE = "PREFECT__FLOW_RUN_ID"
+"""In the environment of a process that runs one flow run and ends."""
+
+
+DEAD = {
+    *(errno.EPIPE, errno.EIO, errno.EBADF, errno.ENXIO),
+    *(errno.ECONNRESET, errno.ENOTCONN, errno.ESHUTDOWN),
+}
+"""Of a pipe, a terminal or a socket that nobody will read again."""
+
+
+@contextmanager
+def lasting_output() -> Iterator[None]:
+    """Let writing to standard output and standard error fail for nobody until the block ends.
+
+    Rich, Prefect's log, `print` and warnings all end in a call of these two streams, whoever holds them; rich
+    would end the process. What cannot be written is lost, as its reader is. In a process of a deployment's
+    this holds to its end: Prefect logs after the flow, too.
+    """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # it was closed before this process began
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+    kept = [stream for stream in (sys.stdout, sys.stderr) if keep_output(stream)]
+    try:
+        yield
+    finally:
+        for stream in kept if ENGINE not in os.environ else ():
+            del stream.write, stream.flush
+
+
+def keep_output(stream: TextIO) -> bool:
+    """Let writing to a stream fail for nobody.
+
+    Returns:
+        Whether it did before.
+    """
+    if isinstance(stream.write, _Lasting):
+        return False
+    for name in ("write", "flush"):
+        setattr(stream, name, _Lasting(getattr(stream, name), stream))
+    return True
+
+
+class _Lasting:
+    """A call that writes."""
+
+    def __init__(self, call: Callable[..., Any], stream: TextIO) -> None:
+        self._call, self._stream = call, stream
+
+    def __call__(self, *arguments: Any) -> Any:
+        try:
+            return self._call(*arguments)
+        except OSError as error:
+            if error.errno in DEAD:
+                with suppress(OSError, ValueError):
+                    _to_nobody(self._stream.fileno())
+        except ValueError:
+            if not self._stream.closed:
+                raise
+        return len(arguments[0]) if arguments else None
+
+
+def _to_nobody(number: int) -> None:
+    """Point a file descriptor to nothing: what is still in the stream's buffer can go, too."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nothing, number)
+    finally:
+        os.close(nothing)
