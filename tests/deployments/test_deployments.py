@@ -190,8 +190,8 @@ def test_functions_of_a_researchers_own_flow_travel(deployed: Office, tmp_path: 
 
 
 def test_a_run_is_computed_once_and_outlives_its_worker(deployed: Office, tmp_path: Path) -> None:
-    """Set to Crashed and to Scheduled, as by an automation, while its process lives; then its worker is killed,
-    and with it what read the flow's output."""
+    """Set to Crashed and to Scheduled, as by an automation, while its process lives; then the worker that
+    reads its output is killed."""
     store = Store(tmp_path / "store")
     hold = Hold(tmp_path / "held", store.root)
     worker = deployed.work(**hold.environment())
