@@ -48,7 +48,7 @@ def claim(store: Store, flow_run_id: str) -> Iterator[None]:
         ConfigError: where another process is at it.
         StoreError: where the store cannot be written.
     """
-    path = lock_path(store, flow_run_id)
+    path = Path(os.path.realpath(lock_path(store, flow_run_id)))
     if path in _HELD:  # by this process, which is no other
         yield
         return
