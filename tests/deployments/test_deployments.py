@@ -80,9 +80,14 @@ class Office:
         return httpx.post(f"{self.api}/{path}", json=content, timeout=30).raise_for_status().json()
 
     def lost(self, flow_run: str) -> list[str]:
-        """Why task runs of a flow run did not complete."""
-        of = {"flow_runs": {"id": {"any_": [flow_run]}}}
-        found = self.ask("task_runs/filter", **of)
+        """Why task runs of a flow run did not complete; their states come a moment after the flow's."""
+        final = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+        deadline = time.monotonic() + 30
+        while True:
+            found = self.ask("task_runs/filter", flow_runs={"id": {"any_": [flow_run]}})
+            if all(run["state"]["type"] in final for run in found) or time.monotonic() > deadline:
+                break
+            time.sleep(0.2)
         return [str(run["state"]["message"]) for run in found if run["state"]["type"] != "COMPLETED"]
 
     def newest(self, **where: Any) -> dict[str, Any]:
