@@ -47,8 +47,11 @@ def keep_output(stream: TextIO) -> bool:
     """
     if isinstance(stream.write, _Lasting):
         return False
-    for name in ("write", "flush"):
-        setattr(stream, name, _Lasting(getattr(stream, name), stream))
+    try:
+        for name in ("write", "flush"):
+            setattr(stream, name, _Lasting(getattr(stream, name), stream))
+    except AttributeError:  # a stream of somebody's own, which takes none
+        return False
     return True
 
 

@@ -7,7 +7,7 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn, TextIO
 
@@ -48,20 +48,25 @@ def claim(store: Store, flow_run_id: str) -> Iterator[None]:
         ConfigError: where another process is at it.
         StoreError: where the store cannot be written.
     """
-    path = Path(os.path.realpath(lock_path(store, flow_run_id)))
+    path = _real(store, flow_run_id)
     if path in _HELD:  # by this process, which is no other
         yield
         return
     with _locked(path, flow_run_id) as file:
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {this_host()}\n")
-        file.flush()
+        with suppress(OSError):  # a full disk: who holds it is a courtesy
+            os.truncate(path, 0)
+            os.write(file.fileno(), f"process {os.getpid()} on {this_host()}\n".encode())
         _HELD.add(path)
         try:
             yield
         finally:
             _HELD.discard(path)
-            path.unlink(missing_ok=True)
+            with suppress(OSError):
+                path.unlink()
+
+
+def _real(store: Store, flow_run_id: str) -> Path:
+    return Path(os.path.realpath(lock_path(store, flow_run_id)))
 
 
 def _locked(path: Path, flow_run_id: str) -> TextIO:
@@ -117,7 +122,7 @@ def alone(store: Store, flow_run_id: str) -> Iterator[None]:
         Abort: in a flow, where another process is at it: Prefect's engine ends quietly.
         ConfigError: the same elsewhere.
     """
-    before = get_run(store, flow_run_id)
+    before = None if _real(store, flow_run_id) in _HELD else get_run(store, flow_run_id)
     if before is not None and (why := _still_at_it(store, before)):
         _leave(flow_run_id, why)
     with ExitStack() as stack:

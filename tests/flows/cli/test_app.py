@@ -1,0 +1,56 @@
+"""How commands end, whatever ends them."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+
+import httpx
+import pytest
+import typer
+from prefect.exceptions import PrefectHTTPStatusError
+
+from flows.cli.app import guarded
+
+HUNG_UP = """
+import os, signal, sys, time
+from flows.cli.app import guarded
+if sys.argv[1] == "nohup":
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+def run():
+    os.kill(os.getpid(), signal.SIGHUP)
+    time.sleep(0 if sys.argv[1] == "nohup" else 30)
+
+guarded(run)
+"""
+
+
+@pytest.mark.parametrize(("how", "code"), [("plain", 128 + signal.SIGTERM), ("nohup", 0)])
+def test_a_terminal_that_is_closed_ends_a_command_as_term_does(how: str, code: int) -> None:
+    done = subprocess.run([sys.executable, "-c", HUNG_UP, how], capture_output=True, text=True, timeout=60)
+    assert done.returncode == code, done.stderr
+    assert ("what is done is kept" in done.stderr) is (how == "plain")
+
+
+@pytest.mark.parametrize("error", [httpx.ReadError("gone"), httpx.ConnectTimeout("late"), None])
+def test_a_server_that_fails_on_the_way_is_said_on_one_screen(
+    error: Exception | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    response = httpx.Response(500, request=httpx.Request("POST", "http://host/api/flows/"))
+
+    def run() -> None:
+        raise error or PrefectHTTPStatusError("Server error", request=response.request, response=response)
+
+    with pytest.raises(typer.Exit) as ended:
+        guarded(run)
+    assert ended.value.exit_code == 1
+    said = capsys.readouterr().err
+    assert "Prefect's server failed on the way" in said and "start the same command again" in said
+    assert len(said.splitlines()) == 3
+
+
+def test_an_error_of_ours_is_not_taken_for_the_servers() -> None:
+    with pytest.raises(ValueError, match="ours"):
+        guarded(lambda: (_ for _ in ()).throw(ValueError("ours")))
