@@ -13,6 +13,7 @@ from typing import Any, get_args
 
 from flows.jobs_flow import How, Launch, OnError, jobs_flow
 from sweepflow.compose.axes import Axis
+from sweepflow.compose.overlaps import refuse_parts_of_drawn
 from sweepflow.compose.place import compose_runner
 from sweepflow.engine.devices import worker_count
 from sweepflow.errors import ConfigError
@@ -150,6 +151,7 @@ def multirun(
     # In this process jobs asked for one by one share task runs; workers take whole rounds.
     lazily = at_once == 1 and isinstance(how.runner, LocalRunner) and not vectorize
     axes = plan.composer.axes(plan.overrides)
+    refuse_parts_of_drawn([axis.key for axis in axes if axis.sweeps], axes)
     sweeper.begin({a.key: a.distribution or categorical(a.values) for a in axes if a.sweeps}, goal)
     jobs_flow("multirun", plan, how, partial(_search, plan, axes, sweeper, score, at_once, lazily))
     return plan.jobs
@@ -199,14 +201,15 @@ def _search(
     launch: Launch,
 ) -> None:
     """Call what a sweeper asks for; it is told of all that it asked for before it is asked again."""
-    fixed = [axis.text for axis in axes if not axis.sweeps]
-    added = {axis.key for axis in axes if axis.text.startswith("+")}
+    fixed = [text for axis in axes if not axis.sweeps for text in axis.texts]
+    keys = {axis.key: axis.parsed.get_key_element() for axis in axes}
     untold: list[Job] = []
 
     def rounds() -> Iterator[list[Job]]:
         while asked := sweeper.ask(at_once):
             for drawn in asked:
-                texts = [f"+{text}" if text.partition("=")[0] in added else text for text in drawn]
+                parts = [text.partition("=") for text in drawn]
+                texts = [f"{keys.get(key, key)}{equals}{value}" for key, equals, value in parts]
                 untold.extend(plan.add(fixed, texts))
             yield list(untold)
             while untold:

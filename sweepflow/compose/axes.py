@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import glob
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, OverrideType, QuotedString
-from hydra.errors import HydraException
+from hydra.core.override_parser.types import Glob, Override, OverrideType, Sweep
 
+from sweepflow.compose.grammar import given_as, key_of, plain, read, swept_values
 from sweepflow.errors import ConfigError, nearest
 from sweepflow.space import Distribution, distribution_of
 
@@ -24,10 +26,11 @@ class Axis:
     """One override.
 
     Attributes:
-        key: Group name or dotted key.
+        key: Dotted key, or group with its package: `db@source`.
         values: What it takes, in order; one value where it does not sweep.
         text: As it was typed.
         is_group: Whether the key is a group, whose values are names of files in it.
+        parsed: What Hydra has read.
         sweeps: Whether it is written as a sweep, be it of one value.
         deletes: Whether it removes the key (`~key`).
         distribution: What `interval(...)`, `choice(...)` and their tags ask to draw the value from.
@@ -38,6 +41,7 @@ class Axis:
     values: tuple[Any, ...]
     text: str
     is_group: bool
+    parsed: Override
     sweeps: bool = False
     deletes: bool = False
     distribution: Distribution | None = None
@@ -46,7 +50,17 @@ class Axis:
     @property
     def shown(self) -> str:
         """Its text, and where that is from unless it was typed."""
-        return _shown(self.text, self.source)
+        return self.text + _whence(self.source)
+
+    @property
+    def overrides(self) -> list[Override]:
+        """One override for each value, which gives that value when it is read again."""
+        return [self.parsed] if self.deletes else [given_as(self.parsed, value) for value in self.values]
+
+    @property
+    def texts(self) -> list[str]:
+        """Their texts."""
+        return [str(override.input_line) for override in self.overrides]
 
 
 def parse_axes(
@@ -64,22 +78,13 @@ def parse_axes(
         ConfigError: for text that is no override, an empty sweep, a value or a key given twice, an
             unknown group or option.
     """
-    parser = OverridesParser.create()
     axes: dict[str, Axis] = {}
     for text in overrides:
-        try:
-            axis = _axis(parser.parse_override(text), text, groups, distributions, source)
-        except HydraException as error:
-            raise ConfigError(
-                "this is not an override in Hydra's grammar",
-                got=_shown(text, source),
-                allowed="key=value, key=value,value, key=range(start,stop), group=option, +experiment=name",
-                do=f"quote what has special characters; Hydra says: {str(error).splitlines()[0]}",
-            ) from error
-        if axis.key in axes:
+        axis = _axis(read(text, _whence(source)), text, groups, distributions, source)
+        if earlier := axes.get(axis.key):
             raise ConfigError(
                 f"{axis.key} is given twice",
-                got=_shown(f"{axes[axis.key].text} and {text}", source),
+                got=f"{earlier.text} and {axis.shown}",
                 allowed="each key once",
                 do=f"give all its values in one override: {axis.key}=FIRST,SECOND",
             )
@@ -87,51 +92,40 @@ def parse_axes(
     return list(axes.values())
 
 
-def single_value(text: str, key: str) -> str | None:
-    """What an override gives `key`, if it is one of that key and no sweep; None otherwise."""
-    try:
-        override = OverridesParser.create().parse_override(text)
-    except HydraException:
-        return None  # `parse_axes` says what is wrong with it
-    if override.key_or_group != key or override.is_sweep_override() or override.value() is None:
-        return None
-    return str(override.value())
-
-
 def _axis(override: Override, text: str, groups: Groups, distributions: bool, source: str) -> Axis:
-    key = override.key_or_group
-    is_group = key in groups
-    said = _shown(text, source)
-    drawn = distribution_of(override) if distributions and not is_group else None
+    key, said = key_of(override), text + _whence(source)
+    is_group = _is_group(override, groups, said)
+    options = groups[override.key_or_group] if is_group else ()
     if override.type is OverrideType.DEL:
-        return Axis(key, (None,), text, is_group, deletes=True, source=source)
+        return Axis(key, (None,), text, is_group, override, deletes=True, source=source)
+    drawn = distribution_of(override) if distributions and not is_group else None
+    _refuse_tags(override, drawn, said)
     if override.is_interval_sweep():
         if drawn is not None:
-            return Axis(key, (), text, is_group, sweeps=True, distribution=drawn, source=source)
+            return Axis(key, (), text, is_group, override, sweeps=True, distribution=drawn, source=source)
         raise ConfigError(
             f"{key}: an interval is a distribution, not a list of values",
             got=said,
-            allowed=f"options of the group: {', '.join(groups[key])}"
+            allowed=f"options of the group: {', '.join(options)}"
             if is_group
             else f"{key}=1,2,3 or {key}=range(1,4)",
             do=f"list the options: {key}=FIRST,SECOND"
             if is_group
             else "list the values; only sweepflow sweep draws from an interval",
         )
-    values: tuple[Any, ...]
-    if override.value_type is not None and override.value_type.name == "GLOB_CHOICE_SWEEP":
-        glob: Any = override.value()
-        values = tuple(glob.filter(list(groups.get(key, ()))))
+    value: Any = override.value()
+    if isinstance(value, Glob):
+        values: list[Any] = value.filter(list(options)) if is_group else files_of(value, said)
     elif override.is_sweep_override():
-        values = tuple(_plain(value) for value in override.sweep_iterator())
+        values = list(map(plain, swept_values(override)))
     else:
-        values = (override.value(),)
+        values = [value]
     if not values:
         raise ConfigError(
             f"{key}: this sweep has no values",
             got=said,
-            allowed=", ".join(groups[key]) if is_group else "at least one value",
-            do=f"write it like {key}={groups[key][0] if is_group and groups[key] else 'FIRST,SECOND'}",
+            allowed=", ".join(options) if is_group else "at least one value",
+            do=f"write it like {key}={options[0] if options else 'FIRST,SECOND'}",
         )
     seen: list[Any] = []
     for value in values:
@@ -146,15 +140,37 @@ def _axis(override: Override, text: str, groups: Groups, distributions: bool, so
             seen.append(value)
     if is_group:
         for value in values:
-            if value not in groups[key]:
+            if value not in options:
                 raise ConfigError(
-                    f"group {key!r} has no option {value!r}",
+                    f"group {override.key_or_group!r} has no option {value!r}",
                     got=said,
-                    allowed=", ".join(groups[key]),
-                    do=did_you_mean_option("+" * text.startswith("+") + key, str(value), groups[key]),
+                    allowed=", ".join(options),
+                    do=did_you_mean_option("+" * text.startswith("+") + key, str(value), options),
                 )
     sweeps = override.is_sweep_override()
-    return Axis(key, values, text, is_group, sweeps=sweeps, distribution=drawn, source=source)
+    return Axis(key, tuple(values), text, is_group, override, sweeps, distribution=drawn, source=source)
+
+
+def files_of(pattern: Glob, said: str) -> list[str]:
+    """The files that a glob of a key matches that is no group, sorted.
+
+    Raises:
+        ConfigError: where there is none.
+    """
+    found = {
+        path
+        for include in pattern.include
+        for path in glob.glob(os.path.expanduser(include), recursive=True)
+        if not any(fnmatch(path, os.path.expanduser(exclude)) for exclude in pattern.exclude)
+    }
+    if not found:
+        raise ConfigError(
+            f"{said.partition('=')[0].lstrip('+')}: this sweep has no values: no file matches",
+            got=said,
+            allowed=f"files below {os.getcwd()}, as the key is no group",
+            do="check the pattern, or list the values: KEY=FIRST,SECOND",
+        )
+    return sorted(found)
 
 
 def did_you_mean_option(group: str, name: str, options: Sequence[str]) -> str:
@@ -163,16 +179,30 @@ def did_you_mean_option(group: str, name: str, options: Sequence[str]) -> str:
     return f"did you mean '{group}={match}'?" if match else f"write {group}=NAME with a name from above"
 
 
-def _shown(text: str, source: str) -> str:
-    return text if source == TYPED else f"{text}, from the {source}"
+def _is_group(override: Override, groups: Groups, said: str) -> bool:
+    """Whether an option of a group is chosen, or removed."""
+    group = override.key_or_group
+    if override.package is not None and group not in groups:
+        raise ConfigError(
+            f"there is no group {group!r} that could go to the package {override.package!r}",
+            got=said,
+            allowed=", ".join(groups),
+            do="for a value write its dotted key, PACKAGE.KEY=VALUE",
+        )
+    return group in groups
 
 
-def _plain(value: Any) -> Any:
-    match value:
-        case QuotedString():
-            return value.text
-        case list():
-            return [_plain(item) for item in value]
-        case dict():
-            return {_plain(k): _plain(v) for k, v in value.items()}
-    return value
+def _refuse_tags(override: Override, drawn: Distribution | None, said: str) -> None:
+    """Refuse tags where nothing heeds them; those of what is drawn have been looked at."""
+    value: Any = override.value()
+    if drawn is None and isinstance(value, Sweep) and value.tags:
+        raise ConfigError(
+            f"{key_of(override)}: a tag says nothing here: {', '.join(sorted(value.tags))}",
+            got=said,
+            allowed="tag(log, interval(LOW, HIGH)), where values are drawn",
+            do="remove the tag",
+        )
+
+
+def _whence(source: str) -> str:
+    return "" if source == TYPED else f", from the {source}"

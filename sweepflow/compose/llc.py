@@ -3,7 +3,6 @@ within it are set and validated without Hydra."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -11,7 +10,8 @@ from pydantic import ValidationError
 
 from sweepflow.compose.axes import Axis, parse_axes
 from sweepflow.compose.invalid import explain
-from sweepflow.compose.session import choice_text, forced_text, session
+from sweepflow.compose.overlaps import late, refuse_overlaps
+from sweepflow.compose.session import composed_once, session
 from sweepflow.compose.vary import vary
 from sweepflow.errors import ConfigError, did_you_mean
 from sweepflow.schema.llc import LlcConfig
@@ -38,13 +38,10 @@ def _expand(overrides: Sequence[str], config_dir: str | Path | None) -> Iterator
         hydra.refuse_foreign(overrides)
         axes = hydra.with_experiment(parse_axes(overrides, hydra.groups))
         refuse(axes, list(LlcConfig.model_fields))
-        choices = [axis for axis in axes if axis.is_group]
-        fixed = [axis for axis in axes if not axis.is_group and not axis.sweeps]
-        swept = [axis for axis in axes if not axis.is_group and axis.sweeps]
-        for chosen in itertools.product(*[axis.values for axis in choices]):
-            groups = [choice_text(axis, value) for axis, value in zip(choices, chosen, strict=True)]
-            base = hydra.compose([*groups, *map(forced_text, fixed)])
-            for content in vary(base, swept):
+        refuse_overlaps(axes)
+        later = late(axes, [axis for axis in axes if axis.sweeps])
+        for once in composed_once(axes, later):
+            for content in vary(hydra.compose(once), later):
                 try:
                     yield LlcConfig.model_validate(content)
                 except ValidationError as error:

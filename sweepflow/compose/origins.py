@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from sweepflow.compose.allowed import typed
 from sweepflow.compose.axes import TYPED, Axis
+from sweepflow.compose.overlaps import holds
 
 
 @dataclass(frozen=True)
@@ -63,17 +64,13 @@ class Origins:
             return f"{exact.shown}, which is {typed(value)}" if "${" in exact.text else exact.shown
         if around := self._around(key):
             return " ".join(axis.shown for axis in around)
-        files = [a for a in self.axes if a.is_group and (a.key == "experiment" or _holds(a.key, f"{key}."))]
+        files = [a for a in self.axes if a.is_group and (a.key == "experiment" or holds(a.key, f"{key}."))]
         chosen = [axis.text for axis in files]
         return f"{key}={typed(value)}, {A_FILE.words}" + (f" ({', '.join(chosen)})" if chosen else "")
 
     def _drawn(self, key: str) -> tuple[str, Source] | None:
-        return next(((k, self.drawn[k]) for k in self.drawn if k == key or _holds(k, key)), None)
+        return next(((k, self.drawn[k]) for k in self.drawn if k == key or holds(k, key)), None)
 
     def _around(self, key: str) -> list[Axis]:
         """Overrides of a part of the key's value, or of a value that holds it."""
-        return [a for a in self.axes if _holds(key, a.key) or (_holds(a.key, key) and not a.is_group)]
-
-
-def _holds(outer: str, key: str) -> bool:
-    return key.startswith(f"{outer}.")
+        return [a for a in self.axes if holds(key, a.key) or (holds(a.key, key) and not a.is_group)]

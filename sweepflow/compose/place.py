@@ -10,7 +10,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from sweepflow.compose.axes import parse_axes
 from sweepflow.compose.invalid import explain
-from sweepflow.compose.session import choice_text, forced_text, session
+from sweepflow.compose.session import composed_once, session
 from sweepflow.errors import ConfigError
 from sweepflow.schema.runner import LocalRunner, RunnerConfig, default_store
 
@@ -32,8 +32,7 @@ def place(
     try:
         with session(command, config_dir) as hydra:
             axes = parse_axes(texts, hydra.groups)
-            groups = [choice_text(axis, axis.values[0]) for axis in axes if axis.is_group]
-            base = hydra.compose([*groups, *(forced_text(axis) for axis in axes if not axis.is_group)])
+            base = hydra.compose(next(composed_once(axes)))
         runner: RunnerConfig = TypeAdapter(RunnerConfig).validate_python(
             OmegaConf.to_container(base.runner, resolve=True)
         )
@@ -66,15 +65,14 @@ def compose_runner(overrides: Sequence[str], config_dir: str | Path | None = Non
                     allowed="a name such as slurm, or overrides: ['runner=slurm', 'runner.jobs=2']",
                     do="give all else to the flow itself",
                 )
-        groups = [choice_text(axis, axis.values[0]) for axis in axes if axis.is_group]
-        if not groups:
+        if not any(axis.is_group for axis in axes):
             raise ConfigError(
                 "runner= says how, but not which",
                 got=" ".join(overrides),
                 allowed=f"runner={', runner='.join(hydra.groups['runner'])}",
                 do=f"name it, too: ['runner=dask', {str(list(overrides))[1:]}",
             )
-        base = hydra.compose([*groups, *(forced_text(axis) for axis in axes if not axis.is_group)])
+        base = hydra.compose(next(composed_once(axes)))
     try:
         return _Runner(runner=OmegaConf.to_container(base.runner, resolve=True)).runner
     except ValidationError as error:

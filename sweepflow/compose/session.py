@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 import threading
@@ -22,6 +23,8 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 
 import sweepflow
 from sweepflow.compose.axes import Axis, Groups, parse_axes
+from sweepflow.compose.grammar import quote
+from sweepflow.compose.overlaps import settles
 from sweepflow.errors import ConfigError
 
 CONF = Path(sweepflow.__file__).parent.parent / "conf"
@@ -53,12 +56,10 @@ class Session:
     Attributes:
         primary: Name of the primary file.
         groups: Groups and their options, those in the user's own directory included.
-        search: Overrides that put the user's own directory on Hydra's search path.
     """
 
     primary: str
     groups: Groups
-    search: tuple[str, ...]
 
     def compose(self, overrides: Sequence[str], hydra_too: bool = False) -> DictConfig:
         """One composed tree.
@@ -67,7 +68,7 @@ class Session:
             ConfigError: where Hydra cannot, with what it says.
         """
         try:
-            return hydra.compose(self.primary, [*self.search, *overrides], return_hydra_config=hydra_too)
+            return hydra.compose(self.primary, list(overrides), return_hydra_config=hydra_too)
         except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
             said = " ".join(str(error).split())[:500]
             if found := NO_DEFAULT.match(said):
@@ -81,7 +82,7 @@ class Session:
 
     def options(self, group: str) -> list[str]:
         """Options of a group, of whatever source."""
-        return _options(group, self.primary, self.search)
+        return _options(_loader(), group)
 
     def refuse_foreign(self, overrides: Sequence[str]) -> None:
         """Refuse groups that only another command has.
@@ -133,10 +134,11 @@ class Session:
         name = experiment.values[0]
         config = self.compose([f"+experiment={quote(name)}"], hydra_too=True)
         params = OmegaConf.select(config, "hydra.sweeper.params") or {}
-        given = {axis.key for axis in axes}
-        texts = [f"{key}={value}" for key, value in params.items() if key.lstrip("+") not in given]
-        source = f"experiment {name}"
-        return [*parse_axes(texts, self.groups, distributions=distributions, source=source), *axes]
+        texts = [f"{key}={value}" for key, value in params.items()]
+        theirs = parse_axes(texts, self.groups, distributions=distributions, source=f"experiment {name}")
+        typed = {axis.key for axis in axes}
+        kept = [a for a in theirs if a.key not in typed and not any(settles(one, a.key) for one in axes)]
+        return [*kept, *axes]
 
 
 @contextmanager
@@ -148,49 +150,50 @@ def session(primary: str, config_dir: str | Path | None) -> Iterator[Session]:
         ConfigError: where the user's directory is not there.
     """
     own = None if config_dir is None else _directory(config_dir)
-    search = () if own is None else (f"hydra.searchpath=[{quote(f'file://{own}')}]",)
     with ONE_AT_A_TIME:
         theirs = GlobalHydra.instance().hydra
         GlobalHydra.instance().clear()
         try:
             with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-                yield Session(primary, _groups(primary, own, search), search)
+                loader = _loader()
+                if own is not None:  # not as an override, which would have to be quoted
+                    loader.config_search_path.prepend("sweepflow", f"file://{own}", anchor="schema")
+                    loader.repository.initialize_sources(loader.config_search_path)
+                yield Session(primary, _groups(loader))
         finally:
             GlobalHydra.instance().hydra = theirs
 
 
-def _groups(primary: str, own: Path | None, search: Sequence[str]) -> Groups:
+def _loader() -> ConfigLoaderImpl:
     loader = GlobalHydra.instance().config_loader()
+    assert isinstance(loader, ConfigLoaderImpl)  # Hydra has no other
+    return loader
+
+
+def _groups(loader: ConfigLoaderImpl) -> Groups:
     names = set(loader.list_groups("")) - {"hydra"}
-    if own is not None:  # Hydra lists the options of its search path, but not the groups
-        names |= {path.name for path in own.iterdir() if path.is_dir() and not path.name.startswith(".")}
-    return {name: _options(name, primary, search) for name in sorted(names)}
+    return {name: _options(loader, name) for name in sorted(names)}
 
 
-def _options(group: str, primary: str, search: Sequence[str]) -> list[str]:
-    loader = GlobalHydra.instance().config_loader()
-    if not search and isinstance(loader, ConfigLoaderImpl):  # else Hydra copies all that it knows, each time
-        return loader.repository.get_group_options(group, ObjectType.CONFIG)
-    return loader.get_group_options(group, ObjectType.CONFIG, config_name=primary, overrides=list(search))
+def _options(loader: ConfigLoaderImpl, group: str) -> list[str]:
+    # Not of the loader itself, which copies all that it knows, each time.
+    return loader.repository.get_group_options(group, ObjectType.CONFIG)
 
 
-def choice_text(axis: Axis, value: object) -> str:
-    """The override that takes one option of a group axis."""
-    if not axis.sweeps:
-        return axis.text
-    plus = axis.text[: len(axis.text) - len(axis.text.lstrip("+"))]
-    return f"{plus}{axis.key}={quote(value)}"
+def composed_once(axes: Sequence[Axis], later: Sequence[Axis] = ()) -> Iterator[list[str]]:
+    """What Hydra composes: overrides for every combination of options, without those that are set later.
 
+    A value may name any key: the schema, not the YAML, says which keys there are.
 
-def forced_text(axis: Axis) -> str:
-    """A value override that may name any key: the schema, not the YAML, says which keys there are."""
-    return axis.text if axis.deletes else f"++{axis.text.lstrip('+')}"
-
-
-def quote(value: object) -> str:
-    """A value as Hydra's grammar reads it back."""
-    text = "null" if value is None else str(value)
-    return text if text.replace("_", "").replace("-", "").isalnum() else "'" + text.replace("'", "\\'") + "'"
+    Args:
+        axes: Of a command line.
+        later: Of them, those that are set in what Hydra has composed.
+    """
+    choices = [axis for axis in axes if axis.is_group]
+    values = [axis for axis in axes if not axis.is_group and axis not in later]
+    forced = [axis.text if axis.deletes else f"++{axis.texts[0].lstrip('+')}" for axis in values]
+    for chosen in itertools.product(*[axis.texts for axis in choices]):
+        yield [*chosen, *forced]
 
 
 @cache

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +10,14 @@ from typing import Any
 from omegaconf import OmegaConf
 from pydantic import Field, ValidationError
 
-from sweepflow.compose.axes import Axis, did_you_mean_option, parse_axes, single_value
+from sweepflow.compose.axes import Axis, did_you_mean_option, parse_axes
+from sweepflow.compose.grammar import key_of, read
 from sweepflow.compose.invalid import explain
 from sweepflow.compose.llc import refuse
 from sweepflow.compose.origins import A_REPEAT, A_TABLE, Source
-from sweepflow.compose.session import NoSuchGroupError, Session, choice_text, forced_text, session
-from sweepflow.compose.vary import Mandatory, assign, vary
+from sweepflow.compose.overlaps import assigned, late, refuse_overlaps, without_typed
+from sweepflow.compose.session import NoSuchGroupError, Session, composed_once, session
+from sweepflow.compose.vary import Mandatory, vary
 from sweepflow.errors import ConfigError
 from sweepflow.schema.fields import Config
 from sweepflow.schema.runner import LocalRunner, RunnerConfig, SweepName, default_store
@@ -85,9 +86,9 @@ class TrialsRequest:
         Raises:
             ConfigError: in the words of the override that caused it.
         """
-        content = dict(point)
+        content: Any = point
         for key, value in drawn.items():
-            assign(content, key.split("."), value)
+            content = assigned(content, key.split("."), value, whole=True)
         try:
             return self.workload.config_type.model_validate(content)
         except ValidationError as error:
@@ -123,9 +124,10 @@ def compose_trials(overrides: Sequence[str], config_dir: str | Path | None = Non
         axes = hydra.with_experiment(
             parse_axes(overrides, hydra.groups, distributions=True), distributions=True
         )
+        refuse_overlaps(axes)
         choices = [axis for axis in axes if axis.is_group]
-        fixed = [axis for axis in axes if not axis.is_group and not axis.sweeps]
-        swept = [axis for axis in axes if not axis.is_group and axis.sweeps and axis.distribution is None]
+        given = [axis for axis in axes if axis.distribution is None]
+        later = late(given, [axis for axis in given if axis.sweeps])
         drawn = {axis.key: axis.distribution for axis in axes if axis.distribution is not None}
         for axis in axes:
             top = axis.key.split(".")[0]
@@ -139,16 +141,15 @@ def compose_trials(overrides: Sequence[str], config_dir: str | Path | None = Non
                 )
         points: list[dict[str, Any]] = []
         settings: SweepSettings | None = None
-        for chosen in itertools.product(*[axis.values for axis in choices]):
-            groups = [choice_text(axis, value) for axis, value in zip(choices, chosen, strict=True)]
+        for once in composed_once(given, later):
             try:
-                base = hydra.compose([*groups, *map(forced_text, fixed)])
+                base = hydra.compose(once)
             except NoSuchGroupError as error:
                 raise _without_group(error, hydra, axes, own) from error
             if own is not None:
                 OmegaConf.update(base, "workload", own, force_add=True)
             mandatory = MANDATORY.get(str(OmegaConf.select(base, "workload")))
-            for content in vary(base, swept, drawn, mandatory):
+            for content in vary(base, later, drawn, mandatory):
                 found = {key: content.pop(key) for key in SweepSettings.model_fields if key in content}
                 settings = settings or _settings(found, axes)
                 points.append(content)
@@ -158,15 +159,14 @@ def compose_trials(overrides: Sequence[str], config_dir: str | Path | None = Non
     _refuse_reserved(workload)
     refuse(axes, [*workload.config_type.model_fields, *SweepSettings.model_fields])
     space = Space.of(settings.space) if settings.space else None
-    if space is not None:  # what is typed wins over the space
-        space = space.without({axis.key for axis in (*fixed, *swept)})
+    space = without_typed(space, axes)
     if drawn:
         space = space.replaced(drawn) if space else Space.of({"parameters": drawn})
     swept_groups = [axis.key for axis in choices if len(axis.values) > 1]
     return TrialsRequest(
         workload=workload,
         points=points,
-        grid=(*swept_groups, *(axis.key for axis in swept)),
+        grid=(*swept_groups, *(axis.key for axis in later if axis.sweeps)),
         space=space,
         settings=settings,
         axes=axes,
@@ -180,8 +180,11 @@ def _own_workload(overrides: Sequence[str], hydra: Session) -> tuple[str | None,
     options = [option for option in hydra.groups["workload"] if option != OWN]
     own, replaced = None, []
     for text in overrides:
-        value = single_value(text, "workload")
-        if value is not None and value not in options:
+        override = read(text)
+        value = override.value()
+        chooses = key_of(override) == "workload" and not override.is_sweep_override()
+        if chooses and value is not None and str(value) not in options:
+            value = str(value)
             if not is_importable(value):
                 raise ConfigError(
                     f"there is no workload {value!r}",
@@ -201,7 +204,7 @@ def _without_group(
     if error.elsewhere or error.group not in hydra.groups or error.group == "experiment":
         return error
     chosen = next((axis for axis in axes if axis.is_group and axis.key == "workload"), None)
-    base = hydra.compose([] if chosen is None else [choice_text(chosen, chosen.values[0])])
+    base = hydra.compose([] if chosen is None else chosen.texts)
     workload = load_workload(own or str(base.workload))
     keys = list(workload.config_type.model_fields)
     return ConfigError(

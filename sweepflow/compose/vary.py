@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sweepflow.compose.axes import Axis
+from sweepflow.compose.overlaps import assigned, settles
 from sweepflow.errors import ConfigError
 
 
@@ -22,59 +23,42 @@ class Mandatory(NamedTuple):
 
 def vary(
     base: DictConfig,
-    swept: Sequence[Axis],
-    later: Collection[str] = (),
+    later: Sequence[Axis],
+    drawn: Collection[str] = (),
     mandatory: Mapping[str, Mandatory] | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """The composed tree with every combination of the swept values, as plain nested dicts.
+    """The composed tree with every combination of the values that are set in it, as plain nested dicts.
 
-    The dicts share what does not vary: set values in them with `assign`.
+    The dicts share what does not vary: set values in them with `assigned`.
 
     Args:
         base: The composed tree.
-        swept: Axes of values.
-        later: Dotted keys that are set afterwards, and so may be missing.
+        later: Overrides of values, set in their order as Hydra sets them.
+        drawn: Dotted keys that are set afterwards, and so may be missing.
         mandatory: What to say of keys that are missing, by dotted key.
 
     Raises:
         ConfigError: for a mandatory value that is missing, or an interpolation that cannot be resolved.
     """
     # An interpolation may depend on a swept key: only then is it resolved once a configuration.
-    interpolates = "${" in OmegaConf.to_yaml(base) or any("${" in str(axis.values) for axis in swept)
-    fixed: Any = None if interpolates else OmegaConf.to_container(base)
-    if fixed is not None:
-        _refuse_missing(base, {*later, *(axis.key for axis in swept)}, mandatory or {})
-    for values in itertools.product(*[axis.values for axis in swept]):
-        if fixed is None:
-            yield _resolved(base, swept, values, later, mandatory or {})
-        else:
-            content = dict(fixed)
-            for axis, value in zip(swept, values, strict=True):
-                assign(content, axis.key.split("."), value)
-            yield content
+    interpolates = "${" in OmegaConf.to_yaml(base) or any("${" in str(axis.values) for axis in later)
+    if not interpolates:
+        given = {key for key in OmegaConf.missing_keys(base) if any(settles(axis, key) for axis in later)}
+        _refuse_missing(base, {*drawn, *given}, mandatory or {})
+    fixed: Any = OmegaConf.to_container(base)
+    for values in itertools.product(*[axis.values for axis in later]):
+        content = fixed
+        for axis, value in zip(later, values, strict=True):
+            content = assigned(content, axis.key.split("."), value)
+        yield _resolved(content, drawn, mandatory or {}) if interpolates else dict(content)
 
 
-def assign(content: dict[Any, Any], path: Sequence[str], value: Any) -> None:
-    """Set a nested value, copying the dicts on the way: they are shared by all configurations."""
-    for part in path[:-1]:
-        child = content.get(part)
-        content[part] = content = dict(child) if isinstance(child, Mapping) else {}
-    content[path[-1]] = value
-
-
-def _resolved(
-    base: DictConfig,
-    swept: Sequence[Axis],
-    values: Sequence[Any],
-    later: Collection[str],
-    mandatory: Mapping[str, Mandatory],
-) -> dict[str, Any]:
+def _resolved(content: Any, drawn: Collection[str], mandatory: Mapping[str, Mandatory]) -> dict[str, Any]:
     try:
-        for axis, value in zip(swept, values, strict=True):  # all of them each time, so no copy is needed
-            OmegaConf.update(base, axis.key, value, force_add=True)
-        _refuse_missing(base, later, mandatory)
-        content: Any = OmegaConf.to_container(base, resolve=True)
-        return content
+        tree = OmegaConf.create(content)
+        _refuse_missing(tree, drawn, mandatory)
+        resolved: Any = OmegaConf.to_container(tree, resolve=True)
+        return resolved
     except OmegaConfBaseException as error:
         raise ConfigError(
             "an interpolation cannot be resolved",

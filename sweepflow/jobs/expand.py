@@ -14,14 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_store import ConfigStore
-from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from sweepflow.compose.axes import Axis, Groups, parse_axes
-from sweepflow.compose.session import NO_DEFAULT, ONE_AT_A_TIME, Session, quote, session
+from sweepflow.compose.overlaps import late, refuse_overlaps
+from sweepflow.compose.session import NO_DEFAULT, ONE_AT_A_TIME, Session, session
 from sweepflow.errors import ConfigError, did_you_mean
 from sweepflow.jobs.source import registered
 
@@ -68,6 +70,7 @@ class Composer:
             ConfigError: for what is no override, and for options that a group does not have.
         """
         axes = parse_axes(overrides, self._groups, distributions=True)
+        refuse_overlaps(axes)
         ours = {*self._groups, *self._own}
         for axis in axes:
             if axis.key.split(".")[0] == "runner" and "runner" not in ours:
@@ -98,23 +101,21 @@ class Composer:
                     allowed=f"{axis.key}=1,2,3 or {axis.key}=range(1,4)",
                     do="list the values, or give a sweeper that draws from it: sweeper=Random(20)",
                 )
-        changing = [axis for axis in axes if axis.sweeps or axis.text in drawn]
-        return list(self._compose(axes, changing))
+        return list(self._compose(axes, [axis for axis in axes if axis.sweeps or axis.text in drawn]))
 
     def _compose(self, axes: Sequence[Axis], changing: Sequence[Axis]) -> Iterator[Composed]:
-        varying = [axis for axis in changing if not axis.is_group]
-        for chosen in itertools.product(*[_options(axis) for axis in axes]):
-            of = dict(zip((axis.key for axis in axes), chosen, strict=True))
-            base, of_hydra = self._base(tuple(of[axis.key][0] for axis in axes if axis not in varying))
+        later = late(axes, changing)
+        for chosen in itertools.product(*[axis.overrides for axis in axes]):
+            texts = [str(override.input_line) for override in chosen]
+            once = [text for text, axis in zip(texts, axes, strict=True) if axis not in later]
+            base, of_hydra = self._base(tuple(once))
             tree = copy.deepcopy(base)
-            for axis in varying:
-                text, value = of[axis.key]
-                try:
-                    OmegaConf.update(tree, axis.key, value, force_add=text.startswith("+"))
-                except OmegaConfBaseException as error:
-                    raise _refused(text, error, tree) from error
-            params = {axis.key: of[axis.key][1] for axis in changing}
-            yield Composed(tuple(text for text, _ in chosen), params, tree, of_hydra)
+            of = list(zip(axes, chosen, strict=True))
+            for axis, override in of:
+                if axis in later:
+                    _set(tree, override)
+            params = {a.key: _held(tree, a, override.value()) for a, override in of if a in changing}
+            yield Composed(tuple(texts), params, tree, of_hydra)
 
     def _base(self, overrides: tuple[str, ...]) -> tuple[DictConfig, DictConfig]:
         """The tree that Hydra composes, and Hydra's own configuration; once for the same overrides."""
@@ -130,15 +131,31 @@ class Composer:
             yield view
 
 
-def _options(axis: Axis) -> list[tuple[str, Any]]:
-    """Each value of an axis, as an override and as it is."""
-    if not axis.sweeps:
-        return [(axis.text, axis.values[0])]
-    key = axis.text.partition("=")[0]
+def _set(tree: DictConfig, override: Override) -> None:
+    """Set one value as Hydra does, in what it has composed."""
+    try:
+        ConfigLoaderImpl._apply_overrides_to_config([override], tree)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise _refused(str(override.input_line), error, tree) from error
+
+
+def _held(tree: DictConfig, axis: Axis, given: Any) -> Any:
+    """What a configuration has of a value that was given: types convert it, later overrides change it."""
     if axis.is_group:
-        return [(f"{key}={quote(value)}", value) for value in axis.values]
-    texts = OverridesParser.create().parse_override(axis.text).sweep_string_iterator()
-    return [(f"{key}={text}", value) for text, value in zip(texts, axis.values, strict=True)]
+        return given
+    try:
+        found = OmegaConf.select(tree, axis.key)
+        if OmegaConf.is_config(found):
+            found = OmegaConf.to_container(found, resolve=True, enum_to_str=True)
+    except OmegaConfBaseException:  # what is not whole yet is said where it is called
+        return given
+    return _of(found, given)
+
+
+def _of(found: Any, given: Any) -> Any:
+    if isinstance(found, dict) and isinstance(given, dict):
+        return {key: _of(found[key], inner) for key, inner in given.items() if key in found}
+    return found if isinstance(found, bool | int | float | str | list | dict | None) else given
 
 
 def choosing(
@@ -168,7 +185,7 @@ def _base(view: Session, overrides: Sequence[str], own: DictConfig) -> tuple[Dic
     """The composed tree, and Hydra's own configuration."""
 
     def load(texts: list[str]) -> DictConfig:
-        return hydra.compose(view.primary, [*view.search, *texts], return_hydra_config=True)
+        return hydra.compose(view.primary, texts, return_hydra_config=True)
 
     whole = choosing(load, overrides, lambda error: _refused(" ".join(overrides), error, own))
     of_hydra = OmegaConf.masked_copy(whole, "hydra")
@@ -180,7 +197,8 @@ def _base(view: Session, overrides: Sequence[str], own: DictConfig) -> tuple[Dic
 def _groups(view: Session, own: DictConfig) -> Groups:
     """The groups that overrides can choose from."""
     listed = own.get("defaults") or []
-    chosen = {str(key) for item in listed if not isinstance(item, str) for key in item}
+    keys = [str(key) for item in listed if not isinstance(item, str) for key in item]
+    chosen = {key.partition("@")[0].split(" ")[-1].lstrip("/") for key in keys}  # override /db@source
     stored = set(_stored_groups(ConfigStore.instance().repo))
     groups = {name: view.options(name) for name in {*view.groups, *stored}}
     mine = chosen | stored

@@ -5,10 +5,10 @@ A sweeper is asked for overrides and told how good they were. Without one, overr
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, Protocol, runtime_checkable
 
+from sweepflow.compose.grammar import quote
 from sweepflow.errors import ConfigError
 from sweepflow.jobs.job import Goal, Job
 from sweepflow.space import Distribution, Space
@@ -110,21 +110,4 @@ def override(key: str, value: Any) -> str:
         key: Dotted key, or group.
         value: A number, text, None, or a list of such, or a mapping with plain words as keys.
     """
-    return f"{key}={_text(value)}"
-
-
-def _text(value: Any) -> str:
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return str(value).lower()
-        case str():
-            # Hydra takes backslashes as they are, but those that stand before a quote.
-            escaped = re.sub(r"(\\*)('|\Z)", lambda m: 2 * m[1] + ("\\'" if m[2] else ""), value)
-            return f"'{escaped}'"
-        case list() | tuple():
-            return f"[{','.join(map(_text, value))}]"
-        case dict():
-            return "{" + ",".join(f"{k}:{_text(v)}" for k, v in value.items()) + "}"
-    return repr(value)
+    return f"{key}={quote(value)}"

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-
 import pytest
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 
 from sweepflow.compose import session
 from sweepflow.compose.axes import Groups
@@ -14,10 +12,10 @@ _listed: dict[tuple[object, ...], Groups] = {}
 _list = session._groups
 
 
-def _listed_once(primary: str, own: Path | None, search: Sequence[str]) -> Groups:
-    key = (primary, own, *search)
+def _listed_once(loader: ConfigLoaderImpl) -> Groups:
+    key = tuple(element.path for element in loader.get_search_path().get_path())
     if key not in _listed:
-        _listed[key] = _list(primary, own, search)
+        _listed[key] = _list(loader)
     return _listed[key]
 
 

@@ -1,0 +1,213 @@
+"""Hydra's override grammar, read and written: one parse says what a text gives, and one writer makes the text
+that is read back as the same value.
+
+O. Yadan, "Hydra: A framework for elegantly configuring complex applications", 2019;
+https://hydra.cc/docs/1.3/advanced/override_grammar/extended/
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from functools import cache
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+from hydra._internal.grammar.functions import Functions
+from hydra._internal.grammar.utils import escape_special_characters
+from hydra.core.override_parser.overrides_parser import OverridesParser, create_functions
+from hydra.core.override_parser.types import (
+    ChoiceSweep,
+    Override,
+    QuotedString,
+    RangeSweep,
+    Sweep,
+    Transformer,
+    ValueType,
+)
+from hydra.errors import HydraException
+
+from sweepflow.errors import ConfigError
+
+WORD = re.compile(r"[A-Za-z_/][A-Za-z0-9_/.-]*")
+"""Text that needs no quotes, unless it is one of these."""
+KEYWORDS = ("null", "true", "false", "inf", "nan")
+CASTS = ("int", "float", "str", "bool")
+
+
+def read(text: str, source: str = "") -> Override:
+    """Parse one override.
+
+    Args:
+        text: In Hydra's grammar.
+        source: Where it is from, for the error: `, from the experiment NAME`.
+
+    Raises:
+        ConfigError: for text that is no override.
+    """
+    try:
+        return _parser().parse_override(text)
+    except HydraException as error:
+        raise ConfigError(
+            "this is not an override in Hydra's grammar",
+            got=f"{text}{source}",
+            allowed="key=value, key=value,value, key=range(start,stop), group=option, +experiment=name",
+            do=f"quote what has special characters; Hydra says: {str(error).splitlines()[0]}",
+        ) from error
+
+
+def key_of(override: Override) -> str:
+    """The key or group, with its package where it has one: `db@source`."""
+    return override.get_key_element().lstrip("+~")
+
+
+def swept_values(override: Override) -> list[Any]:
+    """What a sweep takes in turn; a shuffled one in another order each time. Quotes are kept.
+
+    Raises:
+        ConfigError: for a range without an end.
+    """
+    ends: Any = override.value()
+    try:
+        if override.is_range_sweep() and not all(map(math.isfinite, (ends.start, ends.stop, ends.step))):
+            raise ValueError("its ends and its step have to be finite")
+        return list(override.sweep_iterator())
+    except (ValueError, HydraException) as error:  # a step of zero
+        raise ConfigError(
+            f"{override.key_or_group}: this is no range: {error}",
+            got=override.input_line,
+            allowed="range(start,stop) or range(start,stop,step), finite, with a step other than 0",
+        ) from error
+
+
+def plain(value: Any) -> Any:
+    """A parsed value without its quotes, within lists and mappings, too."""
+    return Override._convert_value(value)
+
+
+def given_as(override: Override, value: Any) -> Override:
+    """The override that gives its key one value: of a sweep, or what its functions have made.
+
+    Its text is as it was typed where that says no more and no less, so that it is replayed by itself.
+    """
+    line = str(override.input_line)
+    if override.is_sweep_override() or ("(" in line and _calls(line)):
+        line = f"{override.get_key_element()}={quote(value)}"
+    return Override(
+        type=override.type,
+        key_or_group=override.key_or_group,
+        value_type=ValueType.ELEMENT,
+        _value=plain(value),
+        package=override.package,
+        input_line=line,
+    )
+
+
+def quote(value: Any) -> str:
+    """A value as the grammar reads it back: the same value of the same type.
+
+    Args:
+        value: None, a number, text, a path, a list, a mapping; NumPy's numbers are Python's.
+
+    Raises:
+        ConfigError: for what the grammar has no words for.
+    """
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return str(value).lower()
+        case QuotedString():
+            return quote(value.text)
+        case int():
+            return int.__repr__(value)
+        case float():
+            return float.__repr__(value)
+        case str():
+            if WORD.fullmatch(value) and value.lower() not in KEYWORDS:
+                return str(value)
+            # Hydra takes backslashes as they are, but those that stand before a quote.
+            escaped = re.sub(r"(\\*)('|\Z)", lambda m: 2 * m[1] + ("\\'" if m[2] else ""), value)
+            return f"'{escaped}'"
+        case PurePath():
+            return quote(str(value))
+        case list() | tuple():
+            return f"[{','.join(map(quote, value))}]"
+        case dict():
+            return "{" + ",".join(f"{_key(k)}:{quote(v)}" for k, v in value.items()) + "}"
+        case np.generic():
+            return quote(value.item())
+    raise ConfigError(
+        "Hydra's grammar has no words for this value",
+        got=f"{value!r} ({type(value).__name__})",
+        allowed="None, numbers, text, paths, lists and mappings of them",
+    )
+
+
+def quote_as_hydra(value: Any) -> str:
+    """A parsed value as Hydra writes it, where Hydra reads it back as the same; as `quote` does elsewhere.
+
+    Hydra forgets that a number is text: of `str(1,2)` it makes `1` and `2`.
+    """
+    text: str = Transformer.str(value)
+    try:
+        same = _same(plain(_parser().parse_override(f"key={text}")._value), plain(value))
+    except HydraException:
+        same = False
+    return text if same else quote(value)
+
+
+def _key(key: Any) -> str:
+    """A mapping's key, which the grammar lets nobody quote."""
+    if not isinstance(key, str):
+        return quote(key)
+    text = escape_special_characters(key)
+    try:
+        if _parser().parse_override(f"key={{{text}:0}}").value() == {key: 0}:
+            return text
+    except HydraException:
+        pass  # said below
+    raise ConfigError(
+        "Hydra's grammar cannot write this key of a mapping",
+        got=repr(key),
+        allowed="keys of letters and digits that begin with a letter",
+        do="rename the key, or give the mapping in the configuration itself",
+    )
+
+
+def _same(a: Any, b: Any) -> bool:
+    """Whether two plain values are the same, types included: 1 is neither 1.0 nor true."""
+    return repr(a) == repr(b)
+
+
+def _calls(text: str) -> bool:
+    """Whether functions have a part in an override's value."""
+    try:
+        OverridesParser(functions=Functions()).parse_override(text)
+    except HydraException:
+        return True
+    return False
+
+
+@cache
+def _parser() -> OverridesParser:
+    """Hydra's own, whose casts forget neither tags nor that the order is shuffled."""
+    functions = create_functions()
+    for name in CASTS:
+        functions.functions[name] = _keeping(functions.functions[name])
+    return OverridesParser(functions=functions)
+
+
+def _keeping(cast: Callable[..., Any]) -> Callable[..., Any]:
+    def kept(*args: Any, value: Any = None) -> Any:
+        found = cast(*args, value=value)
+        given = args[0] if len(args) == 1 else value
+        if isinstance(given, Sweep) and isinstance(found, Sweep):
+            found.tags = set(given.tags)
+        if isinstance(given, ChoiceSweep | RangeSweep) and isinstance(found, ChoiceSweep | RangeSweep):
+            found.shuffle = given.shuffle
+        return found
+
+    return kept

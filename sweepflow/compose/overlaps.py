@@ -1,0 +1,172 @@
+"""Overrides that speak of one thing: a key and what holds it. The later one wins, as in Hydra, and where two
+cannot both hold it is an error that names both."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from sweepflow.compose.axes import Axis
+from sweepflow.errors import ConfigError
+from sweepflow.space import Space
+
+
+def holds(outer: str, key: str) -> bool:
+    """Whether a dotted key is a part of another one's value."""
+    return key.startswith(f"{outer}.")
+
+
+def overlap(one: str, other: str) -> bool:
+    """Whether two dotted keys speak of one thing."""
+    return one == other or holds(one, other) or holds(other, one)
+
+
+def settles(axis: Axis, key: str) -> bool:
+    """Whether an override decides a key whatever was said of it before: alone, or as a part of its values."""
+    return not axis.is_group and (axis.key == key or (holds(axis.key, key) and all(_parts(axis, key))))
+
+
+def late(axes: Sequence[Axis], changing: Sequence[Axis]) -> list[Axis]:
+    """The overrides of values that cannot be set once for all configurations, in their order: those that
+    change from one to the next, and those that come after such a one and overlap with it."""
+    found: list[Axis] = []
+    for axis in axes:
+        if not axis.is_group and (axis in changing or any(overlap(axis.key, one.key) for one in found)):
+            found.append(axis)
+    return found
+
+
+def refuse_overlaps(axes: Sequence[Axis]) -> None:
+    """Refuse overrides that cannot both hold: values of a sweep that a later override makes all alike.
+
+    Raises:
+        ConfigError: that names both.
+    """
+    values = [axis for axis in axes if not axis.is_group]
+    for place, later in enumerate(values):
+        for earlier in values[:place]:
+            if earlier.sweeps and overlap(earlier.key, later.key) and not _both_hold(earlier, later):
+                raise ConfigError(
+                    f"{earlier.key} is swept, and {later.key}, which comes later, takes its values away",
+                    got=f"{earlier.shown} and {later.shown}",
+                    allowed="a later override that leaves the values of the sweep apart",
+                    do=f"leave one of them out, or write {later.key} first",
+                )
+
+
+def refuse_parts_of_drawn(drawn: Collection[str], axes: Sequence[Axis]) -> None:
+    """Refuse overrides of a part of what is drawn: that is set last.
+
+    Args:
+        drawn: Dotted keys.
+        axes: The overrides.
+
+    Raises:
+        ConfigError: that names both.
+    """
+    for axis in axes:
+        for key in drawn:
+            if holds(key, axis.key) and not axis.is_group:
+                raise _at_odds(key, axis, axes)
+
+
+def without_typed(space: Space | None, axes: Sequence[Axis]) -> Space | None:
+    """A space without the keys that overrides give: what is typed wins.
+
+    Raises:
+        ConfigError: for keys that are drawn and given in part.
+    """
+    drawn = [axis.key for axis in axes if axis.distribution is not None]
+    keys = () if space is None else space.keys
+    refuse_parts_of_drawn([*drawn, *keys], axes)
+    given = set()
+    for key in keys:
+        for axis in axes:
+            if axis.is_group or not (axis.key == key or holds(axis.key, key)):
+                continue
+            if axis.distribution is None and settles(axis, key):
+                given.add(key)
+            elif axis.key != key and (axis.distribution is not None or any(_parts(axis, key))):
+                raise _at_odds(key, axis, axes)
+    return None if space is None else space.without(given)
+
+
+def _at_odds(drawn: str, given: Axis, axes: Sequence[Axis]) -> ConfigError:
+    other = next((axis.shown for axis in axes if axis.key == drawn), f"the space draws {drawn}")
+    return ConfigError(
+        f"{drawn} is drawn, and {given.key} is given: they cannot both hold",
+        got=f"{given.shown}, and {other}",
+        allowed="keys that do not hold each other",
+        do=f"leave one of them out, or give {drawn} itself",
+    )
+
+
+def assigned(content: Any, path: Sequence[str], value: Any, *, whole: bool = False) -> Any:
+    """A copy of nested dicts and lists with a value at a path, which shares what is elsewhere.
+
+    Args:
+        content: What is there.
+        path: Keys; a number is a place in a list.
+        value: A mapping is merged with the one that is there, as in Hydra.
+        whole: Whether a mapping takes the place of the one that is there instead.
+
+    Raises:
+        ConfigError: for a place that a list does not have.
+    """
+    if not path:
+        if whole or not (isinstance(content, Mapping) and isinstance(value, Mapping)):
+            return value
+        merged = dict(content)
+        for key, inner in value.items():
+            merged[key] = assigned(merged.get(key), (), inner)
+        return merged
+    head, *rest = path
+    if isinstance(content, list | tuple):
+        items = list(content)
+        if not head.isdecimal() or int(head) >= len(items):
+            raise ConfigError(
+                "a list has no such place",
+                got=f"{'.'.join(path)}={value!r}, in a list of {len(items)}",
+                allowed=f"places from 0 to {len(items) - 1}" if items else "the whole list: it is empty",
+                do="give the whole list: KEY=[1,2]",
+            )
+        items[int(head)] = assigned(items[int(head)], rest, value, whole=whole)
+        return items
+    copied = dict(content) if isinstance(content, Mapping) else {}
+    copied[head] = assigned(copied.get(head), rest, value, whole=whole)
+    return copied
+
+
+def _parts(axis: Axis, key: str) -> list[bool]:
+    """For each value of an override, whether it says what a key is that it holds."""
+    path = key.removeprefix(f"{axis.key}.").split(".")
+    return [axis.deletes or _says(value, path) for value in axis.values]
+
+
+def _says(value: Any, path: Sequence[str]) -> bool:
+    """Whether a value leaves nothing of what was at a path within it: only mappings are merged."""
+    for part in path:
+        if not isinstance(value, Mapping):
+            return True
+        if part not in value:
+            return False
+        value = value[part]
+    return True
+
+
+def _both_hold(earlier: Axis, later: Axis) -> bool:
+    """Whether the values of a sweep are as many after each value of a later override."""
+    if later.deletes:
+        return False
+    befores = [assigned({}, earlier.key.split("."), value) for value in _possible(earlier)]
+    return all(
+        len({repr(assigned(before, later.key.split("."), value)) for before in befores}) == len(befores)
+        for value in _possible(later)
+    )
+
+
+def _possible(axis: Axis) -> Collection[Any]:
+    """The values of an axis; two that stand for those that an interval has."""
+    if axis.distribution is None:
+        return axis.values
+    return axis.distribution.levels() or ("lower", "higher")
