@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from hydra._internal.callbacks import Callbacks
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.types import Glob, Override
 from hydra.core.utils import JobReturn
 from hydra.errors import HydraException
 from hydra.plugins.sweeper import Sweeper
@@ -18,6 +20,9 @@ from omegaconf import DictConfig, OmegaConf, flag_override
 
 from flows.jobs_flow import Launch
 from hydra_plugins.sweepflow_launcher import TARGET, FlowContext
+from sweepflow.compose.axes import Axis, files_of, refuse_tags
+from sweepflow.compose.grammar import key_of, quote_as_hydra, read, swept_values
+from sweepflow.compose.overlaps import overlap, refuse_overlaps
 from sweepflow.errors import ConfigError
 from sweepflow.jobs.expand import Composed
 from sweepflow.jobs.hydra_call import Batches, Returned
@@ -40,19 +45,49 @@ def add_job(loader: HydraLoader, plan: Plan, master: DictConfig, overrides: Sequ
 
 
 def grid_of(loader: HydraLoader, master: DictConfig, arguments: Sequence[str]) -> list[list[list[str]]]:
-    """Batches of overrides, as Hydra's own sweeper makes them."""
+    """Batches of overrides, as Hydra's own sweeper makes them. That one forgets what a cast has made, and
+    which of two overrides is the later one.
+
+    Raises:
+        ConfigError: for what cannot be swept.
+    """
     basic = master.hydra.sweeper
-    texts = [f"{key}={value}" for key, value in (basic.params or {}).items()] + list(arguments)
-    try:
-        parsed = OverridesParser.create(config_loader=loader.loader).parse_overrides(texts)
-        return BasicSweeper.split_arguments(parsed, basic.max_batch_size)
-    except HydraException as error:
+    axes: dict[str, Axis] = {}
+    for text in [f"{key}={value}" for key, value in (basic.params or {}).items()] + list(arguments):
+        axis = _axis(loader, master, read(text))
+        element = axis.parsed.get_key_element()
+        if any(overlap(axis.key, other.key) for name, other in axes.items() if name != element):
+            axes.pop(element, None)
+        axes[element] = axis
+    refuse_overlaps(list(axes.values()))
+    texts = [[f"{key}={quote_as_hydra(value)}" for value in axis.values] for key, axis in axes.items()]
+    jobs = [list(job) for job in itertools.product(*texts)]
+    return list(BasicSweeper.split_overrides_to_chunks(jobs, basic.max_batch_size))
+
+
+def _axis(loader: HydraLoader, master: DictConfig, override: Override) -> Axis:
+    """An override as an axis whose values have their quotes."""
+    key, text = key_of(override), str(override.input_line)
+    if override.is_interval_sweep():
         raise ConfigError(
-            f"Hydra cannot sweep this: {error}",
-            got=" ".join(texts),
+            "Hydra cannot sweep this: an interval is a distribution, not a list of values",
+            got=text,
             allowed="x=1,2,3, x=range(1,4), option=glob(*); with a sweeper that draws, x=interval(0,1)",
             do="list the values; or name a sweeper, hydra/sweeper=NAME, or take multirun and Random",
-        ) from error
+        )
+    refuse_tags(override)
+    chooses = loader.is_shared(master, override)
+    pattern: Any = override.value()
+    if isinstance(pattern, Glob):
+        options = loader.loader.get_group_options(override.key_or_group, ObjectType.CONFIG)
+        values: list[Any] = pattern.filter(options) if chooses else files_of(pattern, text)
+    else:
+        values = swept_values(override) if override.is_sweep_override() else [override._value]
+    if not values:
+        raise ConfigError(f"{key}: this sweep has no values", got=text, do=f"list them: {key}=FIRST,SECOND")
+    return Axis(
+        key, tuple(values), text, chooses, override, override.is_sweep_override(), override.is_delete()
+    )
 
 
 def sweep_grid(batches: list[list[Job]], launch: Launch) -> Batches:

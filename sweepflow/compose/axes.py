@@ -99,7 +99,8 @@ def _axis(override: Override, text: str, groups: Groups, distributions: bool, so
     if override.type is OverrideType.DEL:
         return Axis(key, (None,), text, is_group, override, deletes=True, source=source)
     drawn = distribution_of(override) if distributions and not is_group else None
-    _refuse_tags(override, drawn, said)
+    if drawn is None:  # its tags have been looked at else
+        refuse_tags(override, _whence(source))
     if override.is_interval_sweep():
         if drawn is not None:
             return Axis(key, (), text, is_group, override, sweeps=True, distribution=drawn, source=source)
@@ -192,13 +193,17 @@ def _is_group(override: Override, groups: Groups, said: str) -> bool:
     return group in groups
 
 
-def _refuse_tags(override: Override, drawn: Distribution | None, said: str) -> None:
-    """Refuse tags where nothing heeds them; those of what is drawn have been looked at."""
+def refuse_tags(override: Override, whence: str = "") -> None:
+    """Refuse tags where nothing heeds them.
+
+    Raises:
+        ConfigError: for a sweep that has some.
+    """
     value: Any = override.value()
-    if drawn is None and isinstance(value, Sweep) and value.tags:
+    if isinstance(value, Sweep) and value.tags:
         raise ConfigError(
             f"{key_of(override)}: a tag says nothing here: {', '.join(sorted(value.tags))}",
-            got=said,
+            got=f"{override.input_line}{whence}",
             allowed="tag(log, interval(LOW, HIGH)), where values are drawn",
             do="remove the tag",
         )

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 from hydra._internal.grammar.functions import Functions
+from hydra._internal.grammar.grammar_functions import glob
 from hydra._internal.grammar.utils import escape_special_characters
 from hydra.core.override_parser.overrides_parser import OverridesParser, create_functions
 from hydra.core.override_parser.types import (
@@ -152,6 +153,8 @@ def quote_as_hydra(value: Any) -> str:
     Hydra forgets that a number is text: of `str(1,2)` it makes `1` and `2`.
     """
     text: str = Transformer.str(value)
+    if value is None or isinstance(value, bool | int | float):
+        return text
     try:
         same = _same(plain(_parser().parse_override(f"key={text}")._value), plain(value))
     except HydraException:
@@ -193,8 +196,10 @@ def _calls(text: str) -> bool:
 
 @cache
 def _parser() -> OverridesParser:
-    """Hydra's own, whose casts forget neither tags nor that the order is shuffled."""
+    """Hydra's own, whose casts forget neither tags nor that the order is shuffled, and whose glob takes lists
+    of quoted patterns."""
     functions = create_functions()
+    functions.functions["glob"] = lambda include, exclude=None: glob(plain(include), plain(exclude))
     for name in CASTS:
         functions.functions[name] = _keeping(functions.functions[name])
     return OverridesParser(functions=functions)

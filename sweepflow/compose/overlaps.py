@@ -43,15 +43,28 @@ def refuse_overlaps(axes: Sequence[Axis]) -> None:
         ConfigError: that names both.
     """
     values = [axis for axis in axes if not axis.is_group]
-    for place, later in enumerate(values):
-        for earlier in values[:place]:
-            if earlier.sweeps and overlap(earlier.key, later.key) and not _both_hold(earlier, later):
-                raise ConfigError(
-                    f"{earlier.key} is swept, and {later.key}, which comes later, takes its values away",
-                    got=f"{earlier.shown} and {later.shown}",
-                    allowed="a later override that leaves the values of the sweep apart",
-                    do=f"leave one of them out, or write {later.key} first",
-                )
+    for place, earlier in enumerate(values):
+        if not earlier.sweeps:
+            continue
+        apart = [assigned({}, earlier.key.split("."), value) for value in _possible(earlier)]
+        for later in values[place + 1 :]:
+            if overlap(earlier.key, later.key):
+                apart = _still_apart(apart, earlier, later)
+
+
+def _still_apart(trees: list[Any], earlier: Axis, later: Axis) -> list[Any]:
+    """What a later override leaves of the values of a sweep."""
+    after = trees
+    for value in _possible(later):
+        after = [assigned(tree, later.key.split("."), value) for tree in trees]
+        if later.deletes or len(set(map(repr, after))) < len(trees):
+            raise ConfigError(
+                f"{earlier.key} is swept, and {later.key}, which comes later, takes its values away",
+                got=f"{earlier.shown} and {later.shown}",
+                allowed="a later override that leaves the values of the sweep apart",
+                do=f"leave one of them out, or write {later.key} first",
+            )
+    return trees if later.sweeps else after
 
 
 def refuse_parts_of_drawn(drawn: Collection[str], axes: Sequence[Axis]) -> None:
@@ -152,17 +165,6 @@ def _says(value: Any, path: Sequence[str]) -> bool:
             return False
         value = value[part]
     return True
-
-
-def _both_hold(earlier: Axis, later: Axis) -> bool:
-    """Whether the values of a sweep are as many after each value of a later override."""
-    if later.deletes:
-        return False
-    befores = [assigned({}, earlier.key.split("."), value) for value in _possible(earlier)]
-    return all(
-        len({repr(assigned(before, later.key.split("."), value)) for before in befores}) == len(befores)
-        for value in _possible(later)
-    )
 
 
 def _possible(axis: Axis) -> Collection[Any]:

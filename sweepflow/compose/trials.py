@@ -162,7 +162,7 @@ def compose_trials(overrides: Sequence[str], config_dir: str | Path | None = Non
     space = without_typed(space, axes)
     if drawn:
         space = space.replaced(drawn) if space else Space.of({"parameters": drawn})
-    swept_groups = [axis.key for axis in choices if len(axis.values) > 1]
+    swept_groups = [axis.parsed.package or axis.key for axis in choices if len(axis.values) > 1]
     return TrialsRequest(
         workload=workload,
         points=points,

@@ -114,7 +114,11 @@ class Composer:
             for axis, override in of:
                 if axis in later:
                     _set(tree, override)
-            params = {a.key: _held(tree, a, override.value()) for a, override in of if a in changing}
+            params = {
+                axis.key: override.value() if axis.is_group else held(tree, axis.key, override.value())
+                for axis, override in of
+                if axis in changing
+            }
             yield Composed(tuple(texts), params, tree, of_hydra)
 
     def _base(self, overrides: tuple[str, ...]) -> tuple[DictConfig, DictConfig]:
@@ -139,12 +143,16 @@ def _set(tree: DictConfig, override: Override) -> None:
         raise _refused(str(override.input_line), error, tree) from error
 
 
-def _held(tree: DictConfig, axis: Axis, given: Any) -> Any:
-    """What a configuration has of a value that was given: types convert it, later overrides change it."""
-    if axis.is_group:
-        return given
+def held(tree: DictConfig, key: str, given: Any) -> Any:
+    """What a configuration has of a value that was given: types convert it, later overrides change it.
+
+    Args:
+        tree: The configuration.
+        key: A dotted key.
+        given: What an override has given it.
+    """
     try:
-        found = OmegaConf.select(tree, axis.key)
+        found = OmegaConf.select(tree, key)
         if OmegaConf.is_config(found):
             found = OmegaConf.to_container(found, resolve=True, enum_to_str=True)
     except OmegaConfBaseException:  # what is not whole yet is said where it is called

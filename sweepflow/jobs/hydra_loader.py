@@ -21,15 +21,15 @@ from hydra.conf import HydraConf
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import MISSING, DictConfig, OmegaConf, flag_override, open_dict
 from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
+from sweepflow.compose.grammar import given_as, key_of, read
 from sweepflow.errors import ConfigError
-from sweepflow.jobs.expand import choosing
+from sweepflow.jobs.expand import choosing, held
 from sweepflow.jobs.source import registered
 
 DIRECTORIES = {
@@ -78,16 +78,16 @@ class HydraLoader:
         Raises:
             ConfigError: for what Hydra cannot compose.
         """
+        parsed = _parsed(overrides)
         if mode == RunMode.RUN:
-            _refuse_sweeps(_parsed(overrides))
+            _refuse_sweeps(parsed)
+        given = [str(override.input_line) for override in parsed]
         whole = self._load(
-            overrides, lambda texts: self.loader.load_configuration(self.name, texts, mode, from_shell=False)
+            given, lambda texts: self.loader.load_configuration(self.name, texts, mode, from_shell=False)
         )
         with flag_override(whole, ["readonly", "struct"], False):
             whole.hydra.mode = mode
-            whole.hydra.overrides.task = [
-                o.input_line for o in _parsed(overrides) if not o.is_hydra_override()
-            ]
+            whole.hydra.overrides.task = [o.input_line for o in parsed if not o.is_hydra_override()]
             whole.hydra.job.name = self._job_name
             if whole.hydra.job.chdir is None:
                 whole.hydra.job.chdir = self._chdir
@@ -114,11 +114,14 @@ class HydraLoader:
         directory = os.path.abspath(os.path.join(*parts))
         with flag_override(own, ["readonly", "struct"], False):
             own.hydra.runtime.output_dir = directory
-        params = {override.key_or_group: override.value() for override in task}
+        params = {
+            key_of(one): one.value() if self.is_shared(master, one) else held(tree, key_of(one), one.value())
+            for one in task
+        }
         return Loaded(texts, params, tree, own, directory)
 
     def _composed(self, master: DictConfig, parsed: Sequence[Override]) -> tuple[DictConfig, DictConfig]:
-        shared = [self._is_shared(master, override) for override in parsed]
+        shared = [self.is_shared(master, override) for override in parsed]
         texts = [str(override.input_line) for override in parsed]
         values = [override for override, one in zip(parsed, shared, strict=True) if not one]
         try:
@@ -131,7 +134,7 @@ class HydraLoader:
             return self._base(master, tuple(texts))
         return tree, own
 
-    def _is_shared(self, master: DictConfig, override: Override) -> bool:
+    def is_shared(self, master: DictConfig, override: Override) -> bool:
         """Whether Hydra has to compose anew where it differs: for an option of a group, or Hydra's own."""
         if override.package or override.is_hydra_override() or override.key_or_group == "hydra":
             return True
@@ -222,10 +225,9 @@ def tell(own: DictConfig, overrides: Sequence[str], number: int, directory: str)
 
 
 def _parsed(overrides: Sequence[str]) -> list[Override]:
-    try:
-        return OverridesParser.create().parse_overrides(list(overrides))
-    except HydraException as error:
-        raise _refused(overrides, error) from error
+    """Overrides, each with a text that gives the same value when it is read again."""
+    parsed = map(read, overrides)
+    return [o if o.is_sweep_override() or o.is_delete() else given_as(o, o.value()) for o in parsed]
 
 
 def _select(master: DictConfig, own: DictConfig, tree: DictConfig, key: str) -> str:
