@@ -21,9 +21,16 @@ def overlap(one: str, other: str) -> bool:
     return one == other or holds(one, other) or holds(other, one)
 
 
+def gives(axis: Axis, key: str) -> list[bool]:
+    """For each value of an override, whether it says what a key is that it holds: only mappings are merged
+    with what is there."""
+    path = key.removeprefix(f"{axis.key}.").split(".")
+    return [axis.deletes or _says(value, path) for value in axis.values]
+
+
 def settles(axis: Axis, key: str) -> bool:
     """Whether an override decides a key whatever was said of it before: alone, or as a part of its values."""
-    return not axis.is_group and (axis.key == key or (holds(axis.key, key) and all(_parts(axis, key))))
+    return not axis.is_group and (axis.key == key or (holds(axis.key, key) and all(gives(axis, key))))
 
 
 def late(axes: Sequence[Axis], changing: Sequence[Axis]) -> list[Axis]:
@@ -99,7 +106,7 @@ def without_typed(space: Space | None, axes: Sequence[Axis]) -> Space | None:
                 continue
             if axis.distribution is None and settles(axis, key):
                 given.add(key)
-            elif axis.key != key and (axis.distribution is not None or any(_parts(axis, key))):
+            elif axis.key != key and (axis.distribution is not None or any(gives(axis, key))):
                 raise _at_odds(key, axis, axes)
     return None if space is None else space.without(given)
 
@@ -148,12 +155,6 @@ def assigned(content: Any, path: Sequence[str], value: Any, *, whole: bool = Fal
     copied = dict(content) if isinstance(content, Mapping) else {}
     copied[head] = assigned(copied.get(head), rest, value, whole=whole)
     return copied
-
-
-def _parts(axis: Axis, key: str) -> list[bool]:
-    """For each value of an override, whether it says what a key is that it holds."""
-    path = key.removeprefix(f"{axis.key}.").split(".")
-    return [axis.deletes or _says(value, path) for value in axis.values]
 
 
 def _says(value: Any, path: Sequence[str]) -> bool:

@@ -15,8 +15,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 
 from sweepflow.compose.axes import TYPED, Axis
+from sweepflow.compose.overlaps import assigned, gives, holds
 from sweepflow.compose.trials import TrialsRequest
-from sweepflow.compose.vary import assign
 from sweepflow.errors import ConfigError, did_you_mean
 from sweepflow.schema.bounds import unpacked
 from sweepflow.space import read_table
@@ -50,11 +50,10 @@ class ConfigurationTable:
                     got=f"{axis.shown}, and {column}={value} in the table",
                     do="remove one of them",
                 )
-            content, given = dict(value), point
+            given: Any = point
             for part in path:
                 given = given[part]
-            assign(content, path[depth:], given)
-            found[column] = content
+            found[column] = assigned(value, path[depth:], given, whole=True)
         return found
 
 
@@ -105,21 +104,8 @@ def _replaces(axis: Axis, column: str) -> bool:
         return False  # what a file says, the table overrides
     if axis.key == column:
         return True
-    if axis.is_group or not column.startswith(f"{axis.key}."):
-        return False
-    path = column.removeprefix(f"{axis.key}.").split(".")
     # A mapping is merged with what is there: the column holds beside what it gives.
-    return any(not isinstance(value, Mapping) or _has(value, path) for value in axis.values)
-
-
-def _has(value: Any, path: Sequence[str]) -> bool:
-    for part in path:
-        if not isinstance(value, Mapping):
-            return True
-        if part not in value:
-            return False
-        value = value[part]
-    return True
+    return not axis.is_group and holds(axis.key, column) and any(gives(axis, column))
 
 
 def takes_only_text(kind: Any, key: str) -> bool:
