@@ -74,6 +74,11 @@ def draw_trials(request: TrialsRequest, options: DesignOptions) -> Drawn:
     Raises:
         ConfigError: before any work, for anything that cannot be run.
     """
+    with request.workload.one_look():
+        return _draw(request, options)
+
+
+def _draw(request: TrialsRequest, options: DesignOptions) -> Drawn:
     _check_options(request, options)
     table = None if options.table is None else configuration_table(request, options.table)
     seeds = _seeds(request, options, table)

@@ -27,7 +27,7 @@ from sweepflow.store.record import Record, Status
 from sweepflow.store.store import Store
 from sweepflow.workloads.command_check import check
 from sweepflow.workloads.command_config import GIVEN_VARIABLES, RESERVED, CommandConfig
-from sweepflow.workloads.command_files import files_seen, pin
+from sweepflow.workloads.command_files import files_seen, one_look, pin
 from sweepflow.workloads.command_guard import POLL_SECONDS
 from sweepflow.workloads.command_line import PLACES, command_line, filled_environment, label, typed
 from sweepflow.workloads.command_output import Output, read_output
@@ -77,8 +77,9 @@ def run_trials(
         StoppedError: where this process is being ended, or the sweep is. What runs then has no record.
         StoreError: where logs or records cannot be written.
     """
-    for trial in trials:
-        check(trial.config)
+    with one_look():
+        for trial in trials:
+            check(trial.config)
     if not trials:
         return []
     devices, limit = trials[0].config.devices, trials[0].config.max_concurrent
@@ -318,4 +319,5 @@ WORKLOAD: SweepWorkload[CommandConfig] = SweepWorkload(
     typed=lambda trial, store: typed(trial.config, given(trial, store)),
     prepare=lambda config: (pin(config), ()),
     check=check,
+    one_look=one_look,
 )

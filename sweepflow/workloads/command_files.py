@@ -8,16 +8,46 @@ import hashlib
 import os
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
+from typing import Any, TypeVar
 
 from sweepflow.errors import ConfigError
 from sweepflow.schema.runner import default_store
 from sweepflow.workloads.command_config import CommandConfig, flat
 
 _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
+_MAGIC = re.compile(r"[*?\[]")
 _KNOWN_FILES = 1 << 16
 """Files whose digests a process remembers."""
+
+
+_LOOK: ContextVar[dict[Hashable, Any] | None] = ContextVar("look", default=None)
+"""What has been seen in the present look, if there is one."""
+
+L = TypeVar("L")
+
+
+@contextmanager
+def one_look() -> Iterator[None]:
+    """Within this, what a file or folder holds is looked at once, however many trials name it."""
+    token = _LOOK.set({})
+    try:
+        yield
+    finally:
+        _LOOK.reset(token)
+
+
+def _seen(key: Hashable, look: Callable[[], L]) -> L:
+    known = _LOOK.get()
+    if known is None:
+        return look()
+    if key not in known:
+        known[key] = look()
+    found: L = known[key]
+    return found
 
 
 def pin(config: CommandConfig) -> CommandConfig:
@@ -38,8 +68,8 @@ def pin(config: CommandConfig) -> CommandConfig:
     sha = hashlib.sha256()
     for label, _, path in named:
         sha.update(f"{label} {_sha256(path)}\n".encode())
-    for label, path in _depended(config):
-        sha.update(f"depends {label!r} {_sha256(path)}\n".encode())
+    for label, digest in _depended(config):
+        sha.update(f"depends {label!r} {digest}\n".encode())
     if config.sha256 and config.sha256.lower() != sha.hexdigest():
         raise ConfigError(
             "a file that the command names has changed",
@@ -55,9 +85,7 @@ def pin(config: CommandConfig) -> CommandConfig:
 
 def files_seen(config: CommandConfig) -> dict[str, str]:
     """The digest of every file that the trial names or depends on now, by its name."""
-    seen = {name: path for _, name, path in _named(config)}
-    seen |= dict(_depended(config))
-    return {name: _sha256(path) for name, path in seen.items()}
+    return {name: _sha256(path) for _, name, path in _named(config)} | dict(_depended(config))
 
 
 def directory(config: CommandConfig) -> str:
@@ -99,11 +127,16 @@ def _module_files(word: str, before: str) -> tuple[str, ...]:
 
 
 def _depended(config: CommandConfig) -> list[tuple[str, str]]:
-    """All files of `depends` by a name that stays where the whole is moved; sorted, each once."""
+    """All files of `depends` by a name that stays where the whole is moved, with their digests; sorted."""
+    key = (os.path.abspath(directory(config)), config.depends, config.outputs)
+    return _seen(key, lambda: _look_at_depended(config)) if config.depends else []
+
+
+def _look_at_depended(config: CommandConfig) -> list[tuple[str, str]]:
     here = directory(config)
     found: dict[str, str] = {}
     for entry in config.depends:
-        text = os.path.expanduser(entry)
+        text = os.path.normpath(os.path.expanduser(entry))
         whole = os.path.join(here, text)
         names = [text] if os.path.exists(whole) else sorted(glob.glob(text, root_dir=here, recursive=True))
         if not names:
@@ -113,15 +146,17 @@ def _depended(config: CommandConfig) -> list[tuple[str, str]]:
                 allowed="files, folders, and globs that find any, such as depends=[src/,configs/*.yaml]",
                 do="check the spelling; a relative path starts at cwd",
             )
-        base = os.path.dirname(text.rstrip(os.sep)) if os.path.isabs(text) else ""
+        base = os.path.dirname(_MAGIC.split(text, maxsplit=1)[0]) if os.path.isabs(text) else ""
         for name in names:
-            path = os.path.join(here, name)
-            below = _files_below(path) if os.path.isdir(path) else [path]
-            for file in below:
+            path, shown = os.path.join(here, name), name.removeprefix(base).lstrip(os.sep)
+            for file in _files_below(path) if os.path.isdir(path) else [path]:
                 compiled = names != [text] and _is_compiled(file)
                 if os.path.isfile(file) and not compiled and not _is_output(file, config):
-                    found[os.path.relpath(file, os.path.join(here, base))] = file
-    return sorted(found.items())
+                    label = os.path.normpath(shown + file[len(path) :])
+                    if found.get(label, file) != file:  # of two folders of one name
+                        label = os.path.abspath(file)
+                    found[label] = file
+    return sorted((label, _sha256(file)) for label, file in found.items())
 
 
 def _files_below(folder: str) -> Iterator[str]:
@@ -148,6 +183,8 @@ def _is_compiled(path: str) -> bool:
 
 def _is_output(path: str, config: CommandConfig) -> bool:
     """Whether a file is, or lies below, what an entry of `outputs` says."""
+    if not config.outputs:
+        return False
     relative = os.path.relpath(path, directory(config)).split(os.sep)
     absolute = os.path.abspath(path).split(os.sep)
     for entry in config.outputs:
@@ -169,6 +206,10 @@ def _fits(parts: Sequence[str], pattern: Sequence[str]) -> bool:
 
 
 def _sha256(path: str) -> str:
+    return _seen(path, lambda: _sha256_now(path))
+
+
+def _sha256_now(path: str) -> str:
     try:
         status = os.stat(path)
         return _sha256_at(path, (status.st_mtime_ns, status.st_size, status.st_ino))

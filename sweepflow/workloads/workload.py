@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol
 
@@ -37,6 +38,8 @@ class SweepWorkload(Generic[C]):
         prepare: Completes a configuration (the digest of a file, say) and mends what is sure to be a slip;
             returns it with what was mended, in words.
         check: Makes sure, without running it, that a trial can run.
+        one_look: Within it, `prepare` and `check` look at each file once, so that all trials of a plan are of
+            one state of it, and many are not slow.
         dataset: What identifies a trial's input arrays; a batch holds each once.
         source: Digest of the source code, where that is part of the fingerprint; else empty.
         inputs: Digest of the input arrays, from a configuration, where that is part of the fingerprint; else
@@ -61,6 +64,7 @@ class SweepWorkload(Generic[C]):
     seed_key: str | None = "seed"
     prepare: Callable[[C], tuple[C, tuple[str, ...]]] = field(default=lambda config: (config, ()))
     check: Callable[[C], None] = field(default=lambda config: None)
+    one_look: Callable[[], AbstractContextManager[None]] = nullcontext
     dataset: Callable[[C], object] = field(default=lambda config: None)
     source: str = ""
     inputs: Callable[[C], str] = field(default=lambda config: "")

@@ -15,6 +15,7 @@ from sweepflow.errors import ConfigError
 from sweepflow.fingerprint import fingerprint
 from sweepflow.store.store import Store
 from sweepflow.workloads.command import NAME, VERSION, CommandConfig, check, pin, run_trials
+from sweepflow.workloads.command_files import one_look
 
 
 @pytest.fixture
@@ -138,6 +139,28 @@ def test_what_depends_names_has_to_be_there(project: Path) -> None:
     for entry in ("scr/", "configs/*.yml"):
         with pytest.raises(ConfigError, match=rf"depends: there is no '{entry}'".replace("*", r"\*")):
             pin(config(project, depends=(entry,)))
+
+
+def test_two_folders_of_one_name_are_both_seen(project: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other" / "src" / "model.py"
+    other.parent.mkdir(parents=True)
+    for content in ("width = 1", "width = 2"):
+        other.write_text(content)
+        both = {identity(project, depends=(str(project / "src"), str(other.parent))) for _ in range(2)}
+        globbed = identity(project, depends=(f"{tmp_path}/*/src/*.py",))
+        if content == "width = 1":
+            before = (both, globbed)
+    assert len(both) == 1 and both != before[0] and globbed != before[1]
+
+
+def test_all_trials_of_a_plan_are_of_one_state_of_a_file(project: Path) -> None:
+    settings: dict[str, Any] = {"args": {"config": "c.yaml"}, "depends": ("src",)}
+    with one_look():
+        before = identity(project, **settings)
+        (project / "c.yaml").write_text("changed")
+        (project / "src" / "model.py").write_text("changed")
+        assert identity(project, **settings) == before
+    assert identity(project, **settings) != before
 
 
 def test_links_that_lead_in_circles_end(project: Path) -> None:
