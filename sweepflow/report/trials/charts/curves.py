@@ -35,6 +35,8 @@ MAX_PANELS = 6
 MAX_POINTS = 200
 MAX_MARKERS = 30
 MAX_TICKS = 8
+EPOCHS = "epochs_run"
+"""The figure of trials whose curves have a point an epoch."""
 STEADY = "learning_rate"
 """A curve of this name has no panel where it never changes: the legend says it."""
 
@@ -60,8 +62,10 @@ def curves_chart(view: TrialsView, arrays: Arrays) -> Chart | None:
     if not found:
         return None
     log = _losses_by_log(found)
+    # Of other workloads it is not known what lies between two points: lines of a program, steps of a loop.
+    unit = "epoch" if any(EPOCHS in record.figures for record in view.records) else "point"
     panels = tuple(
-        _panel(key, found[key], series, log if _is_loss(key) else _falls_far(found[key]))
+        _panel(key, found[key], series, log if _is_loss(key) else _falls_far(found[key]), unit)
         for key in list(found)[:MAX_PANELS]
     )
     left_out = len(found) - MAX_PANELS
@@ -129,29 +133,31 @@ def _losses_by_log(found: Mapping[str, Mapping[str, np.ndarray]]) -> bool:
     return positive and any(_falls_far(curves) for curves in losses)
 
 
-def _panel(key: str, curves: Mapping[str, np.ndarray], series: Mapping[str, Style], log: bool) -> Panel:
-    data = [_line(curve, series[name]) for name, curve in curves.items()]
+def _panel(
+    key: str, curves: Mapping[str, np.ndarray], series: Mapping[str, Style], log: bool, unit: str
+) -> Panel:
+    data = [_line(curve, series[name], unit) for name, curve in curves.items()]
     title = key.removeprefix(PREFIX)
     y = axis_title(escaped(title + (" (log)" if log else "")))
     if log:
         finite = np.concatenate([c[np.isfinite(c)] for c in curves.values()])
         y |= log_axis(float(np.log10(finite.min())), float(np.log10(finite.max())))
     x = {
-        **axis_title("epoch"),
+        **axis_title(unit),
         **_epochs(max(int(np.flatnonzero(np.isfinite(c))[-1]) + 1 for c in curves.values())),
     }
     return Panel(title, {"data": data, "layout": layout(x, y)}, height=290)
 
 
 def _epochs(last: int) -> Json:
-    """An axis from the first epoch to the last, with whole numbers at its ticks."""
+    """An axis from the first epoch or point to the last, with whole numbers at its ticks."""
     step = next(m * 10**e for e in range(9) for m in (1, 2, 5) if last <= MAX_TICKS * m * 10**e)
     ticks = [1, *(at for at in range(step, last + 1, step) if at > 1)]
     pad = max(0.03 * (last - 1), 0.1)
     return {"tickvals": ticks, "range": [1 - pad, last + pad]}
 
 
-def _line(curve: np.ndarray, style: Style) -> Json:
+def _line(curve: np.ndarray, style: Style, unit: str) -> Json:
     stride = -(-len(curve) // MAX_POINTS)
     epochs = np.arange(1, len(curve) + 1)[::stride]
     few = int(np.isfinite(curve).sum()) <= MAX_MARKERS
@@ -164,5 +170,5 @@ def _line(curve: np.ndarray, style: Style) -> Json:
         "y": points(curve[::stride]),
         "line": {"color": style.colour, "width": 2, "dash": style.dash},
         "marker": {"color": style.colour, "symbol": style.symbol, "size": 6},
-        "hovertemplate": f"{name}: %{{y:.4g}} after epoch %{{x}}<extra></extra>",
+        "hovertemplate": f"{name}: %{{y:.4g}} after {unit} %{{x}}<extra></extra>",
     }

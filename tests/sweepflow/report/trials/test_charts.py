@@ -434,6 +434,19 @@ def test_epochs_are_whole_numbers_from_one(trial: Trial, view_of: ViewOf, arrays
         and 0 < axis["range"][0] < 1
         and 12 < axis["range"][1] < 13
     )
+    assert axis["title"]["text"] == "epoch"
+
+
+def test_what_an_external_program_has_printed_is_a_curve_of_points(trial: Trial, view_of: ViewOf) -> None:
+    """Its METRIC lines may be of anything."""
+    ran = [replace(trial(x, n=x), workload="command", figures={"loss": x}) for x in (0.5, 0.3, 0.1)]
+    chart = curves_chart(
+        view_of(ran, metric="loss"), lambda record: {"curve.loss": np.array([3.0, 1.0, 2.0])}
+    )
+    assert chart is not None
+    figure = chart.panels[0].figure
+    assert figure["layout"]["xaxis"]["title"]["text"] == "point"
+    assert figure["data"][0]["y"] == [3, 1, 2] and "after point" in figure["data"][0]["hovertemplate"]
 
 
 def test_losses_share_the_form_of_their_axis_and_a_still_learning_rate_has_no_panel(
