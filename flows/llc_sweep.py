@@ -30,12 +30,13 @@ def _run_name() -> str:
     on_crashed=[settle],
     on_cancellation=[settle],
 )
-def llc(overrides: list[str] | None = None, config_dir: str | None = None) -> Sweep:
+def llc(overrides: list[str] | None = None, config_dir: str | None = None, rerun: bool = False) -> Sweep:
     """Estimate the local learning coefficient of N targets with M samplers.
 
     Args:
         overrides: Hydra overrides, as after `sweepflow llc` in a shell.
         config_dir: A directory of configuration groups of your own.
+        rerun: Run again what the store knows; each record stays until the new one takes its place.
 
     Returns:
         The sweep's records, and where its tables and report are.
@@ -46,9 +47,9 @@ def llc(overrides: list[str] | None = None, config_dir: str | None = None) -> Sw
     """
     overrides = overrides or []
     with asked("llc", overrides, config_dir, str(flow_run.id)) as workers:
-        plan, store = prepare(overrides, config_dir)
+        plan, store = prepare(overrides, config_dir, rerun, str(flow_run.id))
         get_run_logger().info("%s: %s trials, %s from the store", plan.name, plan.trials, plan.hits)
-        command = command_line(overrides, config_dir)
+        command = command_line(overrides, config_dir, rerun)
         with (
             beating(
                 store, name=plan.name, command=command, runner=plan.runner.kind, job_name=workers.job_name

@@ -9,6 +9,7 @@ from pathlib import Path
 from sweepflow.engine.devices import configure
 from sweepflow.errors import SweepflowError
 from sweepflow.llc.plan import Plan
+from sweepflow.store.reruns import all_again
 from sweepflow.store.store import Store
 from sweepflow.sweep import Sweep
 
@@ -17,14 +18,26 @@ class IncompleteError(SweepflowError):
     """Some batches failed, so the sweep is not complete; what finished is in the store."""
 
 
-def command_line(overrides: Iterable[str], config_dir: str | Path | None = None) -> str:
+def command_line(overrides: Iterable[str], config_dir: str | Path | None = None, rerun: bool = False) -> str:
     """What is typed in a shell to get a sweep."""
     options = [] if config_dir is None else ["--config-dir", str(config_dir)]
+    options += ["--rerun"] * rerun
     return shlex.join(["sweepflow", "llc", *options, *overrides])
 
 
-def prepare(overrides: Iterable[str], config_dir: str | Path | None = None) -> tuple[Plan, Store]:
+def prepare(
+    overrides: Iterable[str],
+    config_dir: str | Path | None = None,
+    rerun: bool = False,
+    flow_run_id: str | None = None,
+) -> tuple[Plan, Store]:
     """Everything that can go wrong before work starts: compose, validate, look up, cut into batches.
+
+    Args:
+        overrides: In Hydra's grammar.
+        config_dir: A directory of configuration groups of the user's own.
+        rerun: Whether what the store knows is run again, too.
+        flow_run_id: Of the flow that runs it, for which a rerun is asked for; None for a look at the plan.
 
     Raises:
         ConfigError: for what cannot be run.
@@ -36,7 +49,7 @@ def prepare(overrides: Iterable[str], config_dir: str | Path | None = None) -> t
 
     configs = compose_llc(list(overrides), config_dir)
     store = Store(Path(configs[0].store))
-    plan = make_plan(configs, store)
+    plan = make_plan(configs, store, lambda ids: rerun and all_again(store.paths, ids, flow_run_id))
     if plan.batches:
         store.check_writable()
     return plan, store

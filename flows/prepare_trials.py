@@ -10,13 +10,16 @@ from typing import Any
 
 from sweepflow.engine.devices import configure
 from sweepflow.errors import ConfigError, did_you_mean
+from sweepflow.report.numbers import counted
 from sweepflow.store.record import Record
+from sweepflow.store.reruns import all_again, of_before
 from sweepflow.store.store import Store
-from sweepflow.trials.draw import DesignOptions
+from sweepflow.trials.draw import DesignOptions, Drawn
 from sweepflow.trials.modes import Mode
 from sweepflow.trials.plan import TrialsPlan
 from sweepflow.trials.result import TrialsSweep
 from sweepflow.workloads.goal import Aim, Goal
+from sweepflow.workloads.workload import SweepWorkload
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class SweepOptions:
         metric: The figure to judge by; None takes the workload's own.
         goal: Its direction; None takes what the workload, or the figure's name, says.
         config_dir: A directory of configuration groups of the user's own.
+        rerun: Whether what the store knows is run again, too.
     """
 
     design: DesignOptions = field(default_factory=DesignOptions)
@@ -40,6 +44,7 @@ class SweepOptions:
     metric: str | None = None
     goal: Goal | None = None
     config_dir: str | None = None
+    rerun: bool = False
 
     def words(self) -> list[str]:
         """As typed in a shell."""
@@ -57,7 +62,7 @@ class SweepOptions:
             "--config-dir": self.config_dir,
         }
         words = [word for name, value in given.items() if value is not None for word in (name, str(value))]
-        return words + ["--pad-widths"] * self.pad_widths
+        return words + ["--pad-widths"] * self.pad_widths + ["--rerun"] * self.rerun
 
 
 @dataclass(frozen=True)
@@ -72,8 +77,15 @@ class Prepared:
     own: str
 
 
-def prepare_trials(overrides: Iterable[str], options: SweepOptions) -> Prepared:
+def prepare_trials(
+    overrides: Iterable[str], options: SweepOptions, flow_run_id: str | None = None
+) -> Prepared:
     """Everything that can go wrong before work starts: compose, draw, validate, look up, cut into batches.
+
+    Args:
+        overrides: In Hydra's grammar.
+        options: What is asked for beside them.
+        flow_run_id: Of the flow that runs it, for which a rerun is asked for; None for a look at the plan.
 
     Raises:
         ConfigError: for what cannot be run.
@@ -126,11 +138,24 @@ def prepare_trials(overrides: Iterable[str], options: SweepOptions) -> Prepared:
         drawn = replace(drawn, trials={trial.id: trial for trial in padded})
     store = Store(Path(request.settings.store))
     settings = request.settings
-    plan = make_plan(workload, drawn, settings.runner, store, settings.name, options.halving)
+    again = options.rerun and all_again(store.paths, _all_ids(workload, drawn, options.halving), flow_run_id)
+    plan = make_plan(workload, drawn, settings.runner, store, settings.name, options.halving, again=again)
     if plan.batches:
         store.check_writable()
     command = shlex.join(["sweepflow", "sweep", *overrides, *options.words()])
     return Prepared(plan, store, judged, command, request.option, request.own or "")
+
+
+def _all_ids(workload: SweepWorkload[Any], drawn: Drawn, halving: int | None) -> set[str]:
+    """Of every trial that a sweep may run: with halving, those that stop at a rung too."""
+    from sweepflow.trials.halving import rungs
+
+    ids = set(drawn.trials)
+    if halving is not None and workload.until is not None:
+        for trial in drawn.trials.values():
+            stops = rungs(trial.config.epochs, halving)[:-1]
+            ids |= {workload.until(trial, stop, 0).id for stop in stops}
+    return ids
 
 
 def compile_first(prepared: Prepared, options: SweepOptions) -> None:
@@ -183,7 +208,12 @@ def collect_trials(
         directory=store.paths.sweep(plan.name),
         view=view,
         missing=[i for i in ids.values() if i not in found],
-        notes=[*plan.drawn.notes, *notes, *replaced_note(store.paths.sweep(plan.name), list(ids.values()))],
+        notes=[
+            *plan.drawn.notes,
+            *notes,
+            *_old(store, ids.values()),
+            *replaced_note(store.paths.sweep(plan.name), list(ids.values())),
+        ],
         option=prepared.option,
         own=prepared.own,
     )
@@ -207,6 +237,13 @@ def collect_trials(
         notes=list(sweep.notes),
     )
     return sweep
+
+
+def _old(store: Store, ids: Iterable[str]) -> list[str]:
+    """What there is to say of a rerun that has not come to its end."""
+    left = len(of_before(store.paths, list(ids)))
+    words = f"{counted(left, 'trial')} of the rerun are yet to run, and have their results of before"
+    return [words] if left else []
 
 
 def write_samples(

@@ -24,6 +24,7 @@ from sweepflow.report.numbers import counted
 from sweepflow.schema.runner import RunnerConfig
 from sweepflow.store.leases import Leases
 from sweepflow.store.record import Record
+from sweepflow.store.reruns import of_before
 from sweepflow.store.store import Store
 from sweepflow.workloads import SweepWorkload
 from tasks.batch import Ran, find_workload, run_batch_task
@@ -123,8 +124,9 @@ class _Running:
     ) -> None:
         self.runner, self.store, self.progress, self.pool = runner, store, progress, pool
         self.shared = Shared(leases)
-        self.waiting = [Suspect(job) for job in jobs]
         self.unfinished = {trial.id for job in jobs for trial in job.batch.trials}
+        again = of_before(store.paths, self.unfinished)  # what Prefect remembers of them is not asked for
+        self.waiting = [Suspect(job, refresh=not again.isdisjoint(job.ids)) for job in jobs]
         self.running: dict[PrefectFuture[Any], tuple[Suspect, float]] = {}
         self.outcome = Outcome()
         self.remote = runner.kind != "local"

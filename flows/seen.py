@@ -23,7 +23,7 @@ def await_records(store: Store, ids: set[str]) -> dict[str, Record]:
     look.
     """
     deadline = time.monotonic() + SEEN_SECONDS
-    while missing := ids - (found := store.known(ids)).keys():
+    while missing := ids - (found := store.current(ids)).keys():
         if time.monotonic() > deadline:
             break
         look(store, missing)

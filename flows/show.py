@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -15,6 +15,7 @@ from rich.table import Table
 from sweepflow.engine.workload import Trial
 from sweepflow.llc.plan import Plan
 from sweepflow.report.labels import derive_labels, target_key
+from sweepflow.report.numbers import counted
 from sweepflow.report.terminal import results_table, targets_table
 from sweepflow.schema.llc import EstimateConfig
 from sweepflow.store.paths import FOLDERS
@@ -74,6 +75,14 @@ def print_plan(plan: Plan) -> None:
         console.print(f"  {trial_id}  {state}  {label}", highlight=False, soft_wrap=True)
     if plan.trials > MAX_TRIALS:
         console.print(f"  and {plan.trials - MAX_TRIALS} more", highlight=False)
+
+
+def print_again(store: Store, to_run: Iterable[str]) -> None:
+    """How many of the trials to run have results, which a rerun replaces."""
+    records = store.known(to_run).values()
+    if again := sum(record.status != "failed" for record in records):
+        words = f"{counted(again, 'trial')} to run are known: each record stays until its new one is there"
+        console.print(f"note: {words}", highlight=False, soft_wrap=True)
 
 
 def _unrun(trial: Trial[Any]) -> Record:

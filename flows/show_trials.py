@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.table import Table
 
 from flows.prepare_trials import Prepared
-from flows.show import MAX_TRIALS, console
+from flows.show import MAX_TRIALS, console, print_again
 from sweepflow.report.numbers import counted, setting
 from sweepflow.report.trials.compare import compare, write_comparison
 from sweepflow.report.trials.terminal import trials_table
@@ -63,6 +63,7 @@ def print_trials_plan(prepared: Prepared, halving: int | None = None) -> None:
             markup=False,
         )
     guessed = [f"{prepared.aim.better}; --goal says otherwise"] if prepared.aim.guessed else []
+    print_again(prepared.store, plan.drawn.trials.keys() - plan.known.keys())
     for note in (*plan.drawn.notes, *guessed):
         console.print(f"note: {note}", highlight=False, soft_wrap=True, markup=False)
     for trial_id, row in list(plan.drawn.rows.items())[:MAX_TRIALS]:

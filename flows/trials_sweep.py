@@ -49,6 +49,7 @@ def sweep(
     metric: str | None = None,
     goal: Literal["minimize", "maximize"] | None = None,
     config_dir: str | None = None,
+    rerun: bool = False,
 ) -> TrialsSweep:
     """Run a workload with many configurations, as few compiled programs.
 
@@ -65,6 +66,7 @@ def sweep(
         metric: The figure that says which trial is best.
         goal: Whether a small or a large metric is good.
         config_dir: A directory of configuration groups of your own.
+        rerun: Run again what the store knows; each record stays until the new one takes its place.
 
     Returns:
         The sweep's records, and where its tables and report are.
@@ -81,9 +83,10 @@ def sweep(
         metric=metric,
         goal=goal,
         config_dir=config_dir,
+        rerun=rerun,
     )
     with asked("sweep", overrides or [], config_dir, str(flow_run.id)) as workers:
-        prepared = prepare_trials(overrides or [], options)
+        prepared = prepare_trials(overrides or [], options, str(flow_run.id))
         plan = prepared.plan
         get_run_logger().info("%s: %s trials, %s from the store", plan.name, plan.trials, plan.hits)
         directory = prepared.store.paths.sweep(plan.name)

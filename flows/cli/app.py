@@ -37,6 +37,10 @@ Overrides = Annotated[
 ConfigDir = Annotated[
     Path | None, typer.Option("--config-dir", help="A directory of configuration groups of your own.")
 ]
+Rerun = Annotated[
+    bool,
+    typer.Option("--rerun", help="Run again what the store knows, replacing its records as new ones come."),
+]
 StoreDir = Annotated[
     Path | None, typer.Option("--store", help="The store; SWEEPFLOW_STORE or ./sweepflow-data.")
 ]

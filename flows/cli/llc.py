@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.cli.app import ConfigDir, Overrides, StoreDir, app, guarded, quiet_prefect, store_dir
+from flows.cli.app import ConfigDir, Overrides, Rerun, StoreDir, app, guarded, quiet_prefect, store_dir
 from flows.cli.asking import asks_for_jobs
 
 
@@ -16,12 +16,13 @@ def llc(
     overrides: Overrides = None,
     config_dir: ConfigDir = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run, and stop.")] = False,
+    rerun: Rerun = False,
 ) -> None:
     """Estimate the local learning coefficient of N targets with M samplers.
 
     Example: sweepflow llc model=small,base target.seed=1,2 sampler=sgld,hmc,mclmc
     """
-    from flows.show import print_plan, print_sweep
+    from flows.show import print_again, print_plan, print_sweep
 
     typed = overrides or []
     quiet_prefect()
@@ -31,13 +32,14 @@ def llc(
 
         meanwhile = None
         if dry_run or not asks_for_jobs("llc", typed, config_dir):
-            plan, store = prepare(typed, config_dir)
+            plan, store = prepare(typed, config_dir, rerun)
             if dry_run:
                 print_plan(plan)
+                print_again(store, {*plan.targets, *plan.estimates} - plan.known.keys())
                 raise typer.Exit
             if not plan.batches:
                 # Nothing to orchestrate: no server is started to say so.
-                return collect(plan, store, command_line(typed, config_dir))
+                return collect(plan, store, command_line(typed, config_dir, rerun))
             if plan.runner.kind == "local":
                 meanwhile = partial(compile_first, plan, store)
         from flows.embedded_server import prefect_server
@@ -45,7 +47,7 @@ def llc(
         with prefect_server(meanwhile):
             from flows.llc_sweep import llc as flow
 
-            return flow(overrides=typed, config_dir=None if config_dir is None else str(config_dir))
+            return flow(typed, None if config_dir is None else str(config_dir), rerun)
 
     sweep = guarded(run)
     print_sweep(sweep)
@@ -54,9 +56,9 @@ def llc(
 
 
 @app.command()
-def plan(overrides: Overrides = None, config_dir: ConfigDir = None) -> None:
+def plan(overrides: Overrides = None, config_dir: ConfigDir = None, rerun: Rerun = False) -> None:
     """Show groups, batches, store hits and misses, and the trials of a sweep, without running it."""
-    llc(overrides, config_dir, dry_run=True)
+    llc(overrides, config_dir, dry_run=True, rerun=rerun)
 
 
 @app.command()

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.cli.app import ConfigDir, Overrides, StoreDir, app, guarded, open_store, quiet_prefect
+from flows.cli.app import ConfigDir, Overrides, Rerun, StoreDir, app, guarded, open_store, quiet_prefect
 from flows.cli.asking import asks_for_jobs
 
 Samples = Annotated[
@@ -47,6 +47,7 @@ def sweep(
     goal: Goal = None,
     config_dir: ConfigDir = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run, and stop.")] = False,
+    rerun: Rerun = False,
 ) -> None:
     """Run a workload with many configurations: a grid, or samples from a space.
 
@@ -68,6 +69,7 @@ def sweep(
             metric,
             None if goal is None else _checked(goal, GOALS, "goal"),
             None if config_dir is None else str(config_dir),
+            rerun,
         )
         meanwhile = None
         if dry_run or not asks_for_jobs("sweep", overrides or [], config_dir):
@@ -98,6 +100,7 @@ def sweep(
                 metric=metric,
                 goal=options.goal,
                 config_dir=options.config_dir,
+                rerun=rerun,
             )
 
     from flows.show_trials import print_trials

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from sweepflow import data
@@ -59,8 +59,15 @@ class Plan:
         return len(self.targets) + len(self.estimates)
 
 
-def make_plan(configs: Sequence[LlcConfig], store: Store) -> Plan:
+def make_plan(
+    configs: Sequence[LlcConfig], store: Store, ask: Callable[[Collection[str]], bool] = lambda ids: False
+) -> Plan:
     """Turn a sweep's configurations into a plan.
+
+    Args:
+        configs: One an estimate.
+        store: What is known.
+        ask: Told every trial of the sweep; whether all are to be run, though the store may know them.
 
     Raises:
         ConfigError: for a duplicate, a configuration that cannot be run, or a file that cannot be read.
@@ -85,7 +92,8 @@ def make_plan(configs: Sequence[LlcConfig], store: Store) -> Plan:
             )
         trials[trial.id] = trial
     built = {trial.id: trial for trial in targets.values()}
-    known = store.finished([*built, *trials])
+    ids = [*built, *trials]
+    known = {} if ask(ids) else store.finished(ids)
     runner = configs[0].runner
     size = shared_out(worker_count(runner)) if runner.batch_size == "auto" else runner.batch_size
     missing = [trial for trial in trials.values() if trial.id not in known]

@@ -21,6 +21,7 @@ class StorePaths:
     checkpoints/ab/est_abcdef0123456789.safetensors
                                                   how far a trial is that has no record yet
     leases/ab/trl_abcdef0123456789                who runs a trial now, as a link to the name of a flow run
+    reruns/FLOW_RUN_ID.json                       trials that are to be run again, and what their records were
     sweeps/NAME/                                  manifest.json, results.csv, results.parquet, report.html
     runs/FLOW_RUN_ID.json, .pem                   where a flow run is, and that it is alive; its workers' key
     calls/FLOW_RUN_ID/                            Python functions' jobs on their way to workers and back
@@ -70,6 +71,15 @@ class StorePaths:
     def lease(self, trial_id: str) -> Path:
         """Who runs a trial now."""
         return self.leases / trial_id.split("_", 1)[1][:2] / trial_id
+
+    @property
+    def reruns(self) -> Path:
+        """The folder of all requests for trials to be run again."""
+        return self.root / "reruns"
+
+    def rerun(self, flow_run_id: str) -> Path:
+        """What one flow run asks to be run again."""
+        return self.reruns / f"{flow_run_id}.json"
 
     def sweep(self, name: str) -> Path:
         """The folder of one sweep's manifest, tables and report."""

@@ -21,6 +21,7 @@ from sweepflow.errors import ConfigError, StoreError
 from sweepflow.store.atomic import write_bytes
 from sweepflow.store.paths import FOLDERS, StorePaths
 from sweepflow.store.record import Record, Status
+from sweepflow.store.reruns import of_before
 
 FORMAT = 1
 LISTS = tuple(f"sweepflow {folder}" for folder in FOLDERS.values())
@@ -136,9 +137,16 @@ class Store:
         found = ((trial_id, self.get(trial_id)) for trial_id in trial_ids)
         return {trial_id: record for trial_id, record in found if record is not None}
 
+    def current(self, trial_ids: Iterable[str]) -> dict[str, Record]:
+        """The records among these that are not to be replaced by those of a rerun, by id."""
+        found = self.known(trial_ids)
+        replaced = of_before(self.paths, found)
+        return {i: record for i, record in found.items() if i not in replaced}
+
     def finished(self, trial_ids: Iterable[str]) -> dict[str, Record]:
-        """The records among these that are results, by id: a `failed` trial is to be run again."""
-        return {i: record for i, record in self.known(trial_ids).items() if record.status != "failed"}
+        """The records among these that are results, by id: a `failed` trial is to be run again, and so is one
+        that a rerun asks for."""
+        return {i: record for i, record in self.current(trial_ids).items() if record.status != "failed"}
 
     def records(self, prefix: str) -> Iterator[Record]:
         """Every record with this id prefix, by id."""

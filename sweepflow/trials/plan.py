@@ -76,13 +76,24 @@ def make_plan(
     store: Store,
     name: str | None,
     halving: int | None = None,
+    *,
+    again: bool = False,
 ) -> TrialsPlan:
     """Look the trials up, and cut what is missing into batches.
+
+    Args:
+        workload: What every trial runs.
+        drawn: The trials.
+        runner: How their batches run.
+        store: What is known.
+        name: Of the sweep; None makes one of the trials.
+        halving: One in so many goes on after a rung, and is part of the name.
+        again: Whether all of them are to be run, though the store may know them.
 
     Raises:
         ConfigError: where what the store has of a trial was made of another file.
     """
-    known = store.finished(drawn.trials)
+    known = {} if again else store.finished(drawn.trials)
     for record in known.values():
         refuse_other_files(record.id, drawn.trials[record.id].config, record.config)
     asked = [*sorted(drawn.trials), *([] if halving is None else [f"halving={halving}"])]

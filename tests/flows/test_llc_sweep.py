@@ -67,6 +67,20 @@ def test_a_sweep_from_python_is_all_in_prefect(prefect: Any, store: Store) -> No
     assert sweep.report.absolute().as_uri() in seen.artifact("sweep-report")["data"]
 
 
+def test_a_rerun_builds_and_samples_again(prefect: Any, store: Store) -> None:
+    overrides = tiny(store)
+    before = llc(overrides=overrides)
+    paths = [store.paths.record(trial_id) for trial_id in ids(store)]
+    contents = [path.read_bytes() for path in paths]
+    again = llc(overrides=overrides, rerun=True)
+    assert {task.state.name for task in prefect.see(ended=2).tasks} == {"Completed"}
+    assert len(paths) == 2 and all(a != p.read_bytes() for a, p in zip(contents, paths, strict=True))
+    assert [e.figures["llc"] for e in again.estimates] == [e.figures["llc"] for e in before.estimates]
+    plan, _ = prepare(overrides, rerun=True)
+    assert (plan.hits, plan.trials) == (0, 2), "the next one is another"
+    assert prepare(overrides)[0].hits == 2
+
+
 def test_a_second_run_submits_nothing(prefect: Any, store: Store) -> None:
     overrides = tiny(store)
     first = llc(overrides=overrides)

@@ -101,3 +101,32 @@ def test_progress_halving_and_the_plan_have_the_sweeps_goal(
     assert [best_so_far(prepared)(record) for record in records] == ["best mAP 3"] * 3
     print_trials_plan(prepared)
     assert "more is better, going by the name mAP" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_look_at_a_rerun_says_what_it_would_run_and_asks_for_nothing(
+    lab: Lab, store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    overrides, again = [*lab(), "x=1,3,2"], SweepOptions(rerun=True)
+    run(overrides)
+    looked = prepare_trials(overrides, again)
+    assert (looked.plan.hits, len(looked.plan.drawn.trials)) == (0, 3) and not store.paths.reruns.exists()
+    print_trials_plan(looked)
+    assert "3 trials to run are known" in " ".join(capsys.readouterr().out.split())
+    assert prepare_trials(overrides, again, "a run").plan.hits == 0
+    prepared = prepare_trials(overrides, SweepOptions())
+    assert prepared.plan.hits == 0, "whoever goes on with it"
+    assert "3 trials of the rerun are yet to run" in " ".join(collect_trials(prepared).notes)
+    assert len(run(overrides).trials) == 3
+    assert prepare_trials(overrides, again, "a run").plan.hits == 3, "the same run, resumed"
+
+
+def test_a_rerun_of_a_halved_sweep_asks_for_its_rungs(store: Store) -> None:
+    overrides = [
+        "workload=digits_mlp",
+        "learning_rate=0.1,0.2",
+        "epochs=9",
+        override("store", str(store.root)),
+    ]
+    prepare_trials(overrides, SweepOptions(rerun=True, halving=3), "a run")
+    (request,) = store.paths.reruns.glob("*.json")
+    assert len(json.loads(request.read_bytes())["asked"]) == 6

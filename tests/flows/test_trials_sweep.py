@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from flows import sweep
 from flows.prepare import IncompleteError
 from sweepflow.errors import ConfigError
+from sweepflow.store.reruns import ask_again
 from sweepflow.store.store import Store
 from sweepflow.trials.result import MANIFEST, TrialsSweep, load_sweep
 
@@ -62,6 +64,31 @@ def test_a_sweep_is_all_in_prefect_and_again_from_the_store(prefect: Any, store:
     assert events(found) == ["started", "ended", "started", "ended"]
     loaded = load_sweep(store, found.name)
     assert loaded.best == found.best and loaded.command == found.command
+
+
+def test_a_rerun_replaces_every_record_and_an_interrupted_one_goes_on(prefect: Any, store: Store) -> None:
+    overrides = here(store, *DIGITS, "learning_rate=0.01,0.1,0.2")
+
+    def written(found: TrialsSweep) -> list[bytes]:
+        return [store.paths.record(trial.id).read_bytes() for trial in found.trials]
+
+    before = sweep(overrides=overrides)
+    first = written(before)
+    again = sweep(overrides=overrides, rerun=True)
+    (task,) = prefect.see(ended=1).tasks
+    assert task.name.endswith("3 trials") and task.state.name == "Completed", "not what Prefect remembers"
+    assert "--rerun" in again.command and not set(first) & set(written(again))
+    assert [t.figures["validation_loss"] for t in again.trials] == [
+        t.figures["validation_loss"] for t in before.trials
+    ]
+    ids = [trial.id for trial in again.trials]
+    ask_again(store.paths, ids, "a run that was killed")
+    store.put(replace(again.trials[0], seconds={"run": 1.0}, arrays=store.arrays(ids[0])))
+    second = written(again)
+    sweep(overrides=overrides, rerun=True)
+    (task,) = prefect.see(ended=1).tasks
+    assert task.name.endswith("2 trials")
+    assert [a == b for a, b in zip(second, written(again), strict=True)] == [True, False, False]
 
 
 def test_a_longer_design_runs_only_what_is_new(prefect: Any, store: Store) -> None:
