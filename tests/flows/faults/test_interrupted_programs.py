@@ -1,4 +1,4 @@
-"""External programs whose SLURM job is ended: what they print and return as they are ended is no result."""
+"""External programs whose sweep is ended: what they print and return as they are ended is no result."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.flows.faults.lab import ON_SLURM, SECONDS, Lab
+from tests.prefect_server import Machine
 from tests.slurm.processes import wait_for
 
 pytestmark = [pytest.mark.slurm, pytest.mark.server, pytest.mark.slow]
@@ -29,7 +30,7 @@ else:
 """Runs for long the first time: one dies when asked to end, one leaves with what it has printed so far."""
 
 
-def test_they_are_run_again_and_the_rest_of_the_batch_with_them(lab: Lab, tmp_path: Path) -> None:
+def test_they_are_run_again_when_the_sweep_is_resumed(lab: Lab, office: Machine, tmp_path: Path) -> None:
     script = tmp_path / "train.py"
     script.write_text(PROGRAM)
     hows = ("dies", "leaves")
@@ -38,16 +39,17 @@ def test_they_are_run_again_and_the_rest_of_the_batch_with_them(lab: Lab, tmp_pa
         *(f"args.how={','.join(hows)}", f"args.folder={tmp_path}", "max_concurrent=2"),
         *(*ON_SLURM, "runner.batch_size=2"),
     )
+    assert lab.slurm is not None
+    driver = office.start("sweepflow", "sweep", *overrides, "--goal", "minimize", **lab.slurm.environment)
+    wait_for(lambda: all((tmp_path / how).exists() for how in hows), SECONDS, "both run")
+    driver.process.terminate()
+    assert driver.process.wait(30) == 143, driver.text
+    wait_for(lab.slurm.squeue, 30, "its jobs are gone", until=lambda jobs: not jobs)
+    assert not list(lab.store.records("trl")), "they have no result"
+    assert [task.state.type.name for task in lab.prefect.see().tasks] == ["CRASHED"]
 
-    def cancel() -> None:
-        wait_for(lambda: all((tmp_path / how).exists() for how in hows), SECONDS, "both run")
-        assert lab.slurm is not None
-        lab.slurm.cancel(*(job.id for job in lab.slurm.squeue()))
-
-    found = lab.sweep(overrides, meanwhile=cancel, goal="minimize")
+    found = lab.sweep(overrides, goal="minimize")
     assert found.sound
     assert [(trial.status, trial.figures["loss"]) for trial in found.trials] == [("ok", 1.0)] * 2
-    (why,), late = lab.lost()
-    assert "CANCELLED" in why and not late
-    assert lab.prefect.see().run.state.name == "Completed"
+    assert lab.lost() == ([], [])
     lab.nothing_is_left()
