@@ -235,8 +235,17 @@ def batch(number: int, gate: Path) -> int:
 
 
 @pytest.mark.server
+@pytest.mark.parametrize(
+    ("how", "loss"),
+    [
+        (FAILED, Loss("job 1: FAILED, signal 9 on n1", innocent=False)),
+        (Ended("TIMEOUT", False, late=True), Loss("job 1: TIMEOUT", innocent=False, late=True)),
+        ("left", Loss("job 1 left before its walltime", innocent=True, late=True)),
+    ],
+    ids=["killed", "walltime", "left"],
+)
 def test_a_worker_has_one_batch_and_a_batch_whose_worker_is_lost_comes_back_with_why(
-    tmp_path: Path, prefect: Any
+    how: Any, loss: Loss, tmp_path: Path, prefect: Any
 ) -> None:
     site, gate = Site(), tmp_path / "gate"
     gate.touch()
@@ -248,15 +257,17 @@ def test_a_worker_has_one_batch_and_a_batch_whose_worker_is_lost_comes_back_with
             assert cluster.free() == 0, "each has one"
             assert cluster.submit(batch, {"number": 2, "gate": gate}) is None
             wait_for((tmp_path / "begun 0").exists, 30, "it is begun")
-            site.end("1", FAILED)
+            if how == "left":
+                cluster.retire("sweepflow-1-0")
+            site.end("1", FAILED if how == "left" else how)
             ended(cluster, lost)
             assert lost is not None and kept is not None
-            assert cluster.loss(lost) == Loss("job 1: FAILED, signal 9 on n1", innocent=False)
+            assert cluster.loss(lost) == loss
             assert cluster.loss(lost) is None, "asked once"
         finally:
             gate.unlink()
         ended(cluster, kept)
-        assert kept.result() == 1 and cluster.loss(kept) is None and cluster.lost == 1
+        assert kept.result() == 1 and cluster.loss(kept) is None and cluster.lost == (how != "left")
         has(cluster, 2)
 
 
