@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakSet, WeakValueDictionary
 
 import jax
 import jax.numpy as jnp
@@ -64,7 +66,7 @@ def call_lanes(width: int) -> int:
     return max(2, jax.local_device_count()) * width
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Program:
     """A compiled group.
 
@@ -210,13 +212,32 @@ def compile_program(
     )
 
 
-class ProgramCache:
-    """Compiled programs of this process; two threads that want one program compile it once."""
+MOST_KEPT = 32
+"""Programs that a process keeps; training a small network takes 30 MB a program (measured)."""
 
-    def __init__(self) -> None:
+
+@dataclass(eq=False)
+class _Entry:
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    program: Program | None = None
+
+
+class ProgramCache:
+    """Compiled programs of this process; two threads that want one program compile it once.
+
+    The least recently asked for go first. One that somebody still runs stays known for so long, whatever else
+    is compiled meanwhile.
+
+    Args:
+        most: Programs that are kept.
+    """
+
+    def __init__(self, most: int = MOST_KEPT) -> None:
+        self._most = most
         self._lock = threading.Lock()
-        self._entries: dict[tuple[Any, ...], tuple[threading.Lock, list[Program]]] = {}
-        self._charged: set[tuple[Any, ...]] = set()
+        self._entries: OrderedDict[tuple[Any, ...], _Entry] = OrderedDict()
+        self._alive: WeakValueDictionary[tuple[Any, ...], Program] = WeakValueDictionary()
+        self._charged: WeakSet[Program] = WeakSet()
 
     def get(
         self, key: tuple[Any, ...], compile: Callable[[], Program], *, charge: bool = True
@@ -227,11 +248,17 @@ class ProgramCache:
         asks with `charge=False` because it only compiles ahead.
         """
         with self._lock:
-            lock, found = self._entries.setdefault(key, (threading.Lock(), []))
-        with lock:
-            if not found:
-                found.append(compile())
-            if not charge or key in self._charged:
-                return found[0], 0.0
-            self._charged.add(key)
-            return found[0], found[0].seconds
+            entry = self._entries.setdefault(key, _Entry())
+            self._entries.move_to_end(key)
+            made = [known for known, one in self._entries.items() if one.program is not None and one != entry]
+            for known in made[: max(0, len(made) + 1 - self._most)]:
+                del self._entries[known]
+        with entry.lock:
+            if entry.program is None:
+                entry.program = self._alive.get(key) or compile()
+            with self._lock:
+                self._alive[key] = entry.program
+                if not charge or entry.program in self._charged:
+                    return entry.program, 0.0
+                self._charged.add(entry.program)
+            return entry.program, entry.program.seconds
