@@ -19,7 +19,7 @@ from sweepflow.batching import slices
 from sweepflow.engine.devices import worker_count
 from sweepflow.errors import SweepflowError
 from sweepflow.jobs.call import recall
-from sweepflow.jobs.job import Job
+from sweepflow.jobs.job import Job, summary, well
 from sweepflow.jobs.plan import Plan
 from sweepflow.jobs.sent import NAME, WORKLOAD, NotCalledError, sending, share
 from sweepflow.schema.runner import DaskRunner, SlurmRunner
@@ -80,8 +80,10 @@ def jobs_elsewhere(
                 job_name=workers.job_name,
             )
         )
-        progress = stack.enter_context(SweepProgress(plan.name, (), 0, hits, remark, beat.note))
         sender = stack.enter_context(sending(plan.callee, run_id))
+        progress = stack.enter_context(
+            SweepProgress(plan.name, (), 0, hits, remark, beat.note, sender.calls, max_failures=0)
+        )
         pools: list[Pool] = []
 
         def launch(jobs: Iterable[Job]) -> None:
@@ -121,5 +123,7 @@ def jobs_elsewhere(
                 raise min(errors, key=lambda error: isinstance(error, NotCalledError))
 
         yield launch
+        if not well(plan.jobs):
+            beat.ends("failed", summary(plan.jobs))
         if outcome.failures:
             raise BatchesFailedError("batches have failed", got="; ".join(outcome.failures))

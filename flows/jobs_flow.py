@@ -12,16 +12,18 @@ from functools import partial
 from itertools import chain
 from typing import Any, Literal, TypeVar
 
-from prefect import Flow, Task, get_run_logger, tags
+from prefect import Task, get_run_logger, tags
 from prefect.cache_policies import NO_CACHE
-from prefect.states import Completed
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
 
 from flows.embedded_server import keep_prefect_server
 from flows.jobs_elsewhere import BatchesFailedError, jobs_elsewhere
-from flows.runs.hooks import settle
+from flows.runs.away import AWAY_SECONDS
+from flows.sweep_flow import ServerAwayAbort, await_server, sweep_flow, told
 from sweepflow.errors import ConfigError
 from sweepflow.jobs.call import NotKeptWarning, call, call_batched, recall
-from sweepflow.jobs.job import Job
+from sweepflow.jobs.job import Job, summary, well
 from sweepflow.jobs.plan import Plan
 from sweepflow.jobs.sent import check_sendable
 from sweepflow.jobs.vectorize import groups
@@ -78,25 +80,18 @@ def jobs_flow(kind: str, plan: Plan, how: How, drive: Callable[[Launch], T]) -> 
     found: list[T] = []
 
     def body() -> Any:
-        with tags("sweepflow", plan.name), _launcher(plan, how) as launch:
+        with told(), tags("sweepflow", plan.name), _launcher(plan, how) as launch:
             found.append(drive(launch))
         if how.cache and (job := next((job for job in plan.jobs if job.note), None)) is not None:
             warnings.warn(f"{job.task_name} will be called again: {job.note}", NotKeptWarning, stacklevel=2)
-        failed = sum(job.status == "failed" for job in plan.jobs)
-        said = counted(len(plan.jobs), "job") + (f", {failed} of them failed" if failed else "")
-        return Completed(message=said)
+        # What the jobs gave is no result of Prefect's: `found` has it, whatever the state.
+        state: State[None] = (Completed if well(plan.jobs) else Failed)(message=summary(plan.jobs))
+        if not await_server(AWAY_SECONDS):
+            raise ServerAwayAbort(state)
+        return state
 
-    flow = Flow(
-        _body,
-        name=kind,
-        flow_run_name=plan.name,
-        validate_parameters=False,
-        retries=0,  # jobs that were called are not called again
-        persist_result=False,
-        on_failure=[settle],
-        on_crashed=[settle],
-        on_cancellation=[settle],
-    )
+    # Without retries: jobs that were called are not called again.
+    flow = sweep_flow(kind, plan.name, validate_parameters=False, retries=0, persist_result=False)(_body)
     token = _BODY.set(body)
     try:
         flow(plan.callee.name, plan.overrides)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from prefect import flow, get_run_logger, tags
-from prefect.runtime import flow_run
+from functools import partial
 
-from flows.prepare import IncompleteError, check_complete, collect, command_line, prepare
+from prefect import get_run_logger, tags
+from prefect.runtime import flow_run
+from pydantic import NonNegativeInt
+
+from flows.prepare import IncompleteError, collect, command_line, incomplete, prepare, so_far
 from flows.run_plan import run_plan
 from flows.runners.asked import asked
 from flows.runs.heartbeat import beating
-from flows.runs.hooks import settle
-from flows.runs.reconcile import close_task_runs
+from flows.sweep_flow import end, sweep_flow, tables_at_any_end, told
+from sweepflow.report.headline import has_result
+from sweepflow.streak import MOST
 from sweepflow.sweep import Sweep
 from tasks.report import publish
 
@@ -22,31 +26,31 @@ def _run_name() -> str:
     return ("llc " + " ".join(overrides))[:120]
 
 
-@flow(
-    name="llc",
-    flow_run_name=_run_name,
-    validate_parameters=True,
-    on_failure=[settle],
-    on_crashed=[settle],
-    on_cancellation=[settle],
-)
-def llc(overrides: list[str] | None = None, config_dir: str | None = None, rerun: bool = False) -> Sweep:
+@sweep_flow("llc", _run_name)
+def llc(
+    overrides: list[str] | None = None,
+    config_dir: str | None = None,
+    rerun: bool = False,
+    max_failures: NonNegativeInt = MOST,
+) -> Sweep:
     """Estimate the local learning coefficient of N targets with M samplers.
 
     Args:
         overrides: Hydra overrides, as after `sweepflow llc` in a shell.
         config_dir: A directory of configuration groups of your own.
         rerun: Run again what the store knows; each record stays until the new one takes its place.
+        max_failures: Calls in a row that may fail alike before the sweep is ended; 0 for all of them.
 
     Returns:
         The sweep's records, and where its tables and report are.
 
     Raises:
         ConfigError: before any work, for anything that cannot be run.
+        TooManyFailuresError: where more do; what runs then is stopped, as by Ctrl-C.
         IncompleteError: at the end, where a batch failed; everything else is in the store.
     """
     overrides = overrides or []
-    with asked("llc", overrides, config_dir, str(flow_run.id)) as workers:
+    with told(), asked("llc", overrides, config_dir, str(flow_run.id)) as workers:
         plan, store = prepare(overrides, config_dir, rerun, str(flow_run.id))
         get_run_logger().info("%s: %s trials, %s from the store", plan.name, plan.trials, plan.hits)
         command = command_line(overrides, config_dir, rerun)
@@ -56,9 +60,15 @@ def llc(overrides: list[str] | None = None, config_dir: str | None = None, rerun
             ) as beat,
             tags("sweepflow", plan.name),
         ):
-            outcome = run_plan(plan, store, workers, beat)
+            with tables_at_any_end(lambda: so_far(plan, store, command)):
+                outcome = run_plan(plan, store, workers, beat, max_failures)
             sweep = collect(plan, store, command)
-            close_task_runs(flow_run.id, outcome.states)
-            publish(sweep)
-            check_complete(sweep.missing, plan.trials, outcome.failures)
-    return sweep
+            return end(
+                beat,
+                outcome,
+                sweep,
+                said=sweep.headline,
+                well=has_result(sweep.estimates or [*sweep.targets.values()]),
+                publish=partial(publish, sweep),
+                error=incomplete(sweep.missing, plan.trials, outcome.failures),
+            )

@@ -81,22 +81,29 @@ def collect(plan: Plan, store: Store, command: str) -> Sweep:
     return sweep
 
 
-def check_complete(missing: Sequence[str], trials: int, failures: Sequence[str]) -> None:
-    """Refuse to end well where a batch did not.
+def so_far(plan: Plan, store: Store, command: str) -> str:
+    """Write the tables of a sweep that was ended before its end; what there is to say of it."""
+    sweep = collect(plan, store, command)
+    if not sweep.targets and not sweep.estimates:
+        return ""
+    done = f"{plan.trials - len(sweep.missing)} of {plan.trials} trials are done"
+    return f"{done}; {sweep.headline}; tables and report so far: {sweep.directory}"
+
+
+def incomplete(missing: Sequence[str], trials: int, failures: Sequence[str]) -> IncompleteError | None:
+    """Why a sweep does not end well; None where every batch did.
 
     Args:
         missing: Ids of trials without a record.
         trials: How many were asked for.
         failures: What failed, in words.
-
-    Raises:
-        IncompleteError: where a trial has no record.
     """
-    if missing or failures:
-        raise IncompleteError(
-            f"{len(missing)} of {trials} trials have no result"
-            if missing
-            else "a batch failed, and its trials have old results that are failures",
-            got="; ".join(failures)[:1500] or ", ".join(missing[:10]),
-            do="mend the cause and start the same command again: what is done is kept",
-        )
+    if not missing and not failures:
+        return None
+    return IncompleteError(
+        f"{len(missing)} of {trials} trials have no result"
+        if missing
+        else "a batch failed, and its trials have old results that are failures",
+        got="; ".join(failures)[:1500] or ", ".join(missing[:10]),
+        do="mend the cause and start the same command again: what is done is kept",
+    )

@@ -13,6 +13,8 @@ from prefect.futures import PrefectFuture
 from prefect.states import Completed, Crashed, Failed
 
 from flows.runners.pool import Loss, Pool
+from flows.runs.away import ServerWatch
+from flows.runs.record import short_id
 from flows.seen import await_records, changed, look
 from flows.shared import Shared
 from flows.suspects import Again, Suspect, after_leaving, after_loss
@@ -128,7 +130,7 @@ class _Running:
         again = of_before(store.paths, self.unfinished)  # what Prefect remembers of them is not asked for
         self.waiting = [Suspect(job, refresh=not again.isdisjoint(job.ids)) for job in jobs]
         self.running: dict[PrefectFuture[Any], tuple[Suspect, float]] = {}
-        self.outcome = Outcome()
+        self.outcome, self.server = Outcome(), ServerWatch()
         self.remote = runner.kind != "local"
 
     def run(self) -> Outcome:
@@ -146,7 +148,7 @@ class _Running:
             self._take_up(idle)
             self._submit_ready()
             self.pool.outstanding(len(self.waiting) + len(self.running))
-            others = self._others() if idle else ""
+            others = self.server.waiting or (self._others() if idle else "")
             self.progress.now(self.pool.waiting or others, self.pool.lost, self._longest())
         self.progress.say(self._summary())
         self.outcome.failures += [
@@ -156,9 +158,7 @@ class _Running:
 
     def _summary(self) -> str:
         """What became of workers and programs, where that is worth a line."""
-        found = []
-        if self.pool.lost:
-            found.append(f"{counted(self.pool.lost, 'worker')} lost")
+        found = [f"{counted(self.pool.lost, 'worker')} lost"] if self.pool.lost else []
         if self.outcome.from_cache or self.remote:
             cached = f"{self.outcome.from_cache} from the compilation cache"
             found.append(f"{counted(self.outcome.compiled, 'program')} compiled, {cached}")
@@ -173,7 +173,7 @@ class _Running:
     def _submit_ready(self) -> None:
         waiting, self.waiting = self.waiting, []
         for suspect in waiting:
-            if not self._is_ready(suspect) or self.pool.free() <= 0:
+            if not self._is_ready(suspect) or self.pool.free() <= 0 or self.server.waiting:
                 self.waiting.append(suspect)
                 continue
             mine = self.shared.take(suspect)
@@ -203,7 +203,7 @@ class _Running:
 
     def _others(self) -> str:
         """Who runs what there is to wait for; empty where nothing is."""
-        owners = sorted(owner[:8] for owner in self.shared.owners)
+        owners = sorted(short_id(self.store, owner) for owner in self.shared.owners)
         return f"trials that run {' and '.join(owners)} has in hand" if owners else ""
 
     def _submit(self, suspect: Suspect) -> bool:
@@ -247,9 +247,14 @@ class _Running:
         try:
             ran = Ran(**future.result())
         except Exception as error:
-            self._failed(job, f"{type(error).__name__}: {error}")
-            self.outcome.states[future.task_run_id] = Failed(message=f"{type(error).__name__}: {error}")
+            why = f"{type(error).__name__}: {error}"
+            self.outcome.states[future.task_run_id] = Failed(message=why)
+            if self.server.is_to_wait(error):  # it was not begun, or its end not told
+                self.waiting.append(replace(suspect, refresh=True))
+            else:
+                self._failed(job, why)
             return
+        self.server.worked()
         state = str(future.state.name)
         if state != "Cached":  # what is remembered is of another run
             self.outcome.compiled += ran.compiled
@@ -296,7 +301,7 @@ class _Running:
             records = self.store.finished(job.ids)
             known = set(records)
             self._count(records.values())
-        self.progress.batch_done(job.batch.name, known, "Failed")
+        self.progress.batch_done(job.batch.name, known, "Failed", why)
         self.unfinished -= known
 
     def _count(self, records: Iterable[Record]) -> None:

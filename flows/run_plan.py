@@ -7,11 +7,14 @@ from flows.runners.asked import Asked
 from flows.runs.heartbeat import Beat
 from sweepflow.llc.plan import Plan
 from sweepflow.store.store import Store
+from sweepflow.streak import MOST
 from sweepflow.targets.workload import target_trial
 from tasks.progress import SweepProgress
 
 
-def run_plan(plan: Plan, store: Store, workers: Asked, beat: Beat | None = None) -> Outcome:
+def run_plan(
+    plan: Plan, store: Store, workers: Asked, beat: Beat | None = None, max_failures: int = MOST
+) -> Outcome:
     """Run every batch of the plan, with its progress shown.
 
     Args:
@@ -19,17 +22,24 @@ def run_plan(plan: Plan, store: Store, workers: Asked, beat: Beat | None = None)
         store: Where results are kept.
         workers: Where batches run.
         beat: Told of the progress; and whose leases the trials are while they run.
+        max_failures: Calls in a row that may fail alike; 0 for all of them.
+
+    Raises:
+        TooManyFailuresError: where more do.
     """
-    if not plan.batches:  # no workers are asked for
-        return Outcome()
     jobs = [Job("target", batch) for batch in plan.target_batches]
     for batch in plan.estimate_batches:
         needs = frozenset(target_trial(trial.config.target).id for trial in batch.trials)
         jobs.append(Job("llc", batch, needs=needs))
-    missing = [trial.id for job in jobs for trial in job.batch.trials]
+    calls = {trial.id: job.batch.name for job in jobs for trial in job.batch.trials}
     tell, leases = (None, None) if beat is None else (beat.note, beat.leases)
     with (
-        SweepProgress(plan.name, missing, plan.batches, plan.hits, tell=tell) as progress,
-        workers.pool(plan.runner, store) as pool,
+        SweepProgress(
+            plan.name, (), 0, plan.hits, tell=tell, store=store, max_failures=max_failures
+        ) as progress,
     ):
-        return run_jobs(jobs, plan.runner, store, progress, pool, leases)
+        if not plan.batches:  # no workers are asked for
+            return Outcome()
+        progress.expect(calls, plan.batches, calls)
+        with workers.pool(plan.runner, store) as pool:
+            return run_jobs(jobs, plan.runner, store, progress, pool, leases)

@@ -46,8 +46,13 @@ Run = Callable[..., Outcome]
 
 
 def run_trials(
-    prepared: Prepared, options: SweepOptions, progress: SweepProgress, workers: Asked, leases: Leases
-) -> Ran:
+    prepared: Prepared,
+    options: SweepOptions,
+    progress: SweepProgress,
+    workers: Asked,
+    leases: Leases,
+    ran: Ran,
+) -> None:
     """Run what the store lacks, in the way that was asked for.
 
     Args:
@@ -56,19 +61,20 @@ def run_trials(
         progress: Is told how far it is.
         workers: Where it runs.
         leases: Tell which of its trials other sweeps run.
+        ran: Is told what there is to say of it, as soon as there is.
     """
     if not prepared.plan.batches and options.halving is None:  # no workers are asked for
-        return Ran()
+        return
     with workers.pool(prepared.plan.runner, prepared.store) as pool:
-        return _run_trials(prepared, options, partial(_run, prepared, pool, leases, progress))
+        _run_trials(prepared, options, partial(_run, prepared, pool, leases, progress), ran)
 
 
-def _run_trials(prepared: Prepared, options: SweepOptions, run: Run) -> Ran:
+def _run_trials(prepared: Prepared, options: SweepOptions, run: Run, ran: Ran) -> None:
     missing = [t for t in prepared.plan.drawn.trials.values() if t.id not in prepared.plan.known]
     if options.halving is not None:
-        return _by_halving(prepared, options.halving, run)
+        _by_halving(prepared, options.halving, run, ran)
+        return
     way: str = options.mode
-    ran = Ran()
     if way == "auto":
         way, missing = _probe(prepared, missing, run, ran)
     if way == "padded" and prepared.plan.workload.pad is not None:
@@ -76,7 +82,6 @@ def _run_trials(prepared: Prepared, options: SweepOptions, run: Run) -> Ran:
     runner = prepared.plan.runner
     batches = cut_for(runner, prepared.plan.workload, missing)
     ran.outcome.add(run(batches, way == "sequential"))
-    return ran
 
 
 def _run(
@@ -88,7 +93,9 @@ def _run(
     one_by_one: bool = False,
 ) -> Outcome:
     batches = labelled(batches, prepared.plan.groups)
-    progress.expect([trial.id for batch in batches for trial in batch.trials], len(batches))
+    ids = {trial.id: batch.name for batch in batches for trial in batch.trials}
+    one_call = isinstance(prepared.plan.workload.run, Workload) and not one_by_one
+    progress.expect(ids, len(batches), ids if one_call else {})
     jobs = [Job(prepared.plan.workload.path, batch, one_by_one=one_by_one) for batch in batches]
     return run_jobs(jobs, prepared.plan.runner, prepared.store, progress, pool, leases)
 
@@ -130,12 +137,11 @@ def _probe(prepared: Prepared, missing: list[Trial[Any]], run: Run, ran: Ran) ->
     return way, [trial for trial in missing if trial.id not in done]
 
 
-def _by_halving(prepared: Prepared, eta: int, run: Run) -> Ran:
+def _by_halving(prepared: Prepared, eta: int, run: Run, ran: Ran) -> None:
     """Rung by rung: run the trials of a rung, keep the best of each group."""
     plan, until, engine = prepared.plan, prepared.plan.workload.until, prepared.plan.workload.run
     assert until is not None and isinstance(engine, Workload)  # `prepare_trials` refuses others
     lanes = call_lanes(engine.vector_width(jax.default_backend()))
-    ran = Ran()
     schedules: dict[int, dict[str, Trial[Any]]] = defaultdict(dict)
     for trial in plan.drawn.trials.values():
         schedules[trial.config.epochs][trial.id] = trial
@@ -164,7 +170,6 @@ def _by_halving(prepared: Prepared, eta: int, run: Run) -> Ran:
             kept = survivors(groups, found, prepared.aim.metric, prepared.aim.goal, eta)
             ran.notes.append(f"halving, after epoch {stop} of {epochs}: {len(kept)} of {len(alive)} go on")
             alive, before = {i: trial for i, trial in alive.items() if i in kept}, stop
-    return ran
 
 
 def best_so_far(prepared: Prepared) -> Callable[[Record], str]:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from prefect import flow, get_run_logger, tags
+from prefect import get_run_logger, tags
 from prefect.runtime import flow_run
+from pydantic import NonNegativeInt
 
-from flows.prepare import check_complete
-from flows.prepare_trials import SweepOptions, collect_trials, prepare_trials
-from flows.run_trials import best_so_far, run_trials
+from flows.prepare import incomplete
+from flows.prepare_trials import Prepared, SweepOptions, collect_trials, prepare_trials
+from flows.run_trials import Ran, best_so_far, run_trials
 from flows.runners.asked import asked
 from flows.runs.heartbeat import beating
-from flows.runs.hooks import settle
-from flows.runs.reconcile import close_task_runs
+from flows.sweep_flow import end, sweep_flow, tables_at_any_end, told
+from sweepflow.report.headline import has_result
+from sweepflow.report.trials.headline import outcome_of
 from sweepflow.space import Method
+from sweepflow.streak import MOST
 from sweepflow.trials.draw import DesignOptions
 from sweepflow.trials.modes import Mode
 from sweepflow.trials.result import TrialsSweep, note_in_manifest
@@ -28,14 +32,7 @@ def _run_name() -> str:
     return ("sweep " + " ".join(overrides))[:120]
 
 
-@flow(
-    name="sweep",
-    flow_run_name=_run_name,
-    validate_parameters=True,
-    on_failure=[settle],
-    on_crashed=[settle],
-    on_cancellation=[settle],
-)
+@sweep_flow("sweep", _run_name)
 def sweep(
     overrides: list[str] | None = None,
     samples: int | None = None,
@@ -50,6 +47,7 @@ def sweep(
     goal: Literal["minimize", "maximize"] | None = None,
     config_dir: str | None = None,
     rerun: bool = False,
+    max_failures: NonNegativeInt = MOST,
 ) -> TrialsSweep:
     """Run a workload with many configurations, as few compiled programs.
 
@@ -67,12 +65,14 @@ def sweep(
         goal: Whether a small or a large metric is good.
         config_dir: A directory of configuration groups of your own.
         rerun: Run again what the store knows; each record stays until the new one takes its place.
+        max_failures: Trials in a row that may fail alike before the sweep is ended; 0 for all of them.
 
     Returns:
         The sweep's records, and where its tables and report are.
 
     Raises:
         ConfigError: before any work, for anything that cannot be run.
+        TooManyFailuresError: where more do; what runs then is stopped, as by Ctrl-C.
         IncompleteError: at the end, where a batch failed; everything else is in the store.
     """
     options = SweepOptions(
@@ -85,7 +85,7 @@ def sweep(
         config_dir=config_dir,
         rerun=rerun,
     )
-    with asked("sweep", overrides or [], config_dir, str(flow_run.id)) as workers:
+    with told(), asked("sweep", overrides or [], config_dir, str(flow_run.id)) as workers:
         prepared = prepare_trials(overrides or [], options, str(flow_run.id))
         plan = prepared.plan
         get_run_logger().info("%s: %s trials, %s from the store", plan.name, plan.trials, plan.hits)
@@ -101,10 +101,34 @@ def sweep(
             ) as beat,
             tags("sweepflow", plan.name),
         ):
-            with SweepProgress(plan.name, (), 0, plan.hits, best_so_far(prepared), beat.note) as progress:
-                ran = run_trials(prepared, options, progress, workers, beat.leases)
+            ran = Ran()
+            with (
+                tables_at_any_end(lambda: _so_far(prepared, ran)),
+                SweepProgress(
+                    plan.name,
+                    (),
+                    0,
+                    plan.hits,
+                    best_so_far(prepared),
+                    beat.note,
+                    prepared.store,
+                    max_failures,
+                ) as progress,
+            ):
+                run_trials(prepared, options, progress, workers, beat.leases, ran)
             found = collect_trials(prepared, ran.notes, ran.stopped)
-            close_task_runs(flow_run.id, ran.outcome.states)
-            publish_trials(found)
-            check_complete(found.missing, plan.trials, ran.outcome.failures)
-    return found
+            return end(
+                beat,
+                ran.outcome,
+                found,
+                said=outcome_of(found.view),
+                well=has_result(found.trials),
+                publish=partial(publish_trials, found),
+                error=incomplete(found.missing, plan.trials, ran.outcome.failures),
+            )
+
+
+def _so_far(prepared: Prepared, ran: Ran) -> str:
+    """Write the tables of a sweep that was ended before its end; what there is to say of it."""
+    found = collect_trials(prepared, ran.notes, ran.stopped)
+    return f"{outcome_of(found.view)}; tables and report so far: {found.directory}" if found.trials else ""

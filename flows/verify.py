@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
-from prefect import flow, tags
-from prefect.runtime import flow_run
+from prefect import tags
 
-from flows.prepare import check_complete, collect
+from flows.prepare import collect, incomplete, so_far
 from flows.run_plan import run_plan
 from flows.runners.asked import Asked
 from flows.runs.heartbeat import beating
-from flows.runs.hooks import settle
-from flows.runs.reconcile import close_task_runs
+from flows.sweep_flow import end, sweep_flow, tables_at_any_end, told
 from sweepflow.engine.devices import configure
 from sweepflow.llc.plan import make_plan
+from sweepflow.report.numbers import counted
 from sweepflow.store.store import Store
 from sweepflow.verify import Comparison, cases, compare
 from tasks.report import publish
@@ -22,12 +22,7 @@ from tasks.report import publish
 NAME = "verify"
 
 
-@flow(
-    name=NAME,
-    on_failure=[settle],
-    on_crashed=[settle],
-    on_cancellation=[settle],
-)
+@sweep_flow(NAME)
 def verify(quick: bool = False, store: str = "sweepflow-data") -> list[Comparison]:
     """Run every case whose truth is known, and hold each estimate against it.
 
@@ -47,12 +42,21 @@ def verify(quick: bool = False, store: str = "sweepflow-data") -> list[Compariso
     opened.check_writable()
     plan = make_plan([case.config.model_copy(update={"name": NAME}) for case in chosen], opened)
     command = "sweepflow verify" + " --quick" * quick
-    with tags("sweepflow", NAME), beating(opened, name=NAME, command=command) as beat:
-        outcome = run_plan(plan, opened, Asked(), beat)
+    with told(), tags("sweepflow", NAME), beating(opened, name=NAME, command=command) as beat:
+        with tables_at_any_end(lambda: so_far(plan, opened, command)):
+            outcome = run_plan(plan, opened, Asked(), beat)
         sweep = collect(plan, opened, command)
-        close_task_runs(flow_run.id, outcome.states)
-        publish(sweep)
-        check_complete(sweep.missing, plan.trials, outcome.failures)
-    records = {record.id: record for record in sweep.estimates}
-    # A plan keeps the order of its configurations.
-    return [compare(case, records[i]) for case, i in zip(chosen, plan.estimates, strict=True)]
+        records = {record.id: record for record in sweep.estimates}
+        # A plan keeps the order of its configurations.
+        pairs = zip(chosen, plan.estimates, strict=True)
+        found = [compare(case, records[i]) for case, i in pairs if i in records]
+        agree = sum(comparison.within for comparison in found)
+        return end(
+            beat,
+            outcome,
+            found,
+            said=f"{agree} of {counted(len(chosen), 'estimate')} are where the closed form says",
+            well=agree > 0,
+            publish=partial(publish, sweep),
+            error=incomplete(sweep.missing, plan.trials, outcome.failures),
+        )

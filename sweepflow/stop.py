@@ -12,13 +12,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from sweepflow.errors import SweepflowError
+
+
+class EndedEarlyError(SweepflowError):
+    """The sweep is ended before its end, on purpose: what runs is to stop, as where it is interrupted."""
+
+
 _CONDITION = threading.Condition()
 _ACTIVE = 0
 _ASKED = _ENDING = False
 
 
-class StoppedError(Exception):
-    """The sweep, or this process of it, was interrupted while this batch ran."""
+class InterruptedBatchError(Exception):
+    """The sweep, or this process of it, was interrupted while this batch ran; nothing is kept of it."""
 
 
 @contextmanager
@@ -41,9 +48,9 @@ def is_stopped() -> bool:
 
 
 def raise_if_stopped() -> None:
-    """Raises StoppedError where `is_stopped`."""
+    """Raises InterruptedBatchError where `is_stopped`."""
     if is_stopped():
-        raise StoppedError("interrupted")
+        raise InterruptedBatchError("interrupted")
 
 
 def stop_for_good() -> None:

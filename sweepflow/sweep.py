@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sweepflow.report.headline import headline
 from sweepflow.report.page import write_report
 from sweepflow.report.table import estimate_rows, write_tables
 from sweepflow.store.atomic import write_bytes
@@ -40,6 +41,11 @@ class Sweep:
     def report(self) -> Path:
         """The HTML report."""
         return self.directory / "report.html"
+
+    @property
+    def headline(self) -> str:
+        """What was found, in a sentence."""
+        return headline(self.estimates, self.targets)
 
     @property
     def counts(self) -> dict[str, int]:

@@ -23,7 +23,7 @@ from sweepflow.engine.run import run_batch
 from sweepflow.engine.segments import CutError, LeavingError, Pace
 from sweepflow.engine.workload import Trial, Workload
 from sweepflow.errors import StoreError
-from sweepflow.stop import StoppedError, is_stopped, raise_if_stopped, stoppable
+from sweepflow.stop import InterruptedBatchError, is_stopped, raise_if_stopped, stoppable
 from sweepflow.store.record import Record
 from sweepflow.store.store import Store
 from sweepflow.workloads import SweepWorkload
@@ -169,7 +169,7 @@ def run_batch_here(
             if not began:
                 raise_if_stopped()
             left = not began or _has_to_leave(found, batch, records, memory_fraction, one_by_one, pace)
-    except (StoppedError, CutError) as error:
+    except (InterruptedBatchError, CutError) as error:
         ran = Ran(worker_name(), True, True, 0, 0)._asdict()
         return Crashed(name=INTERRUPTED, message=str(error), data=ran)
     ran = Ran(worker_name(), left, began, compilations.compiled, compilations.from_cache)._asdict()

@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
+import math
 import sys
-from collections.abc import Callable, Iterable
-from contextlib import suppress
-from types import TracebackType
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from types import MappingProxyType, TracebackType
 from uuid import UUID
 
 import httpx
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
-from prefect.exceptions import PrefectHTTPStatusError
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from sweepflow.report.numbers import counted
+from sweepflow.stop import EndedEarlyError
 from sweepflow.store.record import Record
+from sweepflow.store.store import Store
+from sweepflow.streak import MOST, Streak
 from tasks.worker import this_worker
 
 STRAGGLER_SECONDS = 120.0
 """A batch that has run for longer is named."""
+LINE_SECONDS = 60.0
+"""Between two lines, at least, that say how far a sweep is where the output is no terminal."""
+SAME_LINE_SECONDS = 600.0
+"""Between two that say the same."""
+LOOK_SECONDS = 5.0
+"""Between two looks, at least, at what the store has of trials that are not done."""
+LOOK_SHARE = 0.05
+"""Most of the time that goes into looking: on a network file system it may take long."""
+MOST_PARTS = 2
+"""Long batches that are shown at once."""
 
 TOPIC = "sweepflow-points"
 """Of Dask's events, by which workers say how far their batches are."""
@@ -47,10 +63,15 @@ def show_points(name: str, done: int, of: int) -> None:
         progress.points(name, done, of)
 
 
+class TooManyFailuresError(EndedEarlyError):
+    """One call after the other has failed, and all say the same."""
+
+
 class SweepProgress:
     """Counts batches and trials of one sweep as they finish.
 
-    Where the output is no terminal, one line a batch is printed instead of a bar.
+    Where the output is no terminal, lines are printed instead of a bar: one at the beginning, one a batch,
+    and one a minute where there is anything new.
 
     Args:
         name: The sweep's name.
@@ -59,6 +80,9 @@ class SweepProgress:
         hits: Trials from the store.
         remark: Called with every record; what it returns is shown (the best so far, say).
         tell: Called with what has changed: `total`, `done`, `known`, `lost` and `waiting`.
+        store: Where records are looked for that other processes write; None where none does.
+        max_failures: Calls in a row that may fail alike before `now` ends the sweep; 0 for all of them.
+        clock: Seconds.
     """
 
     def __init__(
@@ -69,7 +93,16 @@ class SweepProgress:
         hits: int,
         remark: Callable[[Record], str] | None = None,
         tell: Callable[..., None] | None = None,
+        store: Store | None = None,
+        max_failures: int = MOST,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._store, self._max_failures, self._clock = store, max_failures, clock
+        self._streak = Streak()
+        self._calls: dict[str, str] = {}
+        self._written: dict[str, int] = {}
+        self._look_at = self._line_at = -math.inf
+        self._line = ""
         self._name = name
         self._tell = tell
         self._lost = 0
@@ -110,6 +143,9 @@ class SweepProgress:
                 progress=0.0, key="sweep-progress", description=self._name
             )
         self._bar.start()
+        self._show()
+        if self._missing:
+            self._say_how_far()
         _SHOWN.append(self)
         return self
 
@@ -119,18 +155,33 @@ class SweepProgress:
         _SHOWN.remove(self)
         self._bar.stop()
 
-    def expect(self, trials: Iterable[str], batches: int) -> None:
-        """More work than was known at first: a later stage that an earlier one decides."""
+    def expect(
+        self, trials: Iterable[str], batches: int, calls: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        """More work than was known at first: a later stage that an earlier one decides.
+
+        Args:
+            trials: Ids of the trials.
+            batches: Their batches.
+            calls: The call that a trial shares with others, where it does.
+        """
         more = set(trials) - self._waiting
         self._waiting |= more
         self._missing += len(more)
         self._total += batches
+        self._calls |= calls
+        if self._store is not None:  # an old failure, say
+            self._written |= self._store.written(more)
         self._show()
+        if more:
+            self._say_how_far()
 
     def trial_done(self, record: Record) -> None:
         """Count a trial whose record is stored."""
         if record.id in self._waiting:
             self._waiting.discard(record.id)
+            failure = "; ".join(record.reasons) if record.status == "failed" else None
+            self._streak = self._streak.after(self._calls.get(record.id, record.id), failure)
             if self._remark is not None:
                 self._said = self._remark(record)
             self._show()
@@ -147,7 +198,11 @@ class SweepProgress:
             waiting: What there is to wait for; empty where nothing is.
             lost: Workers lost so far.
             longest: The batch that has run for longest, and its seconds.
+
+        Raises:
+            TooManyFailuresError: where the sweep only fails.
         """
+        self._look()
         if (waiting, lost) != (self._waiting_for, self._lost):
             if self._bar.disable and waiting:
                 self._console.print(f"waiting: {waiting}", highlight=False, soft_wrap=True)
@@ -157,6 +212,16 @@ class SweepProgress:
         name, seconds = longest
         self._straggler = f"{name} runs for {seconds / 60:.0f} min" if seconds > STRAGGLER_SECONDS else ""
         self._show()
+        since = self._clock() - self._line_at
+        if since >= (LINE_SECONDS if self._how_far() != self._line else SAME_LINE_SECONDS):
+            self._say_how_far()
+        if 0 < self._max_failures <= len(self._streak):
+            raise TooManyFailuresError(
+                f"{counted(len(self._streak), 'call')} in a row failed alike, and the sweep is ended",
+                got=self._streak.said,
+                do="mend the cause and start the same command again: what is done is kept; "
+                "or let them all run: --max-failures 0",
+            )
 
     def points(self, name: str, done: int, of: int) -> None:
         """A batch has come so far."""
@@ -168,21 +233,25 @@ class SweepProgress:
         if line:
             self._console.print(line, highlight=False, soft_wrap=True)
 
-    def batch_done(self, name: str, trials: Iterable[str], ended: str) -> None:
+    def batch_done(self, name: str, trials: Iterable[str], ended: str, why: str = "") -> None:
         """Count a batch that has ended, well or not.
 
         Args:
             name: Its name.
             trials: Ids of those of its trials that have a record.
             ended: How, in a word.
+            why: Why, where its task run has failed.
         """
         self._batches += 1
+        if why:
+            self._streak = self._streak.after(name, why)
         self._points.pop(name, None)
         self._waiting -= set(trials)
         self._show()
         if self._bar.disable:
             said = f"; {self._said}" if self._said else ""
             self._console.print(f"{ended}: {name} ({self.counts}{said})", highlight=False, soft_wrap=True)
+            self._line_at, self._line = self._clock(), self._how_far()
         if self._artifact is not None:
             with _unreachable_is_no_matter():
                 update_progress_artifact(
@@ -191,10 +260,38 @@ class SweepProgress:
                     description=f"{self._name}: {self.counts}{f', {self._said}' if self._said else ''}",
                 )
 
+    def _look(self) -> None:
+        """Count trials whose records are there, whoever has written them.
+
+        Batches on workers say what they have done when they end, which may be hours later.
+        """
+        begun = self._clock()
+        if self._store is None or not self._waiting or begun < self._look_at:
+            return
+        found = self._store.written(self._waiting)
+        new = [i for i, when in found.items() if self._written.get(i) != when]
+        for record in self._store.known(new).values():
+            self.trial_done(record)
+        took = self._clock() - begun
+        self._look_at = begun + max(LOOK_SECONDS, took / LOOK_SHARE)
+
+    def _parts(self) -> str:
+        return ", ".join(f"{share:.0%} of {name}" for name, share in list(self._points.items())[:MOST_PARTS])
+
+    def _how_far(self) -> str:
+        """How far it is, where there is no bar that shows it."""
+        said = [self.counts, self._said, self._parts()]
+        return f"{self._name}: {'; '.join(filter(None, said))}"
+
+    def _say_how_far(self) -> None:
+        self._line_at, self._line = self._clock(), self._how_far()
+        if self._bar.disable:
+            self._console.print(self._line, highlight=False, soft_wrap=True)
+
     def _show(self) -> None:
         done = self._missing - len(self._waiting)
         lost = f"{self._lost} workers lost" if self._lost else ""
-        parts = ", ".join(f"{share:.0%} of {name}" for name, share in list(self._points.items())[:2])
+        parts = self._parts()
         said = [self._said, lost, self._waiting_for, parts, self._straggler]
         self._bar.update(
             self._task,
@@ -213,6 +310,8 @@ class SweepProgress:
             )
 
 
-def _unreachable_is_no_matter() -> suppress:
-    """A server that is away does not end a sweep: the artifact is shown again with the next batch."""
-    return suppress(httpx.HTTPError, PrefectHTTPStatusError)
+@contextmanager
+def _unreachable_is_no_matter() -> Iterator[None]:
+    """A server that is away neither ends a sweep nor holds it up: the next batch shows the artifact again."""
+    with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}), suppress(httpx.HTTPError):
+        yield

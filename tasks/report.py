@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from prefect.artifacts import create_link_artifact, create_table_artifact
 
-from sweepflow.report.headline import headline
 from sweepflow.report.trials.headline import headline as trials_headline
 from sweepflow.report.trials.tables import configuration_rows
 from sweepflow.sweep import Sweep
@@ -28,7 +27,7 @@ def publish_trials(sweep: TrialsSweep) -> None:
 def publish(sweep: Sweep) -> None:
     """Show a sweep's results on its flow run's page: a table, and a link to the report."""
     rows = [{column: row.get(column) for column in COLUMNS} for row in sweep.rows()[:MAX_ROWS]]
-    title = headline(sweep.estimates, sweep.targets)
+    title = sweep.headline
     create_table_artifact(rows, key="sweep-results", description=title)
     create_link_artifact(
         sweep.report.absolute().as_uri(), link_text=str(sweep.report), key="sweep-report", description=title

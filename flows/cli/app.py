@@ -45,6 +45,15 @@ StoreDir = Annotated[
     Path | None, typer.Option("--store", help="The store; SWEEPFLOW_STORE or ./sweepflow-data.")
 ]
 
+MaxFailures = Annotated[
+    int,
+    typer.Option(
+        "--max-failures",
+        min=0,
+        help="Trials in a row that may fail alike before the sweep ends; 0: all of them.",
+    ),
+]
+
 
 def open_store(store: Path | None) -> Any:
     """The store that a command was given."""
@@ -74,7 +83,7 @@ class Terminated(BaseException):
 def guarded(run: Callable[[], Any]) -> Any:
     """Run, and turn what sweepflow raises on purpose into a message and an exit code.
 
-    Ctrl-C and TERM end the command alike, with exit codes 130 and 143.
+    Ctrl-C and TERM end the command alike, with exit codes 130 and 143; a second Ctrl-C ends it at once.
     """
     try:
         with _terminable():
@@ -110,24 +119,42 @@ def _of_prefect(error: Exception) -> bool:
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """Let TERM raise Terminated, so that what is open is closed. Prefect takes TERM over while a flow runs,
-    closes the flow run, and hands it back."""
+    """Let TERM raise Terminated, so that what is open is closed, and a second Ctrl-C wait for nothing.
+
+    Prefect takes TERM over while a flow runs, closes the flow run, and hands it back.
+    """
+    interrupted = False
 
     def raise_terminated(*_: Any) -> NoReturn:
         raise Terminated
 
+    def interrupt(*_: Any) -> NoReturn:
+        nonlocal interrupted
+        if interrupted:
+            with suppress(OSError):
+                os.write(
+                    2, b"\nended at once; what is done is kept; what is left behind: sweepflow cleanup\n"
+                )
+            os._exit(130)
+        interrupted = True
+        raise KeyboardInterrupt
+
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, raise_terminated)
-    hung_up = signal.getsignal(signal.SIGHUP)
-    if hung_up is signal.SIG_DFL:  # not under nohup: a terminal that is closed ends what it runs
-        signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, raise_terminated)}
+    if (
+        signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+    ):  # not under nohup: a closed terminal ends what it runs
+        hung_up = signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+        before[signal.SIGHUP] = hung_up
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where a shell has it ignored
+        before[signal.SIGINT] = signal.signal(signal.SIGINT, interrupt)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
-        signal.signal(signal.SIGHUP, hung_up)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _interrupted(code: int) -> NoReturn:
@@ -149,4 +176,4 @@ def _resume_commands() -> list[str]:
         return []
     from flows.runs.table import resume_command
 
-    return [resume_command(beat.record, beat.store.root, USUAL_STORE)]
+    return [resume_command(beat.record, beat.store, USUAL_STORE)]

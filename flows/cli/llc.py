@@ -7,14 +7,26 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.cli.app import ConfigDir, Overrides, Rerun, StoreDir, app, guarded, quiet_prefect, store_dir
+from flows.cli.app import (
+    ConfigDir,
+    MaxFailures,
+    Overrides,
+    Rerun,
+    StoreDir,
+    app,
+    guarded,
+    quiet_prefect,
+    store_dir,
+)
 from flows.cli.asking import asks_for_jobs
+from sweepflow.streak import MOST
 
 
 @app.command()
 def llc(
     overrides: Overrides = None,
     config_dir: ConfigDir = None,
+    max_failures: MaxFailures = MOST,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run, and stop.")] = False,
     rerun: Rerun = False,
 ) -> None:
@@ -47,7 +59,7 @@ def llc(
         with prefect_server(meanwhile):
             from flows.llc_sweep import llc as flow
 
-            return flow(typed, None if config_dir is None else str(config_dir), rerun)
+            return flow(typed, None if config_dir is None else str(config_dir), rerun, max_failures)
 
     sweep = guarded(run)
     print_sweep(sweep)

@@ -39,13 +39,14 @@ def resume(
     quiet_prefect()
 
     def go_on() -> Any:
-        from flows.runs.record import find_run, runs
+        from flows.runs.record import find_run, runs, short_id
 
         opened = open_store(store)
         if run is not None:
             record = find_run(opened, run)
             if record.state == "completed":
-                typer.echo(f"{record.short_id} has completed; to look again: {record.command}")
+                short = short_id(opened, record)
+                typer.echo(f"{short} has completed; to look again: {record.command}")
                 raise typer.Exit
         else:
             from flows.runs.resume import latest_unfinished
@@ -82,7 +83,7 @@ def runs(
             typer.echo(f"there are no runs in {opened.root}; for another store add --store DIR")
             return
         shown = known if everything else known[-MAX_LISTED:]
-        typer.echo("\n".join(runs_table(shown)))
+        typer.echo("\n".join(runs_table(shown, among=known)))
         if len(shown) < len(known):
             typer.echo(f"the newest {len(shown)} of {len(known)} runs; --all lists them all")
 
@@ -150,8 +151,10 @@ def cleanup(
 def _at_work(known: Sequence[Any]) -> str:
     """What to add where nothing can be resumed, but something runs."""
     from flows.runs.liveness import Life, is_alive
+    from flows.runs.record import short_ids
 
-    alive = [record.short_id for record in known if is_alive(record).life is not Life.DEAD]
+    short = short_ids(record.flow_run_id for record in known)
+    alive = [short[record.flow_run_id] for record in known if is_alive(record).life is not Life.DEAD]
     return f"; still at work: {', '.join(alive)}" if alive else ""
 
 

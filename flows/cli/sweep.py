@@ -9,8 +9,19 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.cli.app import ConfigDir, Overrides, Rerun, StoreDir, app, guarded, open_store, quiet_prefect
+from flows.cli.app import (
+    ConfigDir,
+    MaxFailures,
+    Overrides,
+    Rerun,
+    StoreDir,
+    app,
+    guarded,
+    open_store,
+    quiet_prefect,
+)
 from flows.cli.asking import asks_for_jobs
+from sweepflow.streak import MOST
 
 Samples = Annotated[
     int | None, typer.Option("--samples", "-n", help="Configurations to draw; best a power of two.")
@@ -46,6 +57,7 @@ def sweep(
     metric: Metric = None,
     goal: Goal = None,
     config_dir: ConfigDir = None,
+    max_failures: MaxFailures = MOST,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run, and stop.")] = False,
     rerun: Rerun = False,
 ) -> None:
@@ -101,6 +113,7 @@ def sweep(
                 goal=options.goal,
                 config_dir=options.config_dir,
                 rerun=rerun,
+                max_failures=max_failures,
             )
 
     from flows.show_trials import print_trials

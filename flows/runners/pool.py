@@ -14,7 +14,7 @@ from prefect.tasks import Task
 
 from sweepflow.engine.devices import cores
 from sweepflow.schema.runner import LocalRunner
-from sweepflow.stop import stop_all
+from sweepflow.stop import EndedEarlyError, stop_all
 
 STOP_SECONDS = 15.0
 """Longest wait for batches that are asked to stop: external programs end, others write a checkpoint."""
@@ -103,10 +103,10 @@ class Threads:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None or isinstance(error, Exception):
+        if error is None or (isinstance(error, Exception) and not isinstance(error, EndedEarlyError)):
             self._stack.close()
             return
-        for future in list(self._running):  # Ctrl-C, or Prefect's TerminationSignal
+        for future in list(self._running):  # Ctrl-C, Prefect's TerminationSignal, or too many failures
             future.wrapped_future.cancel()
         if stop_all(STOP_SECONDS):
             self._stack.close()

@@ -176,10 +176,10 @@ def _waiting(seen: Seen, staying: list[Held]) -> str:
     starting = [j for j in staying if j.state == "running" and not seen.workers.get(j.id)]
     said = []
     if pending:
-        # SLURM writes the word None where it has not looked at a job yet.
-        reasons = Counter("no reason given" if job.reason in ("", "None") else job.reason for job in pending)
+        # SLURM writes the word None where it has not looked at a job yet: there is nothing to say of those.
+        reasons = Counter(job.reason for job in pending if job.reason not in ("", "None"))
         words = ", ".join(f"{count} for {reason}" for reason, count in reasons.most_common())
-        said.append(f"{len(pending)} job{'s' * (len(pending) > 1)} pending ({words})")
+        said.append(f"{len(pending)} job{'s' * (len(pending) > 1)} pending" + f" ({words})" * bool(words))
     if starting:
         said.append(f"{len(starting)} job{'s' * (len(starting) > 1)} starting")
     if seen.stillborn >= MOST_STILLBORN:

@@ -15,7 +15,7 @@ from flows.embedded_server import ServerError
 from flows.runs.leftover_jobs import end_jobs
 from flows.runs.liveness import Life, is_alive, process_start, this_host, this_machine
 from flows.runs.reconcile import cancel_flow_run, read_flow_run, set_flow_run_state
-from flows.runs.record import RESUMABLE, RunRecord, get_run, write_run
+from flows.runs.record import RESUMABLE, RunRecord, get_run, short_id, write_run
 from flows.runs.requests import ask_to_cancel, forget_request
 from flows.runs.server import server_of
 from sweepflow.errors import StoreError, SweepflowError
@@ -48,7 +48,7 @@ def cancel(store: Store, record: RunRecord, say: Callable[[str], None], *, kill:
         SlurmError: where SLURM does not answer.
     """
     if record.state in ("completed", "cancelled"):
-        say(f"{record.short_id} has ended already: {record.state}")
+        say(f"{short_id(store, record)} has ended already: {record.state}")
         _end_its_jobs(record, say)
         return
     who = f"{getpass.getuser()} on {this_host()}"
@@ -78,7 +78,7 @@ def _note_the_end(
     """
     latest = get_run(store, record.flow_run_id) or record
     if latest.state == "completed":
-        say(f"{record.short_id} completed meanwhile")
+        say(f"{short_id(store, record)} completed meanwhile")
         return
     if latest.state != "cancelled":
         write_run(store, latest.model_copy(update={"state": "cancelled", "reason": f"cancelled by {who}"}))
@@ -86,8 +86,8 @@ def _note_the_end(
     # A process that ended by itself has told the server of its own, if it had one.
     if not (by_itself and latest.state == "cancelled" and record.api_url is None):
         _mark(record, f"cancelled by {who}", say)
-    again = f"sweepflow resume {record.short_id}" if record.flow in RESUMABLE else record.command
-    say(f"{record.short_id} is cancelled; what is done is kept; to go on: {again}")
+    again = f"sweepflow resume {short_id(store, record)}" if record.flow in RESUMABLE else record.command
+    say(f"{short_id(store, record)} is cancelled; what is done is kept; to go on: {again}")
 
 
 def _end_process(store: Store, record: RunRecord, say: Callable[[str], None], kill: bool) -> bool:
@@ -106,7 +106,8 @@ def _end_process(store: Store, record: RunRecord, say: Callable[[str], None], ki
             raise CancelError(
                 f"the run has not ended in {WAIT_ELSEWHERE_SECONDS:g} s",
                 got=f"process {record.pid} on {record.host}: {is_alive(record).words}",
-                do=f"look there, or wait: the request stays; then again: sweepflow cancel {record.short_id}",
+                do="look there, or wait: the request stays; then again: "
+                f"sweepflow cancel {short_id(store, record)}",
             )
         return True
     if _send(record, signal.SIGTERM) and not _within(WAIT_SECONDS, gone):
@@ -114,7 +115,7 @@ def _end_process(store: Store, record: RunRecord, say: Callable[[str], None], ki
             raise CancelError(
                 f"process {record.pid} has been asked to end, and has not in {WAIT_SECONDS:g} s",
                 got=f"{record.flow_run_id}, {record.command}",
-                do=f"wait, or kill it: sweepflow cancel {record.short_id} --kill",
+                do=f"wait, or kill it: sweepflow cancel {short_id(store, record)} --kill",
             )
         _send(record, signal.SIGKILL)
         if not _within(WAIT_SECONDS, gone):

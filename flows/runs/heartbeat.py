@@ -18,7 +18,7 @@ from uuid import UUID
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import StateType
 from prefect.context import FlowRunContext
-from prefect.exceptions import CancelledRun, TerminationSignal
+from prefect.exceptions import Abort, CancelledRun, TerminationSignal
 from prefect.settings import get_current_settings
 
 from flows.embedded_server import is_embedded
@@ -56,6 +56,16 @@ class Beat:
         self._lock = threading.Lock()
         self._warned = False
         self._news = False
+        self._end: tuple[RunState, str | None] = "completed", None
+
+    @property
+    def end(self) -> tuple[RunState, str | None]:
+        """How the run ends where nothing is raised: its state, and why."""
+        return self._end
+
+    def ends(self, state: RunState, reason: str) -> None:
+        """Say how the run ends where nothing is raised, if not well."""
+        self._end = state, " ".join(reason.split())[:MAX_REASON]
 
     @property
     def news(self) -> bool:
@@ -195,11 +205,13 @@ def _beats(store: Store, record: RunRecord) -> Iterator[Beat]:
     target = contextvars.copy_context().run
     thread = threading.Thread(target=target, args=(_keep_beating, beat, ended), daemon=True)
     thread.start()
-    state: RunState = "completed"
-    reason: str | None = None
     refused = False
     try:
         yield beat
+        state, reason = beat.end
+    except Abort:  # it has ended, and nothing is told to Prefect
+        state, reason = beat.end
+        raise
     except BaseException as error:
         state, reason = _how_it_ended(beat, error)
         # What was asked for cannot be run: there is nothing to resume, and the corrected command is another.

@@ -6,20 +6,21 @@ import os
 import shutil
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import psutil
+from prefect.client.schemas.objects import FlowRun
 
 from flows.runners import slurm
 from flows.runners.slurm import SlurmError
 from flows.runs.claim import claim, lock_path
 from flows.runs.leftover_jobs import orphans
 from flows.runs.liveness import Life, is_alive, lives
-from flows.runs.record import RunRecord, get_run, now, runs, write_run
+from flows.runs.record import RunRecord, get_run, now, runs, short_id, short_ids, write_run
 from flows.runs.requests import forget_request
 from sweepflow.errors import SweepflowError
 from sweepflow.report.numbers import counted
@@ -72,14 +73,18 @@ def leftovers(store: Store, say: Callable[[str], None]) -> list[Leftover]:
         store: The store.
         say: Called with what could not be looked at.
     """
+    from flows.runs.compared import differing
+
     # First: a sweep has a run file before it sends anything.
     sent = sorted(path for path in store.paths.calls("").glob("*") if path.is_dir())
     held = leases_by_owner(store)
     records = runs(store)
+    differ = {record.flow_run_id: (record, row) for record, row in differing(records, say)}
     return [
         *_jobs(records, say),
         *dead_servers(),
-        *_dead_runs(store, records),
+        *_dead_runs(store, [record for record in records if record.flow_run_id not in differ]),
+        *_untold_runs(store, records, differ.values()),
         *_files("half-written record", "its writer is gone", abandoned_temporaries(store.root)),
         *_files("stale checkpoint", "its trial is finished or old", stale_checkpoints(store)),
         *_calls(store, sent),
@@ -113,15 +118,16 @@ def remove(found: Sequence[Leftover]) -> list[str]:
 
 
 def _close_in_prefect(group: Sequence[RunRecord]) -> None:
-    """Close the flow runs of dead runs that talked to one server."""
-    from flows.runs.reconcile import close_flow_run, read_flow_run
+    """Give the flow runs of runs that have ended, and that talked to one server, their end."""
+    from flows.runs.compared import tell_prefect
+    from flows.runs.reconcile import read_flow_run
     from flows.runs.server import server_of
 
     with server_of(group[0]):
         for record in group:
             row = read_flow_run(record.flow_run_id)
             if row is not None:
-                close_flow_run(row, f"closed by `sweepflow cleanup`: {record.reason}")
+                tell_prefect(record, row)
 
 
 def _jobs(records: Sequence[RunRecord], say: Callable[[str], None]) -> Iterator[Leftover]:
@@ -212,23 +218,52 @@ def _leases(store: Store, held: Mapping[str, Sequence[Path]]) -> Iterator[Leftov
                 for path in paths:
                     forget(path, owner)
 
-            name = f"{owner[:8]} of {counted(len(paths), 'trial')}"
+            name = f"{short_id(store, owner)} of {counted(len(paths), 'trial')}"
             yield Leftover("lease", name, "its run has ended", None, None, remove)
 
 
 def _dead_runs(store: Store, records: Sequence[RunRecord]) -> Iterator[Leftover]:
+    short = short_ids(record.flow_run_id for record in records)
     for record in records:
         found = is_alive(record)
         if record.state == "running" and found.life is Life.DEAD:
             yield Leftover(
                 "dead run",
-                f"{record.short_id} {record.name}",
+                f"{short[record.flow_run_id]} {record.name}",
                 f"says running, but {found.words}; is closed as crashed, and can still be resumed",
                 (now() - record.beat).total_seconds(),
                 None,
                 partial(_close, store, record, found.words),
-                record.model_copy(update={"state": "crashed", "reason": found.words}),
+                record.model_copy(
+                    update={"state": "crashed", "reason": f"closed by `sweepflow cleanup`: {found.words}"}
+                ),
             )
+
+
+def _untold_runs(
+    store: Store, records: Sequence[RunRecord], differ: Iterable[tuple[RunRecord, FlowRun]]
+) -> Iterator[Leftover]:
+    """Runs that Prefect was not told the end of, or whose file was not."""
+    short = short_ids(record.flow_run_id for record in records)
+    for record, row in differ:
+        completed = row.state is not None and row.state.is_completed()
+        says = f"its file says {record.state}, Prefect says {row.state_name}"
+        yield Leftover(
+            "untold run",
+            f"{short[record.flow_run_id]} {record.name}",
+            f"{says}; {'its file' if completed else 'Prefect'} is told the end",
+            (now() - record.beat).total_seconds(),
+            None,
+            partial(_complete, store, record, completed),
+            None if completed else record,
+        )
+
+
+def _complete(store: Store, record: RunRecord, completed: bool) -> None:
+    """Let a run's file say that it has completed, if it has; unless somebody goes on with it just now."""
+    with claim(store, record.flow_run_id):
+        if completed and get_run(store, record.flow_run_id) == record:
+            write_run(store, record.model_copy(update={"state": "completed", "reason": None}))
 
 
 def _close(store: Store, record: RunRecord, reason: str) -> None:
@@ -240,6 +275,7 @@ def _close(store: Store, record: RunRecord, reason: str) -> None:
 
 
 def _old_runs(store: Store, records: Sequence[RunRecord]) -> Iterator[Leftover]:
+    short = short_ids(record.flow_run_id for record in records)
     for record in records:
         age = (now() - record.beat).total_seconds()
         if record.state != "running" and age > OLD_DAYS * 86400:
@@ -252,7 +288,12 @@ def _old_runs(store: Store, records: Sequence[RunRecord]) -> Iterator[Leftover]:
                 path.unlink(missing_ok=True)
 
             yield Leftover(
-                "old run file", f"{record.short_id} {record.name}", record.state, age, _size(path), remove
+                "old run file",
+                f"{short[record.flow_run_id]} {record.name}",
+                record.state,
+                age,
+                _size(path),
+                remove,
             )
 
 

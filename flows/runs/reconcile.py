@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import TypeVar
 from uuid import UUID
 
+import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import (
     FlowRunFilter,
@@ -22,6 +23,7 @@ from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, State, Stat
 from prefect.client.schemas.sorting import TaskRunSort
 from prefect.events.worker import EventsWorker
 from prefect.exceptions import ObjectNotFound
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.states import Cancelled, Crashed
 
 T = TypeVar("T")
@@ -30,6 +32,8 @@ DEADLINE_SECONDS = 60.0
 SETTLE_SECONDS = 3.0
 """How long a state that is on its way is waited for: task runs tell theirs by events."""
 RETRY_SECONDS = 0.5
+BUSY = (408, 425, 429)
+"""Codes below 500 with which a server asks to be asked again."""
 PAGE = 200
 """Task runs that Prefect's API gives at once."""
 GONE = "its process has ended without saying how it went"
@@ -98,25 +102,40 @@ def open_task_runs(client: SyncPrefectClient, flow_run_id: UUID | str) -> list[T
     )
 
 
-def patiently(ask: Callable[[SyncPrefectClient], T], deadline: float) -> T:
-    """Ask the server, again and again while it does not answer.
+def is_away(error: BaseException) -> bool:
+    """Whether an error of Prefect's client says that the server, or its database, is away and may come back.
+
+    A refusal stays: of a wrong address, of a missing permission, of what it does not know.
+    """
+    if isinstance(error, httpx.HTTPStatusError):
+        code = error.response.status_code
+        return code >= 500 or code in BUSY
+    return isinstance(error, httpx.TransportError) and not isinstance(error, httpx.UnsupportedProtocol)
+
+
+def patiently(
+    ask: Callable[[SyncPrefectClient], T], deadline: float, on_silence: Callable[[str], None] | None = None
+) -> T:
+    """Ask the server, again and again while it is away.
 
     Args:
         ask: What to ask.
         deadline: Of the monotonic clock; what is raised after it is raised.
+        on_silence: Told, each time that it is away, why.
 
     Raises:
-        ObjectNotFound: at once; the server has answered.
+        Exception: at once, where the server has answered, and what it says does not pass by waiting.
     """
     while True:
         try:
-            with get_client(sync_client=True) as client:
+            # Its own tries are ever further apart: it would not see for minutes that the server is back.
+            with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}), get_client(sync_client=True) as client:
                 return ask(client)
-        except ObjectNotFound:
-            raise
-        except Exception:
-            if time.monotonic() >= deadline:
+        except Exception as error:
+            if not is_away(error) or time.monotonic() >= deadline:
                 raise
+            if on_silence is not None:
+                on_silence(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}")
         time.sleep(RETRY_SECONDS)
 
 

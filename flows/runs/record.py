@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime
 import re
 import warnings
+from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +19,8 @@ from sweepflow.store.store import Store
 RunState = Literal["running", "completed", "failed", "crashed", "cancelled"]
 MAX_NAMES = 8
 """Runs that an error lists."""
+SHORT = 8
+"""Characters of an id that lists show at least."""
 
 
 class RunFileWarning(UserWarning):
@@ -93,11 +97,6 @@ class RunRecord(BaseModel):
     waiting: str | None = None
     versions: dict[str, str] = Field(default_factory=dict)
 
-    @property
-    def short_id(self) -> str:
-        """The beginning of the id that lists show, and commands take."""
-        return self.flow_run_id[:8]
-
 
 def now() -> datetime.datetime:
     """The time now, in UTC and whole milliseconds."""
@@ -133,9 +132,27 @@ def read_run(path: Path) -> RunRecord | None:
 
 def runs(store: Store) -> list[RunRecord]:
     """Every run that the store knows, by the start of its latest attempt, the newest last."""
-    folder = store.paths.run("any").parent
-    found = [record for path in folder.glob("[!.]*.json") if (record := read_run(path)) is not None]
+    found = [record for path in _files(store) if (record := read_run(path)) is not None]
     return sorted(found, key=lambda record: (record.attempt_started, record.flow_run_id))
+
+
+def short_ids(flow_run_ids: Iterable[str]) -> dict[str, str]:
+    """The beginning of each id that lists show and commands take: as much as tells it from the others.
+
+    Prefect's ids of scheduled runs begin with the time: those of two that are a minute apart differ late.
+    """
+    ordered = sorted(set(flow_run_ids))
+    shared = [0, *(_shared(*pair) for pair in pairwise(ordered)), 0]
+    return {
+        one: one[: max(SHORT, before + 1, after + 1)]
+        for one, before, after in zip(ordered, shared, shared[1:], strict=False)
+    }
+
+
+def short_id(store: Store, run: RunRecord | str) -> str:
+    """The beginning of a run's id that tells it from every other run of the store."""
+    whole = run if isinstance(run, str) else run.flow_run_id
+    return short_ids([whole, *(path.stem for path in _files(store))])[whole]
 
 
 def get_run(store: Store, flow_run_id: str) -> RunRecord | None:
@@ -170,10 +187,20 @@ def find_run(store: Store, word: str) -> RunRecord:
     named = [record for record in known if word in (record.run_name, record.name)]
     if named:
         return named[-1]
-    names = list(dict.fromkeys(name for record in known for name in (record.short_id, record.name)))
+    short = short_ids(record.flow_run_id for record in known)
+    names = list(dict.fromkeys(name for record in known for name in (short[record.flow_run_id], record.name)))
     raise ConfigError(
         f"the store {store.root} knows no such run",
         got=word,
         allowed=", ".join(names[-MAX_NAMES:]) or "there is none yet",
         do=did_you_mean(word, names) if names else "for another store add --store DIR",
     )
+
+
+def _shared(one: str, other: str) -> int:
+    """Characters that two texts begin with alike."""
+    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), len(one))
+
+
+def _files(store: Store) -> Iterable[Path]:
+    return store.paths.run("any").parent.glob("[!.]*.json")

@@ -9,9 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from prefect import Flow
 from prefect.client.schemas.objects import FlowRun
-from prefect.flow_engine import run_flow
 from prefect.states import AwaitingRetry, Scheduled
 from prefect.utilities.callables import get_call_parameters
 
@@ -20,8 +18,9 @@ from flows.runs.heartbeat import latest
 from flows.runs.leftover_jobs import end_jobs
 from flows.runs.liveness import Life, ago, is_alive, this_host
 from flows.runs.reconcile import close_flow_run, read_flow_run, set_flow_run_state
-from flows.runs.record import RESUMABLE, RunRecord, get_run, now, write_run
+from flows.runs.record import RESUMABLE, RunRecord, get_run, now, short_id, write_run
 from flows.runs.server import server_of
+from flows.sweep_flow import SweepFlow
 from sweepflow.errors import ConfigError
 from sweepflow.store.store import Store
 
@@ -53,8 +52,12 @@ def latest_unfinished(records: Sequence[RunRecord]) -> RunRecord | None:
     return None
 
 
-def check_ended(record: RunRecord) -> None:
+def check_ended(store: Store, record: RunRecord) -> None:
     """Refuse a run whose process may still be at it.
+
+    Args:
+        store: The store that knows it.
+        record: The run.
 
     Raises:
         AliveError: with what is known of the process, and what to do.
@@ -67,7 +70,7 @@ def check_ended(record: RunRecord) -> None:
         got=f"{record.flow_run_id}, process {record.pid} on {record.host}, last sign of life "
         f"{ago(max(0.0, (now() - record.beat).total_seconds()))} ago",
         allowed="a run whose process has ended",
-        do=f"wait for it (sweepflow runs), or end it first: sweepflow cancel {record.short_id}",
+        do=f"wait for it (sweepflow runs), or end it first: sweepflow cancel {short_id(store, record)}",
     )
 
 
@@ -92,10 +95,10 @@ def resume(store: Store, record: RunRecord, say: Callable[[str], None], *, here:
         ServerError: where Prefect does not answer.
     """
     flow = _flow(record)
-    check_ended(get_run(store, record.flow_run_id) or record)
+    check_ended(store, get_run(store, record.flow_run_id) or record)
     with claim(store, record.flow_run_id):
         record = get_run(store, record.flow_run_id) or record
-        check_ended(record)
+        check_ended(store, record)
         absolute = Store(store.root.absolute())
         with server_of(record):
             row = read_flow_run(record.flow_run_id)
@@ -111,19 +114,19 @@ def resume(store: Store, record: RunRecord, say: Callable[[str], None], *, here:
                 return _anew(absolute, record, flow)
             close_flow_run(row, reason)
             if row.deployment_id is not None and not here:
-                _leave_to_a_worker(row, say)
+                _leave_to_a_worker(row, short_id(store, record), say)
                 return None
-            say(f"going on with {record.short_id} ({row.name}), attempt {record.attempt + 1}")
+            say(f"going on with {short_id(store, record)} ({row.name}), attempt {record.attempt + 1}")
             return _again(absolute, record, flow, row)
 
 
-def _leave_to_a_worker(row: FlowRun, say: Callable[[str], None]) -> None:
+def _leave_to_a_worker(row: FlowRun, short: str, say: Callable[[str], None]) -> None:
     """Schedule the run for the workers of its deployment, and see whether one takes it.
 
     A worker says of a process that it has lost that it crashed, and half a minute later it says so again:
     whatever the run is by then. So it may have to be scheduled twice.
     """
-    short, deadline = str(row.id)[:8], time.monotonic() + TAKEN_SECONDS
+    deadline = time.monotonic() + TAKEN_SECONDS
     message = f"to go on, by `sweepflow resume` on {this_host()}"
     set_flow_run_state(row.id, Scheduled(message=message))
     while time.monotonic() < deadline:
@@ -139,15 +142,16 @@ def _leave_to_a_worker(row: FlowRun, say: Callable[[str], None]) -> None:
     say(f"{short} is scheduled again, but no worker has taken it: prefect worker start{pool}; or add --here")
 
 
-def _again(store: Store, record: RunRecord, flow: Flow[..., Any], row: FlowRun) -> Any:
+def _again(store: Store, record: RunRecord, flow: SweepFlow[...], row: FlowRun) -> Any:
     """Run the flow as the flow run that it was."""
     _go_where_it_was(store, record)
     set_flow_run_state(row.id, AwaitingRetry(message=f"gone on with by `sweepflow resume` on {this_host()}"))
     fresh = read_flow_run(row.id)
-    return run_flow(flow, flow_run=fresh, parameters=get_call_parameters(flow.fn, (), record.parameters))
+    assert fresh is not None  # its state has just been set
+    return flow.again(fresh, get_call_parameters(flow.fn, (), record.parameters))
 
 
-def _anew(store: Store, record: RunRecord, flow: Flow[..., Any]) -> Any:
+def _anew(store: Store, record: RunRecord, flow: SweepFlow[...]) -> Any:
     """Run the flow as a new flow run, and say in the old one's file which it is."""
     _go_where_it_was(store, record)
     try:
@@ -173,7 +177,7 @@ def _go_where_it_was(store: Store, record: RunRecord) -> None:
     os.environ["SWEEPFLOW_STORE"] = str(store.root)
 
 
-def _flow(record: RunRecord) -> Flow[..., Any]:
+def _flow(record: RunRecord) -> SweepFlow[...]:
     if record.flow not in RESUMABLE:
         raise ConfigError(
             "the run cannot be gone on with from a shell",

@@ -4,26 +4,34 @@ from __future__ import annotations
 
 import datetime
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from flows.runs.leftovers import Leftover
 from flows.runs.liveness import Life, ago, is_alive
-from flows.runs.record import RunRecord, now
+from flows.runs.record import RunRecord, now, short_id, short_ids
+from sweepflow.store.store import Store
 
 MAX_CELL = 60
 """Characters of a cell that may hold anything."""
 MAX_STATE = 90
 
 
-def runs_table(records: Sequence[RunRecord], at: datetime.datetime | None = None) -> list[str]:
+def runs_table(
+    records: Sequence[RunRecord],
+    at: datetime.datetime | None = None,
+    among: Iterable[RunRecord] = (),
+) -> list[str]:
     """One line a run, under a line of headings.
 
     Args:
         records: The runs, in the order of the lines.
         at: The time now.
+        among: All runs of the store, where these are only some: ids tell a run from every one of them.
     """
     at = at or now()
+    ids = {i for one in (*records, *among) for i in (one.flow_run_id, one.successor) if i is not None}
+    short = short_ids(ids)
     rows = [
         ("run", "flow", "name", "done", "hits", "lost", "runner", "started", "took", "state", "waiting for")
     ]
@@ -31,7 +39,7 @@ def runs_table(records: Sequence[RunRecord], at: datetime.datetime | None = None
         took = (record.beat if record.state != "running" else at) - record.attempt_started
         rows.append(
             (
-                record.short_id,
+                short[record.flow_run_id],
                 record.flow,
                 _cut(record.name),
                 f"{_count(record.done)}/{_count(record.total)}",
@@ -40,24 +48,24 @@ def runs_table(records: Sequence[RunRecord], at: datetime.datetime | None = None
                 record.runner,
                 f"{ago(max(0.0, (at - record.attempt_started).total_seconds()))} ago",
                 ago(max(0.0, took.total_seconds())),
-                _cut(state_words(record, at), MAX_STATE),
+                _cut(state_words(record, at, short), MAX_STATE),
                 _cut(record.waiting or ""),
             )
         )
     return lines(rows)
 
 
-def state_words(record: RunRecord, at: datetime.datetime | None = None) -> str:
-    """A run's state as it is, whatever its process last said."""
+def state_words(record: RunRecord, at: datetime.datetime, short: Mapping[str, str]) -> str:
+    """A run's state as it is, whatever its process last said; `short` has the ids that lists show."""
     again = f", attempt {record.attempt}" if record.attempt > 1 else ""
     if record.state != "running":
-        gone_on = f", gone on with as {record.successor[:8]}" if record.successor else ""
+        gone_on = f", gone on with as {short[record.successor]}" if record.successor else ""
         why = f" ({record.reason})" if record.reason and record.state != "completed" else ""
         return f"{record.state}{again}{gone_on}{why}"
     found = is_alive(record, at)
     if found.life is Life.ALIVE:
         return f"running{again}"
-    silent = ago(max(0.0, ((at or now()) - record.beat).total_seconds()))
+    silent = ago(max(0.0, (at - record.beat).total_seconds()))
     state = "crashed" if found.life is Life.DEAD else "unknown"
     return f"{state}{again} (no sign of life for {silent})"
 
@@ -81,17 +89,18 @@ def lines(rows: Iterable[Sequence[str]]) -> list[str]:
     ]
 
 
-def resume_command(record: RunRecord, store_root: Path, usual: Path) -> str:
+def resume_command(record: RunRecord, store: Store, usual: Path) -> str:
     """What is typed to go on with a run.
 
     Args:
         record: The run.
-        store_root: The store that knows it.
+        store: The store that knows it.
         usual: The store that commands take where none is given.
     """
-    if usual.absolute() == store_root.absolute():
-        return f"sweepflow resume {record.short_id}"
-    return f"sweepflow resume {record.short_id} --store {shlex.quote(str(store_root))}"
+    command = f"sweepflow resume {short_id(store, record)}"
+    if usual.absolute() == store.root.absolute():
+        return command
+    return f"{command} --store {shlex.quote(str(store.root))}"
 
 
 def _count(number: int | None) -> str:

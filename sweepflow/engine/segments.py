@@ -46,7 +46,7 @@ class CutError(Exception):
 
 
 class StoppedError(CutError):
-    """The process was told to stop."""
+    """The process was told to stop, and the state is written down."""
 
 
 class LeavingError(CutError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import html
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -141,6 +141,18 @@ class Jobs(list[Job]):
 
     def _cut(self) -> list[str]:
         return [f"and {len(self) - MAX_ROWS} more"] if len(self) > MAX_ROWS else []
+
+
+def well(jobs: Sequence[Job]) -> bool:
+    """Whether anything came of jobs; of none of them, nothing could."""
+    return not jobs or any(job.status == "ok" for job in jobs)
+
+
+def summary(jobs: Sequence[Job]) -> str:
+    """`8 jobs, 3 of them failed`."""
+    said = f"{len(jobs):,} job{'' if len(jobs) == 1 else 's'}"
+    lost = {status: sum(job.status == status for job in jobs) for status in ("failed", "not called")}
+    return ", ".join([said, *(f"{count:,} of them {status}" for status, count in lost.items() if count)])
 
 
 def in_words(error: BaseException) -> str:

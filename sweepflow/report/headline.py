@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from sweepflow.report.labels import target_key
 from sweepflow.report.numbers import counted, half_width, number, short, with_error
@@ -26,6 +26,11 @@ def headline(estimates: Sequence[Record], targets: Mapping[str, Record]) -> str:
 def has_converged(target: Record) -> bool:
     """Whether training reached a minimum, as its record says."""
     return target.status == "ok" and target.figures.get("converged") is not False
+
+
+def has_result(records: Iterable[Record]) -> bool:
+    """Whether any trial has a result in finite numbers, though it be flagged."""
+    return any(record.status in ("ok", "flagged") for record in records)
 
 
 def status_counts(estimates: Sequence[Record], but: str = "") -> str:

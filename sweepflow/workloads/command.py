@@ -74,7 +74,7 @@ def run_trials(
 
     Raises:
         ConfigError: for a command that `check` refuses; before any is started.
-        StoppedError: where this process is being ended, or the sweep is. What runs then has no record.
+        InterruptedBatchError: where this process or the sweep is being ended. What runs then has no record.
         StoreError: where logs or records cannot be written.
     """
     with one_look():

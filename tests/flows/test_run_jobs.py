@@ -9,11 +9,13 @@ from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
+import httpx
 import pytest
 from prefect.futures import PrefectConcurrentFuture, PrefectFuture
 from prefect.states import Completed, Failed
 from prefect.tasks import Task
 
+import flows.runs.away
 from flows.run_jobs import Job, Outcome, run_jobs
 from flows.runners.pool import Event, Loss
 from flows.suspects import MOST_FRUITLESS, MOST_INNOCENT, MOST_LOSSES
@@ -24,7 +26,7 @@ from sweepflow.store.record import Record
 from sweepflow.store.store import Store
 from sweepflow.workloads.landscape import Config
 from tasks.batch import Ran
-from tasks.progress import SweepProgress
+from tasks.progress import SweepProgress, TooManyFailuresError
 
 KILLED = Loss("job 7: FAILED, signal 9 on n1", innocent=False)
 CANCELLED = Loss("job 7: CANCELLED on n1", innocent=True)
@@ -287,3 +289,39 @@ def test_what_ends_the_pool_ends_the_sweep(store: Store) -> None:
     bench.events.put(ConnectionError("no worker is left"))
     with pytest.raises(ConnectionError, match="no worker is left"):
         run(bench, job(1))
+
+
+def test_a_batch_that_no_server_was_there_for_waits_for_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing of it has failed: it could not be begun, or its end could not be told."""
+    away = Failed(data=httpx.ConnectError("nobody answers", request=httpx.Request("POST", "http://gone/api")))
+    asked = iter([False, True, False, True])
+    monkeypatch.setattr(flows.runs.away, "_answers", lambda: next(asked))
+    monkeypatch.setattr(flows.runs.away, "_is_prefect", lambda _: True)
+    monkeypatch.setattr(flows.runs.away, "ASK_SECONDS", 0.0)
+    bench = Bench(store, does(0, state=away), does(1, state=away))
+    outcome = run(bench, job(1, 2))
+    assert len(bench.given) == 3 and not outcome.failures
+    assert next(asked, None) is None, "and is not run before the server is back"
+
+
+def test_a_server_that_stays_away_is_not_waited_for_without_end(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flows.runs.away, "AWAY_SECONDS", 0.0)
+    away = Failed(data=httpx.ConnectError("nobody answers"))
+    assert "nobody answers" in run(Bench(store, does(0, state=away)), job(1)).failures[0]
+    refused = Failed(data=httpx.UnsupportedProtocol("no address"))
+    monkeypatch.setattr(flows.runs.away, "AWAY_SECONDS", 600.0)
+    assert "no address" in run(Bench(store, does(0, state=refused)), job(2)).failures[0]
+
+
+def test_a_sweep_that_only_fails_ends_and_one_in_which_anything_succeeds_does_not(store: Store) -> None:
+    fails = Failed(data=ValueError("no module named foo"))
+    bench = Bench(store, *[does(0, state=fails)] * 9, DONE, *[does(0, state=fails)] * 9)
+    assert len(run(bench, *map(job, range(20))).failures) == 18
+    bench = Bench(store, *[does(0, state=fails)] * 40)
+    with pytest.raises(TooManyFailuresError, match="no module named foo"):
+        run(bench, *map(job, range(20, 60)))
+    assert len(bench.given) - bench.events.qsize() == 10, "what is given by then is all that is"

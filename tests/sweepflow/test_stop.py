@@ -9,7 +9,14 @@ from types import FrameType
 import pytest
 
 from sweepflow import stop
-from sweepflow.stop import StoppedError, is_stopped, raise_if_stopped, stop_all, stop_at_signals, stoppable
+from sweepflow.stop import (
+    InterruptedBatchError,
+    is_stopped,
+    raise_if_stopped,
+    stop_all,
+    stop_at_signals,
+    stoppable,
+)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -28,7 +35,7 @@ def test_a_signal_stops_what_runs_and_does_what_it_did(
         raise_if_stopped()
         os.kill(os.getpid(), number)
         assert heard == [(number, True)], "first it is asked to stop, then what was there before"
-        with pytest.raises(StoppedError):
+        with pytest.raises(InterruptedBatchError):
             raise_if_stopped()
         assert stop_all(0.0), "nothing runs"
         assert is_stopped(), "it is not taken back"

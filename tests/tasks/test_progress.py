@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from sweepflow.store.record import Record
-from tasks.progress import SweepProgress
+from sweepflow.store.store import Store
+from tasks.progress import LOOK_SECONDS, SAME_LINE_SECONDS, SweepProgress, TooManyFailuresError
 
 
 @pytest.fixture
@@ -63,3 +66,104 @@ def test_what_workers_do_is_said_once(
 def test_a_batch_that_was_cut_is_several(progress: SweepProgress) -> None:
     progress.split(1)
     assert progress.counts.startswith("batches 0/3")
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def tick(progress: SweepProgress, clock: Clock, seconds: float) -> None:
+    clock.now += seconds
+    progress.now("", 0, ("", 0.0))
+
+
+def test_what_others_write_counts_before_their_batch_has_ended(
+    store: Store, clock: Clock, told: dict[str, Any]
+) -> None:
+    """Batches on workers say what they have done when they end; an old failure is none of it."""
+    ids = [f"trl_{number:016x}" for number in range(3)]
+    store.put(replace(record(ids[0]), status="failed"))
+    progress = SweepProgress(
+        "a sweep", (), 0, 0, tell=lambda **said: told.update(said), store=store, clock=clock
+    )
+    progress.expect(ids, 1)
+    tick(progress, clock, LOOK_SECONDS)
+    assert told["done"] == 0
+    store.put(record(ids[1]))
+    tick(progress, clock, 1.0)
+    assert told["done"] == 0, "not every second"
+    tick(progress, clock, LOOK_SECONDS)
+    assert told["done"] == 1
+    os.utime(store.paths.record(ids[0]), ns=(0, 0))  # it has failed again
+    tick(progress, clock, LOOK_SECONDS)
+    assert told["done"] == 2
+
+
+def test_a_look_that_takes_long_is_seldom_repeated(
+    store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = []
+
+    def written(_: Store, ids: Any) -> dict[str, int]:
+        looks.append(clock.now)
+        clock.now += 10.0
+        return {}
+
+    monkeypatch.setattr(Store, "written", written)
+    progress = SweepProgress("a sweep", ["trl_1"], 1, 0, store=store, clock=clock)
+    looks.clear()
+    for _ in range(300):
+        tick(progress, clock, 1.0)
+    assert len(looks) == 2, "ten seconds, and not again for two hundred"
+
+
+def test_without_a_terminal_a_line_a_minute_says_how_far_it_is(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    progress = SweepProgress("a sweep", (), 0, 2, clock=clock)
+    progress.expect(["trl_1", "trl_2"], 1)
+    assert capsys.readouterr().err == "a sweep: batches 0/1, trials 0/2, 2 from the store\n"
+    for second in range(600):
+        progress.points("batch 1", second // 300, 4)
+        tick(progress, clock, 1.0)
+    said = capsys.readouterr().err.splitlines()
+    assert said == [f"a sweep: batches 0/1, trials 0/2, 2 from the store; {n}% of batch 1" for n in (0, 25)]
+    for _ in range(int(SAME_LINE_SECONDS)):
+        tick(progress, clock, 1.0)
+    assert len(capsys.readouterr().err.splitlines()) == 1, "that nothing changes is said, too, but seldom"
+
+
+def test_a_sweep_that_only_fails_is_ended(clock: Clock) -> None:
+    ids = [f"trl_{number}" for number in range(20)]
+    progress = SweepProgress("a sweep", ids, 1, 0, clock=clock)
+    for trial_id in ids[:9]:
+        progress.trial_done(replace(record(trial_id), status="failed", reasons=("exit code 1",)))
+    tick(progress, clock, 1.0)
+    progress.batch_done("batch 1", (), "Failed", "exit code 2")
+    with pytest.raises(TooManyFailuresError, match="10 calls in a row failed alike") as raised:
+        tick(progress, clock, 1.0)
+    assert "exit code" in str(raised.value) and "--max-failures 0" in str(raised.value)
+    patient = SweepProgress("a sweep", ids, 1, 0, max_failures=0, clock=clock)
+    for trial_id in ids:
+        patient.trial_done(replace(record(trial_id), status="failed", reasons=("exit code 1",)))
+    tick(patient, clock, 1.0)
+
+
+def test_trials_that_failed_in_one_call_are_one_failure(clock: Clock) -> None:
+    progress = SweepProgress("a sweep", (), 0, 0, max_failures=2, clock=clock)
+    ids = [f"trl_{number}" for number in range(8)]
+    progress.expect(ids, 2, {i: f"batch {n // 4}" for n, i in enumerate(ids)})
+    for trial_id in ids[:4]:
+        progress.trial_done(replace(record(trial_id), status="failed", reasons=("it does not compile",)))
+    tick(progress, clock, 1.0)
+    progress.trial_done(replace(record(ids[4]), status="failed", reasons=("it does not compile",)))
+    with pytest.raises(TooManyFailuresError):
+        tick(progress, clock, 1.0)

@@ -1,4 +1,4 @@
-"""Why trials have no value: their reasons, those that differ only in numbers counted together."""
+"""Why trials have no value: their reasons, those that differ only in numbers and paths counted together."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ from dataclasses import dataclass
 
 from sweepflow.report.trials.view import TrialsView
 from sweepflow.store.record import Status
+from sweepflow.streak import alike
 
 MAX_CAUSE = 200
 """Characters of a cause that a line holds."""
-
-_NUMBER = re.compile(r"\b[0-9a-f]{8,}\b|\d+(?:[.,]\d+)*(?:e[+-]?\d+)?")
-"""Step numbers, losses, and the ids and addresses that differ from trial to trial."""
 
 _UNDERLINE = re.compile(r"[\^~]{2,} (?:\| )?")
 """Marks below a traceback's line, which point at nothing once lines are joined."""
@@ -49,7 +47,7 @@ def causes(view: TrialsView) -> list[Cause]:
     members: dict[tuple[Status, str], list[int]] = defaultdict(list)
     for place, record in enumerate(view.records):
         if record.status in ("diverged", "failed"):
-            members[record.status, _NUMBER.sub("#", _reason(view, place))].append(place)
+            members[record.status, alike(_reason(view, place))].append(place)
     found = [
         Cause(status, _reason(view, places[0]), tuple(view.records[place].id for place in places))
         for (status, _), places in members.items()

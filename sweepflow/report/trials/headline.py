@@ -29,6 +29,14 @@ def headline(view: TrialsView) -> str:
     return "; ".join(part for part in said if part)
 
 
+def outcome_of(view: TrialsView) -> str:
+    """How many trials are sound, and the headline: what Prefect says of a sweep that has ended."""
+    sound, trials = view.counts.get("ok", 0), len(view.records)
+    if not sound:
+        return headline(view)
+    return f"{sound:,} of {counted(trials, 'trial')} {'is' if sound == 1 else 'are'} sound; {headline(view)}"
+
+
 def caveats(view: TrialsView) -> list[str]:
     """What a reader must know of how the values compare, in sentences."""
     said = []

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
+from typing import NoReturn
 
 import httpx
 import pytest
@@ -54,3 +56,30 @@ def test_a_server_that_fails_on_the_way_is_said_on_one_screen(
 def test_an_error_of_ours_is_not_taken_for_the_servers() -> None:
     with pytest.raises(ValueError, match="ours"):
         guarded(lambda: (_ for _ in ()).throw(ValueError("ours")))
+
+
+class Ended(BaseException):
+    """In place of the end of this process."""
+
+
+def test_a_second_ctrl_c_waits_for_nothing(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def end(code: int) -> NoReturn:
+        raise Ended(code)
+
+    monkeypatch.setattr(os, "_exit", end)
+    before = signal.getsignal(signal.SIGINT)
+
+    def twice() -> None:
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)  # while tables are written, say
+
+    with pytest.raises(Ended, match="130"):
+        guarded(twice)
+    assert "ended at once" in capfd.readouterr().err
+    assert signal.getsignal(signal.SIGINT) is before
+    with pytest.raises(Ended, match="130"):
+        guarded(lambda: signal.raise_signal(signal.SIGINT))
+    assert "stopped; what is done is kept" in capfd.readouterr().err

@@ -91,16 +91,18 @@ def test_a_killed_run_goes_on_as_the_same_flow_run(office: Machine, prefect: Any
     store = store_of(office)
     running, record = in_the_middle(office, 1)
 
-    code, text = office.run("sweepflow", "resume", record.short_id)
+    code, text = office.run("sweepflow", "resume", record.flow_run_id[:8])
     assert code == 2 and "the run is alive" in text and f"process {record.pid}" in text
-    assert f"sweepflow cancel {record.short_id}" in text
+    assert f"sweepflow cancel {record.flow_run_id[:8]}" in text
     code, text = office.run("sweepflow", "resume")
-    assert code == 0 and "nothing is unfinished" in text and f"still at work: {record.short_id}" in text
+    assert (
+        code == 0 and "nothing is unfinished" in text and f"still at work: {record.flow_run_id[:8]}" in text
+    )
 
     os.kill(running.process.pid, signal.SIGKILL)
     running.process.wait(20)
     code, text = office.run("sweepflow", "runs")
-    assert code == 0 and record.short_id in text and "crashed (no sign of life for" in text
+    assert code == 0 and record.flow_run_id[:8] in text and "crashed (no sign of life for" in text
     assert history(record)[0].state_name == "Running", "nobody was left to close it"
     before = written(store)
     assert 3 <= len(before) < 6
@@ -109,7 +111,7 @@ def test_a_killed_run_goes_on_as_the_same_flow_run(office: Machine, prefect: Any
     code, text = elsewhere.run("sweepflow", "resume", "--store", store.root)
 
     assert code == 0, text
-    assert f"going on with {record.short_id}" in text and "report:" in text and "seed=2" in text
+    assert f"going on with {record.flow_run_id[:8]}" in text and "report:" in text and "seed=2" in text
     assert names(record) == ["Pending", "Running", "Crashed", "AwaitingRetry", "Running", "Completed"]
     run, states = history(record)
     assert run.run_count == 2
@@ -123,9 +125,9 @@ def test_a_killed_run_goes_on_as_the_same_flow_run(office: Machine, prefect: Any
 
     code, text = office.run("sweepflow", "resume")
     assert code == 0 and "nothing is unfinished" in text and "still at work" not in text
-    code, text = office.run("sweepflow", "resume", record.short_id)
+    code, text = office.run("sweepflow", "resume", record.flow_run_id[:8])
     assert code == 0 and "has completed" in text
-    code, text = office.run("sweepflow", "cancel", record.short_id)
+    code, text = office.run("sweepflow", "cancel", record.flow_run_id[:8])
     assert code == 0 and "has ended already: completed" in text
 
 
@@ -154,21 +156,21 @@ def test_a_stopped_run_says_how_to_go_on(
     os.kill(running.process.pid, sent)
     assert running.process.wait(60) == code, running.text
     assert "stopped; what is done is kept" in running.text
-    assert f"sweepflow resume {record.short_id}\n" in running.text
+    assert f"sweepflow resume {record.flow_run_id[:8]}\n" in running.text
     assert "Traceback" not in running.text
     assert names(record)[-1] == "Crashed"
     assert_nothing_runs(record)
     (ended,) = runs(store_of(office))
     assert ended.state == "crashed"
 
-    ended_with, text = office.run("sweepflow", "resume", record.short_id)
+    ended_with, text = office.run("sweepflow", "resume", record.flow_run_id[:8])
     assert ended_with == 0, text
     assert names(record)[-1] == "Completed" and history(record)[0].run_count == 2
 
 
 def test_a_cancelled_run_is_cancelled_in_prefect(office: Machine, prefect: Any) -> None:
     running, record = in_the_middle(office, 4)
-    code, text = office.run("sweepflow", "cancel", record.short_id)
+    code, text = office.run("sweepflow", "cancel", record.flow_run_id[:8])
     assert code == 0 and "is cancelled; what is done is kept" in text, text
     assert running.process.wait(20) == 143
     assert names(record)[-1] == "Cancelled" and "Cancelling" in names(record)
@@ -201,7 +203,7 @@ def test_a_dead_run_is_closed_and_cancelled(office: Machine, prefect: Any) -> No
     os.kill(running.process.pid, signal.SIGKILL)
     running.process.wait(20)
     code, text = office.run("sweepflow", "cleanup")
-    assert code == 0 and f"dead run  {record.short_id}" in text and "--yes removes them" in text, text
+    assert code == 0 and f"dead run  {record.flow_run_id[:8]}" in text and "--yes removes them" in text, text
     assert names(record)[-1] == "Running"
     assert runs(store_of(office))[0].state == "running", "it only shows"
     code, text = office.run("sweepflow", "cleanup", "--yes")
@@ -212,7 +214,7 @@ def test_a_dead_run_is_closed_and_cancelled(office: Machine, prefect: Any) -> No
     code, text = office.run("sweepflow", "cleanup")
     assert code == 0 and "nothing is left behind" in text, text
 
-    code, text = office.run("sweepflow", "cancel", record.short_id)
+    code, text = office.run("sweepflow", "cancel", record.flow_run_id[:8])
     assert code == 0 and "is cancelled" in text, text
     assert names(record)[-1] == "Cancelled"
     assert_nothing_runs(record)
@@ -263,7 +265,7 @@ def test_where_prefect_has_lost_the_run_it_is_a_new_one(office: Machine, prefect
     code, text = office.run("sweepflow", "resume")
     assert code == 0 and "nothing is unfinished" in text
     code, text = office.run("sweepflow", "runs")
-    assert f"gone on with as {new.short_id}" in text
+    assert f"gone on with as {new.flow_run_id[:8]}" in text
 
 
 def test_a_deployments_run_is_gone_on_with_by_its_worker(
@@ -293,7 +295,7 @@ def test_a_deployments_run_is_gone_on_with_by_its_worker(
         os.kill(record.pid, signal.SIGKILL)
         wait_until(lambda: history(record)[0].state_name == "Crashed")  # the worker has seen it
         held.let_go()
-        code, text = office.run("sweepflow", "resume", record.short_id, "--store", store.root)
+        code, text = office.run("sweepflow", "resume", record.flow_run_id[:8], "--store", store.root)
         assert code == 0 and "a worker of its deployment goes on with it" in text, text
         wait_until(lambda: history(record)[0].state_name == "Completed", 240)
         assert history(record)[0].run_count == 2 and len(ids(store)) == 6

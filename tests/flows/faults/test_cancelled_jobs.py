@@ -22,8 +22,8 @@ def test_it_ends_in_slurm_in_prefect_and_in_the_table(lab: Lab, office: Machine)
     lab.mid_batch(workers=2)
     (record,) = runs(lab.store)
 
-    code, text = office.run("sweepflow", "cancel", record.short_id, *where, **lab.slurm.environment)
-    assert code == 0 and f"{record.short_id} is cancelled; what is done is kept" in text, text
+    code, text = office.run("sweepflow", "cancel", record.flow_run_id[:8], *where, **lab.slurm.environment)
+    assert code == 0 and f"{record.flow_run_id[:8]} is cancelled; what is done is kept" in text, text
     assert driver.process.wait(20) == 143, driver.text
     assert "stopped; what is done is kept" in driver.text and "Traceback" not in driver.text
     wait_for(lab.slurm.squeue, 15, "its jobs are gone", until=lambda jobs: not jobs)

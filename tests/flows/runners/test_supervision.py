@@ -147,7 +147,7 @@ def test_waiting_in_vain_ends_and_waiting_for_resources_does_not() -> None:
             [Held("1", "running"), Held("2", "pending", "Resources"), Held("3", "pending", "Priority")],
             "2 jobs pending (1 for Resources, 1 for Priority); 1 job starting",
         ),
-        ([Held("1", "pending")], "1 job pending (1 for no reason given)"),
+        ([Held("1", "pending")], "1 job pending"),
     ],
 )
 def test_what_there_is_to_wait_for_is_said(jobs: list[Held], words: str) -> None:

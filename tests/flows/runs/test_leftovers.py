@@ -47,7 +47,7 @@ def test_dead_runs_are_closed_and_those_alive_are_not_touched(store: Store) -> N
     for run in (alive, dead, unknown, ended):
         write_run(store, run)
     (item,) = found(store)
-    assert item.kind == "dead run" and dead.short_id in item.name
+    assert item.kind == "dead run" and dead.flow_run_id[:8] in item.name
     assert "still be resumed" in item.why and 170 < (item.age or 0) < 190
 
     item.remove()

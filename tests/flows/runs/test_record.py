@@ -7,8 +7,20 @@ import time
 from uuid import uuid4
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from flows.runs.record import RunFileWarning, RunRecord, find_run, get_run, now, runs, write_run
+from flows.runs.record import (
+    RunFileWarning,
+    RunRecord,
+    find_run,
+    get_run,
+    now,
+    runs,
+    short_id,
+    short_ids,
+    write_run,
+)
 from flows.runs.table import runs_table
 from sweepflow.errors import ConfigError
 from sweepflow.store.store import Store
@@ -96,8 +108,8 @@ def test_a_run_is_found_by_what_a_person_types(store: Store) -> None:
     new = record(name="mine")
     write_run(store, old)
     write_run(store, new)
-    assert find_run(store, old.flow_run_id) == find_run(store, old.short_id) == old
-    assert find_run(store, old.short_id.upper()) == old
+    assert find_run(store, old.flow_run_id) == find_run(store, old.flow_run_id[:8]) == old
+    assert find_run(store, old.flow_run_id[:8].upper()) == old
     assert find_run(store, "llc model=small") == old
     assert find_run(store, "mine") == new, "of several with the sweep's name, the newest"
 
@@ -107,7 +119,7 @@ def test_a_run_that_is_not_known_names_those_that_are(store: Store) -> None:
     write_run(store, known)
     with pytest.raises(ConfigError, match="knows no such run") as raised:
         find_run(store, "digit")
-    assert known.short_id in str(raised.value) and "did you mean 'digits'?" in str(raised.value)
+    assert known.flow_run_id[:8] in str(raised.value) and "did you mean 'digits'?" in str(raised.value)
     assert raised.value.exit_code == 2
 
 
@@ -117,6 +129,27 @@ def test_a_beginning_of_several_is_refused(store: Store) -> None:
     with pytest.raises(ConfigError, match="several runs begin so") as raised:
         find_run(store, "abcd")
     assert "abcd0001-" in str(raised.value) and "abcd0002-" in str(raised.value)
+
+
+@given(st.lists(st.text("01a", min_size=12, max_size=12), max_size=12, unique=True))
+def test_ids_are_shown_as_far_as_they_tell_runs_apart(ids: list[str]) -> None:
+    for whole, short in short_ids(ids).items():
+        assert whole.startswith(short) and len(short) >= 8
+        assert [one for one in ids if one.startswith(short)] == [whole]
+        assert len(short) == 8 or sum(one.startswith(short[:-1]) for one in ids) > 1, "no more than that"
+
+
+def test_runs_that_were_scheduled_a_minute_apart_are_found_by_what_is_shown(store: Store) -> None:
+    """Ids of scheduled runs begin with the time."""
+    made = [
+        record(flow_run_id=f"0199a1b2-{half}-7000-8000-00000000000{half[0]}") for half in ("1000", "2ea0")
+    ]
+    for one in made:
+        write_run(store, one)
+    shown = [line.split()[0] for line in runs_table(runs(store)[1:], among=runs(store))[1:]]
+    shown += [short_id(store, one) for one in made]
+    assert [find_run(store, word) for word in shown[1:]] == made
+    assert shown[0] in shown[1:], "what a table of some of them shows is told from all others, too"
 
 
 def test_ten_thousand_runs_are_listed_in_two_seconds(store: Store) -> None:

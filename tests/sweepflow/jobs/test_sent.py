@@ -27,7 +27,7 @@ from sweepflow.jobs.sent import (
     run_trials,
     sending,
 )
-from sweepflow.stop import StoppedError
+from sweepflow.stop import InterruptedBatchError
 from sweepflow.store.store import Store
 
 RUN = "0123"
@@ -84,7 +84,7 @@ def test_one_that_fails_as_its_process_is_ended_has_no_result(
     monkeypatch.setattr(stop, "_ENDING", False)
     plan = plan_of(calls_a_program, store)
     _callee.cache_clear()
-    with sending(plan.callee, RUN) as sender, pytest.raises(StoppedError):
+    with sending(plan.callee, RUN) as sender, pytest.raises(InterruptedBatchError):
         run_trials([sender.send(job) for job in plan.jobs], sender.calls)
     assert store.get(plan.jobs[0].fingerprint) is None
 

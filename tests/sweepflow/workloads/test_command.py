@@ -29,7 +29,7 @@ from sweepflow import stop
 from sweepflow.engine.workload import Trial
 from sweepflow.errors import ConfigError
 from sweepflow.fingerprint import fingerprint
-from sweepflow.stop import StoppedError
+from sweepflow.stop import InterruptedBatchError
 from sweepflow.store.record import Record
 from sweepflow.store.store import Store
 from sweepflow.workloads import load_workload
@@ -460,7 +460,7 @@ def test_what_ends_together_with_this_process_has_no_result(
 
     monkeypatch.setattr(CommandProcess, "is_settled", heard_later)
     interrupted = trial(program(f"import os, signal, sys; print('METRIC loss=1', flush=True); {end}"))
-    with pytest.raises(StoppedError):
+    with pytest.raises(InterruptedBatchError):
         run_trials([interrupted], store)
     assert store.get(interrupted.id) is None
     monkeypatch.undo()

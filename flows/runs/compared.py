@@ -1,0 +1,88 @@
+"""What run files say of runs that have ended, beside what Prefect says of them."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from uuid import UUID
+
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.states import Cancelled, Completed, Crashed, Failed
+
+from flows.embedded_server import silence
+from flows.runs.liveness import Life, is_alive
+from flows.runs.reconcile import PAGE, close_task_runs, patiently, set_flow_run_state
+from flows.runs.record import RunRecord, RunState
+from flows.runs.server import server_of
+
+ASK_SECONDS = 10.0
+"""How long a server that answers at all is asked."""
+STATES: Mapping[RunState, Callable[..., State[None]]] = {
+    "completed": Completed,
+    "failed": Failed,
+    "crashed": Crashed,
+    "cancelled": Cancelled,
+}
+
+
+def differing(
+    records: Sequence[RunRecord], say: Callable[[str], None]
+) -> Iterator[tuple[RunRecord, FlowRun]]:
+    """Runs whose process has ended, and of which Prefect says something else than their files.
+
+    Either Prefect has no end of it, or it has completed there and its file does not say so. Runs of servers
+    that ended with them are not looked at.
+
+    Args:
+        records: The runs.
+        say: Called with what could not be looked at.
+    """
+    of_servers: dict[str, list[RunRecord]] = defaultdict(list)
+    for record in records:
+        if record.api_url is not None and is_alive(record).life is Life.DEAD:
+            of_servers[record.api_url].append(record)
+    for url, ended in of_servers.items():
+        if (why := silence(url)) is not None:
+            say(f"{len(ended)} runs were not compared with what Prefect says of them: {url}: {why}")
+            continue
+        try:
+            rows = _rows(ended)
+        except Exception as error:  # whatever is wrong with a server, the rest can be cleaned up
+            say(f"{len(ended)} runs were not compared with what Prefect says of them: {url}: {error}")
+            continue
+        for record in ended:
+            row = rows.get(record.flow_run_id)
+            state = None if row is None else row.state
+            if row is None or state is None:
+                continue
+            unended = not (state.is_final() or state.is_scheduled() or state.is_paused())
+            # One that says running is closed as dead, in both places.
+            if (unended and record.state != "running") or (
+                state.type is StateType.COMPLETED and record.state != "completed"
+            ):
+                yield record, row
+
+
+def tell_prefect(record: RunRecord, row: FlowRun) -> None:
+    """Give a flow run that has no end the one that its file has, and its task runs one, too."""
+    if row.state is not None and not row.state.is_final():
+        make = STATES.get(record.state, Crashed)
+        set_flow_run_state(row.id, make(message=record.reason))
+    close_task_runs(row.id)
+
+
+def _rows(records: Sequence[RunRecord]) -> dict[str, FlowRun]:
+    """Prefect's rows of runs of one server, by id, without those that it does not have."""
+    found: dict[str, FlowRun] = {}
+    with server_of(records[0]):
+        for start in range(0, len(records), PAGE):
+            ids = [UUID(record.flow_run_id) for record in records[start : start + PAGE]]
+            asked = FlowRunFilter(id=FlowRunFilterId(any_=ids))
+            rows = patiently(
+                lambda client, asked=asked: client.read_flow_runs(flow_run_filter=asked, limit=PAGE),  # type: ignore[misc]
+                time.monotonic() + ASK_SECONDS,
+            )
+            found |= {str(row.id): row for row in rows}
+    return found

@@ -1,0 +1,222 @@
+"""How sweeps end: in what state, with what message, and what becomes of it while Prefect's server is away."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.context import refresh_global_settings_context
+from prefect.events.worker import EventsWorker
+from prefect.logging.handlers import APILogWorker
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, get_current_settings, temporary_settings
+from prefect.states import State
+
+import flows.sweep_flow as sweep_flow
+import flows.trials_sweep as trials_sweep
+from flows import multirun, sweep
+from flows.runs.leftovers import leftovers, remove
+from flows.runs.reconcile import is_away
+from flows.runs.record import runs, write_run
+from sweepflow.store.store import Store
+from tests.flows.outage import DATABASE_AWAY, Line, line
+
+
+def test_what_passes_by_waiting_is_waited_for_and_nothing_else() -> None:
+    request = httpx.Request("GET", "http://127.0.0.1:9/api/health")
+
+    def refusal(code: int) -> httpx.HTTPStatusError:
+        return httpx.HTTPStatusError("", request=request, response=httpx.Response(code, request=request))
+
+    assert all(is_away(refusal(code)) for code in (408, 429, 500, 502, 503, 504))
+    assert all(map(is_away, (httpx.ConnectError(""), httpx.ReadTimeout(""), httpx.RemoteProtocolError(""))))
+    assert not any(is_away(refusal(code)) for code in (400, 401, 403, 404, 409, 422))
+    assert not any(map(is_away, (httpx.UnsupportedProtocol(""), ValueError(), TypeError(), OSError())))
+
+
+def test_the_client_is_patient_where_its_user_does_not_say_how_much() -> None:
+    with sweep_flow.patient_client():
+        assert get_current_settings().client.max_retries == 7
+        assert 500 in get_current_settings().client.retry_extra_codes
+    with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 2}), sweep_flow.patient_client():
+        assert get_current_settings().client.max_retries == 2
+        assert 500 in get_current_settings().client.retry_extra_codes
+
+
+def here(store: Store, *overrides: str) -> list[str]:
+    return [*overrides, f"store='{store.root}'".replace("researcher's", r"researcher\'s")]
+
+
+@pytest.fixture
+def to_server(prefect: Any, connection: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
+    """The line by which this process talks to the tests' server."""
+    with line(connection) as made:
+        monkeypatch.setenv("PREFECT_API_URL", made.url)
+        refresh_global_settings_context()
+        yield made
+        made.mend()
+        for worker in (EventsWorker, APILogWorker):  # what they still have goes by this line
+            worker.drain_all(timeout=10)
+
+
+def last_state() -> State[Any]:
+    with get_client(sync_client=True) as client:
+        (run,) = client.read_flow_runs(limit=1, sort="START_TIME_DESC")  # type: ignore[arg-type]
+    assert run.state is not None
+    return run.state
+
+
+def of(store: Store, tmp_path: Path, *xs: int) -> list[str]:
+    """A sweep of a program that fails for every x from 10 on."""
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import sys\nx = int(sys.argv[1].partition('=')[2])\nprint(f'METRIC loss={x}')\nsys.exit(x >= 10)\n"
+    )
+    command = f"command='{sys.executable} {program}'".replace("researcher's", r"researcher\'s")
+    return here(
+        store,
+        "workload=command",
+        command,
+        "metrics=[loss]",
+        f"args.x={','.join(map(str, xs))}",
+    )
+
+
+@pytest.mark.server
+@pytest.mark.slow
+def test_a_sweep_ends_as_its_trials_did(prefect: Any, store: Store, tmp_path: Path) -> None:
+    some = sweep(overrides=of(store, tmp_path, 1, 2, 10))
+    state = last_state()
+    assert state.is_completed() and some.trials[0].status == "ok"
+    assert (state.message or "").startswith("2 of 3 trials are sound; best loss 1 (trl_"), state.message
+    assert [(run.state, run.done, run.total) for run in runs(store)] == [("completed", 3, 3)]
+
+    sweep(overrides=of(store, tmp_path, 1, 2))
+    assert last_state().is_completed() and prefect.see().tasks == []
+    (*_, served) = runs(store)
+    assert (served.state, served.known, served.done, served.total) == ("completed", 2, 2, 2), "not ?/?"
+
+    none = sweep(overrides=of(store, tmp_path, 10, 11))
+    assert [record.status for record in none.trials] == ["failed", "failed"], "it is returned all the same"
+    state = last_state()
+    assert state.is_failed() and state.message == "no loss from 2 trials: 2 failed"
+    (*_, failed) = runs(store)
+    assert (failed.state, failed.reason) == ("failed", state.message)
+
+    jobs = multirun({"x": 0}, _fails, ["x=1,2"], store=store.root)
+    assert [job.status for job in jobs] == ["failed", "failed"]
+    assert last_state().is_failed() and last_state().message == "2 jobs, 2 of them failed"
+
+
+def _fails(config: Any) -> None:
+    raise ValueError(config.x)
+
+
+@pytest.mark.server
+@pytest.mark.slow
+@pytest.mark.parametrize("answer", [b"", DATABASE_AWAY], ids=["server", "database"])
+def test_a_server_that_is_away_at_the_end_is_waited_for(
+    answer: bytes,
+    to_server: Line,
+    prefect: Any,
+    store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said: list[str] = []
+
+    def hear(text: str) -> None:
+        said.append(text)
+        (*_, run) = runs(store)
+        assert run.state == "running"
+        to_server.mend()
+
+    away_after(trials_sweep, "collect_trials", lambda: to_server.cut(answer), monkeypatch)
+    monkeypatch.setattr(sweep_flow, "say", hear)
+    assert sweep(overrides=of(store, tmp_path, 1, 10)).best is not None
+    (line_of_text,) = said
+    assert line_of_text.startswith(
+        "waiting for Prefect's server, for 10 min at most; what is done is in the store"
+    )
+    seen = prefect.see(ended=1)
+    assert seen.run.state.name == "Completed" and seen.run.state.message.startswith("1 of 2 trials is sound")
+    assert "loss" in seen.artifact("sweep-results")["description"]
+    assert [run.state for run in runs(store)] == ["completed"]
+
+
+@pytest.mark.server
+@pytest.mark.slow
+def test_a_server_that_stays_away_is_told_later(
+    to_server: Line,
+    prefect: Any,
+    store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sweep_flow, "AWAY_SECONDS", 0.5)
+    with monkeypatch.context() as patch:
+        away_after(trials_sweep, "collect_trials", to_server.cut, patch)
+        assert sweep(overrides=of(store, tmp_path, 1, 10)).best is not None, "what was found is worth more"
+    assert "once it answers: sweepflow cleanup --yes" in capsys.readouterr().err
+    assert [run.state for run in runs(store)] == ["completed"]
+    said: list[str] = []
+    assert "untold run" not in [item.kind for item in leftovers(store, said.append)]
+    assert any("were not compared" in text for text in said)
+
+    to_server.mend()
+    assert last_state().is_running()
+    found = [item for item in leftovers(store, said.append) if item.kind == "untold run"]
+    assert [item.why for item in found] == [
+        "its file says completed, Prefect says Running; Prefect is told the end"
+    ]
+    assert remove(found) == []
+    state = last_state()
+    assert state.is_completed() and (state.message or "").startswith("1 of 2 trials is sound")
+    assert "untold run" not in [item.kind for item in leftovers(store, said.append)]
+
+    # And the reverse: the end did not reach the file.
+    (run,) = runs(store)
+    write_run(store, run.model_copy(update={"state": "running", "pid": 2**22 + 1}))
+    found = [item for item in leftovers(store, said.append) if item.kind in ("untold run", "dead run")]
+    assert [item.kind for item in found] == ["untold run"] and remove(found) == []
+    assert [run.state for run in runs(store)] == ["completed"]
+
+
+@pytest.mark.server
+@pytest.mark.slow
+def test_what_is_done_is_in_tables_however_a_sweep_ends(
+    prefect: Any,
+    store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    away_after(trials_sweep, "run_trials", interrupt, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        sweep(overrides=of(store, tmp_path, 1, 2, 10))
+    assert "2 of 3 trials are sound; best loss 1" in capsys.readouterr().err
+    (directory,) = store.paths.sweep("any").parent.iterdir()
+    with (directory / "runs.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 3
+    assert (directory / "report.html").exists() and last_state().is_crashed()
+
+
+def away_after(module: Any, name: str, then: Callable[[], None], patch: pytest.MonkeyPatch) -> None:
+    """Let something happen when a function of a flow's has returned."""
+    original = getattr(module, name)
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        found = original(*args, **kwargs)
+        then()
+        return found
+
+    patch.setattr(module, name, call)
