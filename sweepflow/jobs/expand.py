@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,11 @@ from sweepflow.compose.overlaps import late, refuse_overlaps
 from sweepflow.compose.session import NO_DEFAULT, ONE_AT_A_TIME, Session, session
 from sweepflow.errors import ConfigError, did_you_mean
 from sweepflow.jobs.source import registered
+
+ELSEWHERE = re.compile(
+    r"Could not override '(?P<group>[^']+)'.\s+Did you mean to override (?:one of )?(?P<others>[^?]+)\?"
+)
+"""How Hydra says it of a group that has been chosen from in other packages."""
 
 
 @dataclass(frozen=True)
@@ -183,10 +189,20 @@ def choosing(
         try:
             return load(texts)
         except (HydraException, OmegaConfBaseException) as error:
-            group = found["group"] if (found := NO_DEFAULT.match(str(error))) else None
-            if group is None or f"+{group}" in {text.partition("=")[0] for text in texts}:
+            added = {text.partition("=")[0][1:] for text in texts if text.startswith("+")}
+            group = _not_chosen(str(error), added)
+            if group is None or group in added:
                 raise refused(error) from error
             texts = [f"+{text}" if text.partition("=")[0] == group else text for text in texts]
+
+
+def _not_chosen(said: str, added: Collection[str]) -> str | None:
+    """The group, with its package, that nothing has chosen an option of, by what Hydra says; None where it
+    says something else, or that the defaults list has the group in other packages."""
+    if found := NO_DEFAULT.match(said):
+        return found["group"]
+    found = ELSEWHERE.match(said)
+    return found["group"] if found and set(found["others"].split(", ")) <= set(added) else None
 
 
 def _base(view: Session, overrides: Sequence[str], own: DictConfig) -> tuple[DictConfig, DictConfig]:
@@ -226,7 +242,8 @@ def _refused(text: str, error: Exception, tree: DictConfig) -> ConfigError:
     known = sorted(_keys(tree))
     # Hydra says which override it was; what OmegaConf said of it is the cause.
     cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__ or error
-    said = " ".join(str(cause).splitlines()[0].split())
+    lines = str(cause).splitlines()
+    said = " ".join(" ".join(lines if isinstance(cause, HydraException) else lines[:1]).split())
     missing = (
         cause.full_key if isinstance(cause, OmegaConfBaseException) and said.startswith("Key ") else None
     )
