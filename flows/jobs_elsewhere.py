@@ -9,8 +9,9 @@ from contextlib import ExitStack, contextmanager, suppress
 
 from prefect.runtime import flow_run
 
-from flows.run_jobs import Job as BatchJob
-from flows.run_jobs import Outcome, run_jobs
+from flows.job import Job as BatchJob
+from flows.job import Outcome
+from flows.run_jobs import run_jobs
 from flows.runners.asked import Asked
 from flows.runners.pool import Pool
 from flows.runs.heartbeat import beating
@@ -112,10 +113,8 @@ def jobs_elsewhere(
                 parts = [BatchJob(WORKLOAD.path, batch) for batch in batches]
                 said = run_jobs(parts, runner, sender.calls, progress, pools[0])
             outcome.add(said)
-            for batch in batches:
-                why = "; ".join(text for text in said.failures if text.startswith(f"{batch.name}: "))
-                for trial in batch.trials:
-                    sender.receive(trial.id, sent[trial.id], why)
+            for trial in trials:
+                sender.receive(trial.id, sent[trial.id], said.why.get(trial.id, ""))
             for job, first in twins:
                 share(first, job)
             errors = [job.error for job in sent.values() if job.error is not None]

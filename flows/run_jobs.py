@@ -5,20 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from queue import Empty
 from typing import Any
 
 from prefect.futures import PrefectFuture
 from prefect.states import Completed, Crashed, Failed
 
+from flows.job import Job, Outcome
 from flows.runners.pool import Loss, Pool
 from flows.runs.away import ServerWatch
 from flows.runs.record import short_id
 from flows.seen import await_records, changed, look
 from flows.shared import Shared
 from flows.suspects import Again, Suspect, after_leaving, after_loss
-from sweepflow.batching import Batch
 from sweepflow.engine.failure import failed_record
 from sweepflow.engine.workload import Workload
 from sweepflow.errors import StoreError
@@ -34,51 +34,6 @@ from tasks.progress import SweepProgress
 
 LOOK_SECONDS = 1.0
 """Between two looks at what there is to wait for."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """A batch to run.
-
-    Attributes:
-        workload: Name of its workload.
-        batch: Its trials.
-        needs: Ids of trials in other jobs that have to be finished first.
-        one_by_one: Whether its trials run one after the other.
-    """
-
-    workload: str
-    batch: Batch[Any]
-    needs: frozenset[str] = frozenset()
-    one_by_one: bool = False
-
-    @property
-    def ids(self) -> set[str]:
-        """Of its trials."""
-        return {trial.id for trial in self.batch.trials}
-
-
-@dataclass
-class Outcome:
-    """What running batches had to say beside the records in the store.
-
-    Attributes:
-        failures: What failed, in words.
-        compiled, from_cache: Programs that were compiled, and found in the persistent compilation cache.
-        states: How task runs ended that could not say so themselves, by id.
-    """
-
-    failures: list[str] = field(default_factory=list)
-    compiled: int = 0
-    from_cache: int = 0
-    states: dict[Any, Any] = field(default_factory=dict)
-
-    def add(self, other: Outcome) -> None:
-        """Take in what other batches had to say."""
-        self.failures += other.failures
-        self.compiled += other.compiled
-        self.from_cache += other.from_cache
-        self.states |= other.states
 
 
 def run_jobs(
@@ -301,6 +256,7 @@ class _Running:
             records = self.store.finished(job.ids)
             known = set(records)
             self._count(records.values())
+        self.outcome.why |= dict.fromkeys(job.ids - known, f"{job.batch.name}: {why}")
         self.progress.batch_done(job.batch.name, known, "Failed", why)
         self.unfinished -= known
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from flows.run_jobs import Job, Outcome, run_jobs
+from flows.job import Job, Outcome
+from flows.run_jobs import run_jobs
 from flows.runners.asked import Asked
 from flows.runs.heartbeat import Beat
 from sweepflow.llc.plan import Plan

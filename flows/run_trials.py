@@ -10,8 +10,9 @@ from typing import Any
 
 import jax
 
+from flows.job import Job, Outcome
 from flows.prepare_trials import Prepared, SweepOptions
-from flows.run_jobs import Job, Outcome, run_jobs
+from flows.run_jobs import run_jobs
 from flows.runners.asked import Asked
 from flows.runners.pool import Pool
 from sweepflow.batching import Batch

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from flows.job import Job
 from flows.runners.pool import Loss
 from sweepflow.batching import Batch
 from sweepflow.engine.workload import Trial
@@ -32,7 +33,7 @@ class Suspect:
         fruitless: Workers in a row that have left it as they had found it.
     """
 
-    job: Any
+    job: Job
     losses: int = 0
     others: int = 0
     bisected: bool = False

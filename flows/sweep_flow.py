@@ -27,7 +27,7 @@ from prefect.settings import (
 from prefect.states import Completed, Failed
 
 from flows.embedded_server import is_embedded
-from flows.run_jobs import Outcome
+from flows.job import Outcome
 from flows.runs.away import AWAY_SECONDS
 from flows.runs.heartbeat import Beat
 from flows.runs.hooks import settle

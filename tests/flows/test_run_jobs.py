@@ -16,7 +16,8 @@ from prefect.states import Completed, Failed
 from prefect.tasks import Task
 
 import flows.runs.away
-from flows.run_jobs import Job, Outcome, run_jobs
+from flows.job import Job, Outcome
+from flows.run_jobs import run_jobs
 from flows.runners.pool import Event, Loss
 from flows.suspects import MOST_FRUITLESS, MOST_INNOCENT, MOST_LOSSES
 from sweepflow.batching import Batch
@@ -248,6 +249,7 @@ def test_the_first_of_trials_that_are_begun_in_turn_keeps_the_others_from_nothin
     assert store.known(map(name, range(1, 5))).keys() == {name(1), name(3), name(4)}
     (failure,) = outcome.failures
     assert failure.startswith("batch of 1, batch 1 of 1, 1 trial: 3 workers in a row had to leave")
+    assert outcome.why == {name(2): failure}, "whatever its batch was called at first"
 
 
 def test_a_worker_that_was_gone_before_a_batch_began_is_not_held_against_it(

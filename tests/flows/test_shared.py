@@ -9,7 +9,8 @@ import pytest
 
 from flows import run_jobs as dispatch
 from flows import shared
-from flows.run_jobs import Outcome, run_jobs
+from flows.job import Outcome
+from flows.run_jobs import run_jobs
 from flows.runners.pool import Loss
 from sweepflow.schema.runner import DaskRunner
 from sweepflow.store.leases import Leases, leases_by_owner

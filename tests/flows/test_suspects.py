@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.run_jobs import Job
+from flows.job import Job
 from flows.runners.pool import Loss
 from flows.suspects import MOST_FRUITLESS, MOST_INNOCENT, MOST_LOSSES, Suspect, after_leaving, after_loss
 from sweepflow.batching import Batch
