@@ -16,14 +16,19 @@ from tests.test_documented_examples import HEADING
 
 ROOT = Path(__file__).parent.parent
 PROGRAM = ("workload=command", "command=echo", "metrics=[loss]")
+SLURM = (*PROGRAM, "runner=slurm")
 TABLES = {
-    ("workloads.md", "An external program"): PROGRAM,
-    ("sweeps.md", "Shipped workloads"): ("workload=digits_mlp",),
+    ("workloads.md", "An external program"): (PROGRAM, ""),
+    ("sweeps.md", "Shipped workloads"): (("workload=digits_mlp",), ""),
+    ("slurm.md", "Keys"): (SLURM, "runner."),
 }
-"""Sections with a table of a workload's keys, and what chooses that workload."""
-FILLED_IN = {"sha256", "pinned", "sweep", "resume_after", "pad_widths_to"}
-"""Keys that no user gives."""
+"""Sections with a table of keys, the overrides that choose what has them, and what stands before them."""
+NOT_LISTED = {"sha256", "pinned", "sweep", "resume_after", "pad_widths_to", "model", "data", "kind"}
+"""Keys that no user gives, and groups, which have pages of their own."""
 ROW = re.compile(r"\| (`[\w.]+`(?:, `[\w.]+`)*) \| ([^|`]*)\| ([^|]*)\|")
+RUNNER_EXAMPLE = re.compile(
+    r"""'(runner\.[a-z_]+=[^'\n]+)'|"(runner\.[a-z_]+=[^"\n]+)"|(?<!['"\w])(runner\.[a-z_]+=[^\s`'",]+)"""
+)
 
 
 def section(page: str, heading: str) -> str:
@@ -54,19 +59,20 @@ def check(overrides: list[str]) -> Any:
 
 @pytest.mark.parametrize("place", TABLES, ids=lambda place: place[0])
 def test_tables_have_every_key_with_its_default(place: tuple[str, str]) -> None:
-    config = check(list(TABLES[place]))
-    fields = type(config).model_fields
+    overrides, prefix = TABLES[place]
+    chosen = compose_trials(overrides).settings.runner if prefix else check(list(overrides))
+    fields = type(chosen).model_fields
     documented = rows(*place)
-    given = list(TABLES[place])
+    given = list(overrides)
     for key, default, _ in documented:
         field = fields[key.split(".")[0]]
         if default is not None:
-            shown = "null" if default == "none" else default
-            assert typed(field.get_default(call_default_factory=True)) == shown, key
-            given.append(f"{key}={shown}")
+            shown = typed(field.get_default(call_default_factory=True))
+            assert default == shown or (default == "none" and shown in ("null", "[]")), key
+            given.append(f"{prefix}{key}={shown}")
     check(given)
     named = {key.split(".")[0] for key, _, _ in documented}
-    assert named == set(fields) - FILLED_IN - {"model", "data"}, "keys of groups have pages of their own"
+    assert named == set(fields) - NOT_LISTED
 
 
 def examples() -> Iterator[str]:
@@ -78,7 +84,15 @@ def examples() -> Iterator[str]:
                 yield word
 
 
+def runner_examples() -> Iterator[str]:
+    """Every `runner.KEY=VALUE` of the documentation, in code or in a command."""
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        for found in RUNNER_EXAMPLE.findall(page.read_text()):
+            yield next(filter(None, found))
+
+
 def test_the_search_finds_the_examples() -> None:
+    assert {"runner.jobs=4", "runner.workers=2", "runner.partition=gpu"} <= set(runner_examples())
     assert {"devices=[0,1]", "style=option", 'args.out="{trial_dir}/model.pt"'} <= set(examples())
 
 
@@ -86,6 +100,12 @@ def test_the_search_finds_the_examples() -> None:
 def test_values_that_are_shown_of_external_programs_are_taken(override: str) -> None:
     key = override.partition("=")[0]
     check([*(word for word in PROGRAM if word.partition("=")[0] != key), override])
+
+
+def test_values_that_are_shown_of_runners_are_taken() -> None:
+    for override in sorted(set(runner_examples())):
+        runner = "dask" if override.startswith("runner.workers") else "slurm"
+        compose_trials([*PROGRAM, f"runner={runner}", override])
 
 
 def shown_commands() -> Iterator[str]:
