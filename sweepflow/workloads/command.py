@@ -27,7 +27,7 @@ from sweepflow.store.record import Record, Status
 from sweepflow.store.store import Store
 from sweepflow.workloads.command_check import check
 from sweepflow.workloads.command_config import GIVEN_VARIABLES, RESERVED, CommandConfig
-from sweepflow.workloads.command_files import files_seen, one_look, pin
+from sweepflow.workloads.command_files import files_seen, folders_not_seen, one_look, pin
 from sweepflow.workloads.command_guard import POLL_SECONDS
 from sweepflow.workloads.command_line import PLACES, command_line, filled_environment, label, typed
 from sweepflow.workloads.command_output import Output, read_output
@@ -107,6 +107,8 @@ def run_trials(
                 process = _prepared(trials[place], store, mark, None if device is None else devices[device])
                 running.append(_Running(place, process, device))  # first: it may be interrupted as it starts
                 try:
+                    if trials[place].config.sha256:
+                        pin(trials[place].config)  # again: those before it may have run for days
                     running[-1].files = files_seen(trials[place].config)
                     process.start()
                 except (OSError, ValueError, ConfigError) as error:
@@ -289,7 +291,7 @@ def _not_started(trial: Trial[CommandConfig], error: Exception) -> Record:
         workload=NAME,
         version=VERSION,
         status="failed",
-        reasons=(f"could not be started: {error}",),
+        reasons=(f"could not be started: {' '.join(str(error).split())}",),
         config=trial.config.model_dump(mode="json", exclude={"sweep", "pinned"}),
         figures={},
         provenance=provenance(device=False),
@@ -317,7 +319,7 @@ WORKLOAD: SweepWorkload[CommandConfig] = SweepWorkload(
     at_once=lambda config: config.max_concurrent,
     within=lambda config, sweep: config.model_copy(update={"sweep": sweep}),
     typed=lambda trial, store: typed(trial.config, given(trial, store)),
-    prepare=lambda config: (pin(config), ()),
+    prepare=lambda config: (pin(config), tuple(folders_not_seen(config))),
     check=check,
     one_look=one_look,
 )

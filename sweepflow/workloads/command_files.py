@@ -88,6 +88,19 @@ def files_seen(config: CommandConfig) -> dict[str, str]:
     return {name: _sha256(path) for _, name, path in _named(config)} | dict(_depended(config))
 
 
+def folders_not_seen(config: CommandConfig) -> Iterator[str]:
+    """What to say of folders that the command and its arguments name, of whose content nothing is known."""
+    known = [os.path.abspath(os.path.join(directory(config), os.path.expanduser(d))) for d in config.depends]
+    for label, text in _texts(config):
+        path = os.path.abspath(os.path.join(directory(config), os.path.expanduser(text)))
+        named = text and not label.startswith("environment.") and os.path.isdir(path)
+        if named and not _is_output(path, config) and not any(f"{path}/".startswith(f"{k}/") for k in known):
+            yield (
+                f"what lies in the folder {text} is no part of what identifies a trial: name it in depends "
+                "where it decides the result, or in outputs"
+            )
+
+
 def directory(config: CommandConfig) -> str:
     """The directory that the command runs in."""
     return os.path.expanduser(config.cwd or ".")

@@ -14,7 +14,7 @@ from sweepflow.engine.workload import Trial
 from sweepflow.errors import ConfigError
 from sweepflow.fingerprint import fingerprint
 from sweepflow.store.store import Store
-from sweepflow.workloads.command import NAME, VERSION, CommandConfig, check, pin, run_trials
+from sweepflow.workloads.command import NAME, VERSION, WORKLOAD, CommandConfig, check, pin, run_trials
 from sweepflow.workloads.command_files import one_look
 
 
@@ -204,6 +204,31 @@ def test_an_input_that_changes_while_a_trial_runs_is_told(store: Store, project:
     (project / "train.py").write_text("import os; os.remove('src/model.py'); print('METRIC loss=1')")
     (record,) = run_trials([asked(project, depends=("src",))], store)
     assert record.status == "flagged" and "src/model.py changed" in record.reasons[0]
+
+
+def test_a_file_that_changes_between_two_trials_of_a_batch_starts_no_trial_under_the_old_id(
+    store: Store, project: Path
+) -> None:
+    (project / "train.py").write_text(
+        "import sys\nif sys.argv[-1] == 'n=1': open('c.yaml', 'a').write('!')\nprint('METRIC loss=1')"
+    )
+    trials = [asked(project, args={"config": "c.yaml", "n": n}) for n in (1, 2)]
+    first, second = run_trials(trials, store)
+    assert first.status == "flagged"
+    assert second.status == "failed"
+    assert second.reasons[0].startswith("could not be started: a file that the command names has changed")
+
+
+def test_folders_of_which_nothing_is_known_are_told(project: Path) -> None:
+    def told(**settings: Any) -> tuple[str, ...]:
+        return WORKLOAD.prepare(config(project, **settings))[1]
+
+    (note,) = told(args={"data": "configs", "n": 1})
+    assert note.startswith("what lies in the folder configs is no part")
+    assert told(args={"data": "configs"}, depends=("configs",)) == ()
+    assert told(args={"data": "src/deep"}, depends=("src/",)) == ()
+    assert told(args={"out": "configs"}, outputs=("configs",)) == ()
+    assert told(environment={"DATA": "configs"}, args={"file": "c.yaml", "none": ""}) == ()
 
 
 def test_two_contents_under_one_name_are_two_trials_in_the_store(store: Store, project: Path) -> None:
