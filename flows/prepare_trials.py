@@ -125,18 +125,19 @@ def prepare_trials(
         )
     metric = options.metric or workload.metric(first)
     figures = workload.figures(first)
-    if figures and metric not in figures:
+    store = Store(Path(request.settings.store))
+    if figures and metric not in figures and not _has_figure(store, drawn, metric):
         raise ConfigError(
             "the workload has no such figure",
             got=f"--metric {metric}" if options.metric else f"{metric}, the METRIC of {workload.path}",
             allowed=", ".join(figures),
-            do=did_you_mean(metric, figures),
+            do=did_you_mean(metric, figures)
+            + ("; name it in metrics=[...] if the program prints it" if workload.path == "command" else ""),
         )
     judged = aim(metric, options.goal, workload.goals, workload.path)
     if options.pad_widths and workload.pad is not None:
         padded = workload.pad(list(drawn.trials.values()))
         drawn = replace(drawn, trials={trial.id: trial for trial in padded})
-    store = Store(Path(request.settings.store))
     settings = request.settings
     again = options.rerun and all_again(store.paths, _all_ids(workload, drawn, options.halving), flow_run_id)
     plan = make_plan(workload, drawn, settings.runner, store, settings.name, options.halving, again=again)
@@ -144,6 +145,11 @@ def prepare_trials(
         store.check_writable()
     command = shlex.join(["sweepflow", "sweep", *overrides, *options.words()])
     return Prepared(plan, store, judged, command, request.option, request.own or "")
+
+
+def _has_figure(store: Store, drawn: Drawn, metric: str) -> bool:
+    """Whether a result that is known has a figure that the workload does not promise."""
+    return any(metric in record.figures for record in store.known(drawn.trials).values())
 
 
 def _all_ids(workload: SweepWorkload[Any], drawn: Drawn, halving: int | None) -> set[str]:
@@ -184,6 +190,7 @@ def collect_trials(
             the rung. Trials that reached the end have the last rung.
     """
     from sweepflow.report.trials.view import TrialsView
+    from sweepflow.trials.halving import repeats
     from sweepflow.trials.result import as_shown, note_in_manifest, replaced_note
 
     plan, store = prepared.plan, prepared.store
@@ -193,6 +200,8 @@ def collect_trials(
     groups = {ids[i]: label for i, label in plan.groups.items()}
     left_out = {ids[i]: keys for i, keys in plan.drawn.left_out.items()}
     found = store.known(ids.values())
+    ours = repeats(plan.drawn.trials.values(), plan.workload.seed_key)
+    asked = {ids[i]: len(together) for together in ours for i in together if len(together) > 1}
     view = TrialsView(
         [as_shown(found[i], rungs.get(i), left_out.get(i, ())) for i in ids.values() if i in found],
         prepared.aim.metric,
@@ -201,6 +210,7 @@ def collect_trials(
         groups,
         plan.workload.seed_key,
         prepared.aim.guessed,
+        asked,
     )
     sweep = TrialsSweep(
         name=plan.name,
@@ -227,6 +237,7 @@ def collect_trials(
         metric=prepared.aim.metric,
         goal=prepared.aim.goal,
         goal_guessed=prepared.aim.guessed,
+        asked=asked,
         seed_key=plan.workload.seed_key,
         log_keys=sorted(plan.drawn.log_keys),
         trials=list(ids.values()),

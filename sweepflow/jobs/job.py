@@ -108,8 +108,8 @@ class Jobs(list[Job]):
 
     @property
     def best(self) -> Job | None:
-        """The job with the best score, the first of several; None where no job has one."""
-        scored = [job for job in self if job.score is not None and not math.isnan(job.score)]
+        """The job with the best finite score, the first of several; None where no job has one."""
+        scored = [job for job in self if job.score is not None and math.isfinite(job.score)]
         sign = -1 if self.goal == "maximize" else 1
         return min(scored, key=lambda job: sign * (job.score or 0.0), default=None)
 

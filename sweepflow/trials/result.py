@@ -132,6 +132,7 @@ def load_sweep(store: Store, name: str) -> TrialsSweep:
         ended["groups"],
         ended["seed_key"],
         ended.get("goal_guessed", False),  # sweeps of before did not say
+        ended.get("asked", {}),
     )
     return TrialsSweep(ended["name"], ended["command"], directory, view, ended["missing"], ended["notes"])
 

@@ -315,6 +315,7 @@ WORKLOAD: SweepWorkload[CommandConfig] = SweepWorkload(
     version=VERSION,
     config_type=CommandConfig,
     metric=lambda config: config.metrics[0],
+    figures=lambda config: (*config.metrics, *map("best_{}".format, config.metrics), *RESERVED),
     run=run_trials,
     at_once=lambda config: config.max_concurrent,
     within=lambda config, sweep: config.model_copy(update={"sweep": sweep}),

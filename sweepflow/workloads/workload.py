@@ -46,7 +46,7 @@ class SweepWorkload(Generic[C]):
             empty.
         forget: Makes it read input arrays again, before trials are planned.
         goals: Whether a small or a large one is good, of figures of which the workload states it.
-        figures: The figures that can be a metric, from a configuration; empty where only a run can tell.
+        figures: The figures that are sure to be there, from a configuration; empty where only a run can tell.
         pad: Gives trials of different shapes one shape to be compiled for; None where that cannot be.
         at_once: How many trials of a batch run side by side; batches are cut no smaller by themselves.
         within: A configuration as one of a sweep with this name; what it sets never identifies a trial.

@@ -16,8 +16,12 @@ from sweepflow.engine.run import run_batch
 from sweepflow.engine.workload import Workload
 from sweepflow.errors import ConfigError
 from sweepflow.jobs.sweepers import override
+from sweepflow.report.trials.configurations import configurations
+from sweepflow.report.trials.headline import headline
+from sweepflow.store.record import Record
 from sweepflow.store.store import Store
 from sweepflow.trials.result import MANIFEST, TrialsSweep, load_sweep
+from sweepflow.workloads.goal import Aim
 
 LAB = """
 from sweepflow.schema.fields import Config as Base, Content, Traced
@@ -130,3 +134,43 @@ def test_a_rerun_of_a_halved_sweep_asks_for_its_rungs(store: Store) -> None:
     prepare_trials(overrides, SweepOptions(rerun=True, halving=3), "a run")
     (request,) = store.paths.reruns.glob("*.json")
     assert len(json.loads(request.read_bytes())["asked"]) == 6
+
+
+def test_a_lucky_repeat_of_a_sweep_that_was_cut_is_not_the_best(lab: Lab, store: Store) -> None:
+    """Of x=3 one repeat has run, of x=2 all three: a table of what there is so far does not lie."""
+    overrides = [*lab(), "x=1,3,2", "seed=0,1,2"]
+    whole = run(overrides)
+    assert whole.best is not None and whole.best["x"] == 3
+    lost = [trial.id for trial in whole.trials if trial.config["x"] == 3][1:]
+    for trial_id in lost:
+        store.remove(trial_id)
+    cut = collect_trials(prepare_trials(overrides, SweepOptions()))
+    for found in (cut, load_sweep(store, cut.name)):
+        assert found.best is not None and found.best["x"] == 2 and set(cut.missing) == set(lost)
+        (one,) = [c for c in configurations(found.view) if c.mean == 3]
+        assert (one.n, one.n_failed, len(one.values)) == (3, 2, 1)
+        assert "over 3 repeats" in headline(found.view)
+    for trial in cut.trials:
+        if trial.config["x"] != 3 and trial.config["seed"] == 0:
+            store.remove(trial.id)
+    cut = collect_trials(prepare_trials(overrides, SweepOptions()))
+    assert "over 1 of 3 repeats" in headline(cut.view), "where none is whole, it says so"
+
+
+def test_a_metric_that_nothing_promises_and_no_record_has_is_refused_before_work(store: Store) -> None:
+    program = [
+        override("store", str(store.root)),
+        "workload=command",
+        "command='python -V'",
+        "metrics=[val_loss]",
+        "args.x=1,2",
+    ]
+    for name in ("val_los", "recall"):
+        with pytest.raises(ConfigError, match=r"no such figure(.|\n)*metrics=\[\.\.\.\]") as caught:
+            prepare_trials(program, SweepOptions(metric=name))
+        assert "val_loss" in str(caught.value.allowed)
+    for name in ("val_loss", "best_val_loss"):
+        assert prepare_trials(program, SweepOptions(metric=name)).aim == Aim(name, "minimize", guessed=True)
+    trial = next(iter(prepare_trials(program, SweepOptions()).plan.drawn.trials.values()))
+    store.put(Record(trial.id, "command", 1, "ok", (), trial.config.model_dump(mode="json"), {"recall": 0.5}))
+    assert prepare_trials(program, SweepOptions(metric="recall")).aim.goal == "maximize", "one record has it"

@@ -81,7 +81,9 @@ def compare(a: Named, b: Named) -> Comparison:
         {"what": what, **dict(zip(names, map(of, views), strict=True))}
         for what, of in _measures(views).items()
     ]
-    return Comparison(names, views, rows + _differing(names, views), _title(names, views))
+    guessed = [view.better for view in views if view.guessed]
+    title = "; ".join([_title(names, views), *guessed[:1]])
+    return Comparison(names, views, rows + _differing(names, views), title)
 
 
 def write_comparison(path: Path, comparison: Comparison, command: str) -> None:

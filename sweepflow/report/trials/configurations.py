@@ -44,8 +44,8 @@ class Configuration:
 
     @property
     def n(self) -> int:
-        """How many repeats there are, with and without a value."""
-        return len(self.places)
+        """How many repeats were asked for, with and without a value or a record."""
+        return max(len(self.places), *(self.view.asked.get(record.id, 0) for record in self.records))
 
     @property
     def n_failed(self) -> int:

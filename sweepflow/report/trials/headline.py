@@ -21,7 +21,8 @@ def headline(view: TrialsView) -> str:
         return f"no {view.metric} from {counted(len(view.records), 'trial')}: {ends}"
     value = f"best {view.metric} {found.value_text}"
     if found.n > 1:
-        value += f" over {len(found.values):,} repeats"
+        of = f" of {found.n:,}" if found.n_failed else ""
+        value += f" over {len(found.values):,}{of} repeats"
     unsound = ", ".join(f"{count:,} {status}" for status, count in view.counts.items() if status != "ok")
     trials, ours = counted(len(view.records), "trial"), configurations(view)
     of = f"{counted(len(ours), 'configuration')} ({trials})" if has_repeats(ours) else trials

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -42,6 +42,8 @@ class TrialsView:
         groups: The label of each trial's static group (compiled program), by trial id.
         seed_key: The dotted key over which repeats of a configuration run; None where there is none.
         guessed: Whether only the metric's name says what the goal is.
+        asked: How many repeats were asked for of a trial's configuration, by trial id, where several were:
+            some may have no record, because they have not run yet or were removed.
 
     Raises:
         ConfigError: where the goal is unknown, or trials finished and none has the figure.
@@ -54,6 +56,7 @@ class TrialsView:
     groups: Mapping[str, str]
     seed_key: str | None = "seed"
     guessed: bool = False
+    asked: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.goal not in ("minimize", "maximize"):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from sweepflow.errors import ConfigError
 from sweepflow.jobs.expand import Composer
+from sweepflow.jobs.job import Job, Jobs
 from sweepflow.jobs.sweepers import Random, Sobol, Sweeper, override
 from sweepflow.space import categorical, int_uniform, uniform
 
@@ -64,3 +66,12 @@ def test_any_value_can_be_overridden(value: Any) -> None:
     (one,) = COMPOSER.expand([], [override("x", value)])
     assert OmegaConf.to_container(one.tree) == {"x": value}
     assert one.params.keys() == {"x"}
+
+
+def test_the_best_job_has_a_finite_score() -> None:
+    scores = [math.nan, -math.inf, 3.0, None, 2.0, math.inf, 2.0]
+    jobs = Jobs(Job(i, (), {}, {}, {}, DictConfig({}), "f", "", "", score=s) for i, s in enumerate(scores))
+    assert jobs.best is jobs[4]
+    jobs.goal = "maximize"
+    assert jobs.best is jobs[2]
+    assert Jobs(jobs[:2]).best is None

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -46,6 +47,8 @@ def test_regret_is_never_negative_where_more_is_better(trial: Trial, view_of: Vi
     assert found["regret after 50% of trials"] == pytest.approx((0.15, 0.45))
     assert found["regret after 100% of trials"] == pytest.approx((0.05, 0.0))
     assert comparison.title == "b found the better validation_accuracy: 0.95 against 0.9"
+    guess = compare(("a", a), ("b", dataclasses.replace(b, guessed=True))).title
+    assert guess == f"{comparison.title}; more is better, going by the name validation_accuracy"
 
 
 def test_repeats_are_compared_by_their_mean_and_by_the_single_best(trial: Trial, view_of: ViewOf) -> None:
