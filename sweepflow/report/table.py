@@ -96,7 +96,7 @@ def write_rows(
         stem: Name of both files.
         columns: Those that the table has first, with their types, even where no row has a value.
     """
-    table = _table(rows, columns)
+    table = table_of(rows, columns)
     csv, parquet = directory / f"{stem}.csv", directory / f"{stem}.parquet"
     for path, write in ((csv, pyarrow.csv.write_csv), (parquet, pyarrow.parquet.write_table)):
         content = pa.BufferOutputStream()
@@ -134,7 +134,8 @@ def _row(estimate: Record, target: Record | None) -> Row:
     return {key: cell(value) for key, value in row.items()}
 
 
-def _table(rows: Sequence[Row], columns: Mapping[str, pa.DataType]) -> pa.Table:
+def table_of(rows: Sequence[Row], columns: Mapping[str, pa.DataType]) -> pa.Table:
+    """Rows as a table; see `write_rows`."""
     present = dict.fromkeys(key for row in rows for key in row)
     # Figures and settings that only some rows have stand after the columns that all tables have.
     names = list(columns) + [name for name in present if name not in columns]
@@ -142,17 +143,18 @@ def _table(rows: Sequence[Row], columns: Mapping[str, pa.DataType]) -> pa.Table:
 
 
 def _column(kind: pa.DataType | None, values: list[Any]) -> pa.Array:
-    if kind is not None:
-        try:
-            return pa.array(values, type=kind)
-        except (pa.ArrowInvalid, pa.ArrowTypeError):
-            return pa.array(_as_text(values), type=_TEXT)
+    """A column of a type, or of its values'; of text where that could not hold them as they are."""
     kinds = {type(v) for v in values if v is not None}
-    if not kinds:
-        return pa.array(values, type=_TEXT)
-    if kinds <= {int, float}:
-        return pa.array(values, type=_WHOLE if kinds == {int} else _REAL)
-    return pa.array(values) if len(kinds) == 1 else pa.array(_as_text(values), type=_TEXT)
+    if kind is None and len(kinds) > 1 and not kinds <= {int, float}:
+        kind = _TEXT
+    elif kind is None and kinds <= {int, float, str}:
+        kind = _TEXT if kinds <= {str} else _WHOLE if kinds == {int} else _REAL
+    if kind == _WHOLE and float in kinds:  # which would be cut off
+        kind = _REAL
+    try:
+        return pa.array(values, type=kind)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
+        return pa.array(_as_text(values), type=_TEXT)
 
 
 def _as_text(values: list[Any]) -> list[str | None]:

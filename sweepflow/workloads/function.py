@@ -226,7 +226,16 @@ def _lane(config: Config, run: Callable[..., Any], dtype: Any) -> LaneFunction:
                 allowed='a dict such as {"loss": loss}',
                 do="return what the trial is judged by under a name, and curves under others",
             )
-        return {name: jnp.asarray(value) for name, value in results.items()}
+        arrays = {name: jnp.asarray(value) for name, value in results.items()}
+        for name, array in arrays.items():
+            if not any(jnp.issubdtype(array.dtype, kind) for kind in (jnp.bool_, jnp.integer, jnp.floating)):
+                raise ConfigError(
+                    f"run() of {type(config).__module__} returns what a record cannot hold",
+                    got=f"{name} of {array.dtype}",
+                    allowed="truth values, whole numbers, fractions",
+                    do="return its real and its imaginary part, or what it is judged by",
+                )
+        return arrays
 
     return lane
 

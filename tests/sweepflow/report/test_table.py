@@ -5,14 +5,17 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sweepflow.errors import StoreError
-from sweepflow.report.table import COLUMNS, estimate_rows, write_tables
+from sweepflow.report.table import COLUMNS, cell, estimate_rows, table_of, write_tables
 from sweepflow.store.record import Record
 
 Make = Callable[..., Record]
@@ -101,3 +104,15 @@ def test_a_place_that_cannot_be_written_is_a_readable_error(tmp_path: Path) -> N
     with pytest.raises(StoreError, match="cannot be written"):
         write_tables([], tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["results.csv"]
+
+
+NUMBERS = st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+CELLS = st.lists(st.none() | NUMBERS | st.text(), min_size=1, max_size=5)
+
+
+@given(CELLS, st.sampled_from([None, *set(COLUMNS.values())]))
+def test_every_cell_is_the_value_or_its_text(values: list[Any], kind: Any) -> None:
+    """No digit is lost: not those of whole numbers beyond 64 bits, and not beside fractions."""
+    table = table_of([{"a": cell(value)} for value in values], {} if kind is None else {"a": kind})
+    for value, found in zip(values, table.column("a").to_pylist(), strict=True):
+        assert found == value or found == json.dumps(value)

@@ -205,6 +205,15 @@ def test_run_that_returns_no_dict(returned: str, module: Callable[..., str], sto
     assert '{"loss": loss}' in str(caught.value)
 
 
+@pytest.mark.parametrize("returned", ["1j * config.x", "jax.random.key(0)"])
+def test_results_that_a_record_cannot_hold_are_refused_before_any_work(
+    returned: str, module: Callable[..., str]
+) -> None:
+    workload = load_workload(module(HEAD + PLAIN + f"    return {{'loss': {returned}}}\n"))
+    with pytest.raises(ConfigError, match=r"cannot hold\n.*loss of (complex64|key<fry>)"):
+        workload.figures(workload.config_type())
+
+
 def test_inputs_that_are_no_dict(module: Callable[..., str]) -> None:
     text = HEAD + PLAIN + "    return {'loss': config.x}\ndef inputs(config):\n    return np.ones(3)\n"
     workload = load_workload(module(text))
