@@ -121,6 +121,16 @@ def _at_odds(drawn: str, given: Axis, axes: Sequence[Axis]) -> ConfigError:
     )
 
 
+def value_at(content: Any, key: str) -> Any:
+    """What nested dicts and lists have at a dotted key; None where they have nothing."""
+    for part in key.split("."):
+        if isinstance(content, list | tuple) and part.isdecimal() and int(part) < len(content):
+            content = content[int(part)]
+        else:
+            content = content.get(part) if isinstance(content, Mapping) else None
+    return content
+
+
 def assigned(content: Any, path: Sequence[str], value: Any, *, whole: bool = False) -> Any:
     """A copy of nested dicts and lists with a value at a path, which shares what is elsewhere.
 

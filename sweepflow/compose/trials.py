@@ -15,9 +15,9 @@ from sweepflow.compose.grammar import key_of, read
 from sweepflow.compose.invalid import explain
 from sweepflow.compose.llc import refuse
 from sweepflow.compose.origins import A_REPEAT, A_TABLE, Source
-from sweepflow.compose.overlaps import assigned, late, refuse_overlaps, without_typed
+from sweepflow.compose.overlaps import late, refuse_overlaps, without_typed
 from sweepflow.compose.session import NoSuchGroupError, Session, composed_once, session
-from sweepflow.compose.vary import Mandatory, vary
+from sweepflow.compose.vary import Mandatory, Point, vary
 from sweepflow.errors import ConfigError
 from sweepflow.schema.fields import Config
 from sweepflow.schema.runner import LocalRunner, RunnerConfig, SweepName, default_store
@@ -67,7 +67,7 @@ class TrialsRequest:
     """
 
     workload: SweepWorkload[Any]
-    points: list[dict[str, Any]]
+    points: list[Point]
     grid: tuple[str, ...]
     space: Space | None
     settings: SweepSettings
@@ -75,7 +75,7 @@ class TrialsRequest:
     option: str
     own: str | None
 
-    def config(self, point: Mapping[str, Any], drawn: Mapping[str, Any], table: str | None = None) -> Any:
+    def config(self, point: Point, drawn: Mapping[str, Any], table: str | None = None) -> Any:
         """One validated configuration: a point with drawn values set in it.
 
         Args:
@@ -86,11 +86,8 @@ class TrialsRequest:
         Raises:
             ConfigError: in the words of the override that caused it.
         """
-        content: Any = point
-        for key, value in drawn.items():
-            content = assigned(content, key.split("."), value, whole=True)
         try:
-            return self.workload.config_type.model_validate(content)
+            return self.workload.config_type.model_validate(point.with_drawn(drawn))
         except ValidationError as error:
             sources = {key: self._source(key, table) for key in drawn}
             raise explain(error, self.workload.config_type, self.axes, sources) from error
@@ -139,7 +136,7 @@ def compose_trials(overrides: Sequence[str], config_dir: str | Path | None = Non
                     allowed="one value",
                     do=f"start one sweep for each {top}",
                 )
-        points: list[dict[str, Any]] = []
+        points: list[Point] = []
         settings: SweepSettings | None = None
         for once in composed_once(given, later):
             try:

@@ -21,15 +21,46 @@ class Mandatory(NamedTuple):
     example: str
 
 
+class Point(dict[str, Any]):
+    """A configuration as nested dicts.
+
+    Attributes:
+        unresolved: The same with its interpolations, which may refer to what is set in it afterwards; None
+            where it has none.
+    """
+
+    unresolved: dict[str, Any] | None = None
+
+    @classmethod
+    def of(cls, content: dict[str, Any], drawn: Collection[str], mandatory: Mapping[str, Mandatory]) -> Point:
+        """A configuration that has interpolations, resolved."""
+        point = cls(_resolved(content, drawn, mandatory))
+        point.unresolved = content
+        return point
+
+    def with_drawn(self, drawn: Mapping[str, Any]) -> dict[str, Any]:
+        """The configuration with values in it, by dotted key; what refers to them follows.
+
+        Raises:
+            ConfigError: for an interpolation that cannot be resolved.
+        """
+        content: Any = self if self.unresolved is None or not drawn else self.unresolved
+        for key, value in drawn.items():
+            content = assigned(content, key.split("."), value, whole=True)
+        if content is self or self.unresolved is None:
+            return dict(content)
+        resolved = _resolved(content, (), {})
+        return {key: resolved[key] for key in {**self, **dict.fromkeys(k.split(".")[0] for k in drawn)}}
+
+
 def vary(
     base: DictConfig,
     later: Sequence[Axis],
     drawn: Collection[str] = (),
     mandatory: Mapping[str, Mandatory] | None = None,
-) -> Iterator[dict[str, Any]]:
-    """The composed tree with every combination of the values that are set in it, as plain nested dicts.
-
-    The dicts share what does not vary: set values in them with `assigned`.
+) -> Iterator[Point]:
+    """The composed tree with every combination of the values that are set in it, as plain nested dicts,
+    which share what does not vary.
 
     Args:
         base: The composed tree.
@@ -50,7 +81,7 @@ def vary(
         content = fixed
         for axis, value in zip(later, values, strict=True):
             content = assigned(content, axis.key.split("."), value)
-        yield _resolved(content, drawn, mandatory or {}) if interpolates else dict(content)
+        yield Point.of(content, drawn, mandatory or {}) if interpolates else Point(content)
 
 
 def _resolved(content: Any, drawn: Collection[str], mandatory: Mapping[str, Mandatory]) -> dict[str, Any]:

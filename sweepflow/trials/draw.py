@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sweepflow.compose.overlaps import value_at
 from sweepflow.compose.trials import TrialsRequest
 from sweepflow.engine.workload import Trial
 from sweepflow.errors import ConfigError
@@ -87,7 +88,7 @@ def _draw(request: TrialsRequest, options: DesignOptions) -> Drawn:
     rows: dict[str, dict[str, Any]] = {}
     workload = request.workload
     for point in request.points:
-        chosen = {key: _at(point, key) for key in request.grid}
+        chosen = {key: value_at(point, key) for key in request.grid}
         rows_here = _rows(request, options, point, tally) if table is None else table.rows
         for number, row in enumerate(rows_here, 1):
             drawn = dict(row) if table is None else table.at(row, point)
@@ -172,7 +173,7 @@ def _seeds(
         )
     in_space = request.space is not None and key in request.space.keys
     in_table = table is not None and any(key in row for row in table.rows)
-    if in_space or in_table or any(_at(point, key) is not None for point in request.points):
+    if in_space or in_table or any(value_at(point, key) is not None for point in request.points):
         raise ConfigError(
             "seeds are either given or drawn",
             got=f"--repeats {options.repeats}, and {key} is given",
@@ -234,13 +235,6 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             out[f"{prefix}{key}"] = list(value) if isinstance(value, tuple) else value
     return out
-
-
-def _at(point: Mapping[str, Any], key: str) -> Any:
-    value: Any = point
-    for part in key.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
-    return value
 
 
 def _fired(tally: _Tally) -> Counter[str]:

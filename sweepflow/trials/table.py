@@ -15,7 +15,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 
 from sweepflow.compose.axes import TYPED, Axis
-from sweepflow.compose.overlaps import assigned, gives, holds
+from sweepflow.compose.overlaps import assigned, gives, holds, value_at
 from sweepflow.compose.trials import TrialsRequest
 from sweepflow.errors import ConfigError, did_you_mean
 from sweepflow.schema.bounds import unpacked
@@ -42,18 +42,14 @@ class ConfigurationTable:
         for column, axis in self.within:
             if column not in row:
                 continue
-            path, value = axis.key.split("."), found[column]
-            depth = column.count(".") + 1
+            value, path = found[column], axis.key.removeprefix(f"{column}.").split(".")
             if not isinstance(value, Mapping):
                 raise ConfigError(
                     "a typed key lies within a column whose value has no keys",
                     got=f"{axis.shown}, and {column}={value} in the table",
                     do="remove one of them",
                 )
-            given: Any = point
-            for part in path:
-                given = given[part]
-            found[column] = assigned(value, path[depth:], given, whole=True)
+            found[column] = assigned(value, path, value_at(point, axis.key), whole=True)
         return found
 
 

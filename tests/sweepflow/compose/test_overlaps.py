@@ -11,7 +11,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from sweepflow.compose import compose_llc, compose_trials
-from sweepflow.compose.overlaps import assigned
+from sweepflow.compose.overlaps import assigned, value_at
 from sweepflow.errors import ConfigError
 from sweepflow.jobs.expand import Composed, Composer
 
@@ -214,5 +214,12 @@ def test_values_are_set_as_omegaconf_sets_them(path: str, value: Any) -> None:
     tree = OmegaConf.create(content)
     OmegaConf.update(tree, path, value, merge=True, force_add=True)
     before = json.dumps(content)
-    assert assigned(content, path.split("."), value) == OmegaConf.to_container(tree)
+    found = assigned(content, path.split("."), value)
+    assert found == OmegaConf.to_container(tree)
+    assert value_at(found, path) == (value if not isinstance(value, dict) else found_mapping(tree, path))
+    assert value_at(content, f"{path}.nothing") is None
     assert json.dumps(content) == before, "in a copy"
+
+
+def found_mapping(tree: Any, path: str) -> Any:
+    return OmegaConf.to_container(OmegaConf.select(tree, path))

@@ -240,6 +240,17 @@ def test_a_key_that_must_be_given_may_be_drawn(mine: Path) -> None:
     assert "x" in str(refused(["+experiment=interpolated"], mine))
 
 
+def test_what_refers_to_a_drawn_key_follows_it(mine: Path) -> None:
+    """As it follows one that is swept."""
+    swept = compose_trials(["workload=mine", "steps=5,6", "y=${steps}"], mine)
+    assert [(c.steps, c.y) for c in grid_of(swept)] == [(5, 5), (6, 6)]
+    drawn = compose_trials(["workload=mine", "steps=choice(5,6)", "y=${steps}", "name=n"], mine)
+    (point,) = drawn.points
+    assert drawn.config(point, {}).y == 11, "what the file has"
+    assert [drawn.config(point, {"steps": n}).y for n in (5, 6)] == [5, 6]
+    assert drawn.config(point, {"steps": 5, "y": 1}).y == 1
+
+
 def test_settings_of_the_sweep_are_no_part_of_a_configuration(tmp_path: Path) -> None:
     request = compose_trials(
         ["workload=landscape", f"store='{tmp_path}/a store'", "name=mine", "runner.batch_size=7"]
