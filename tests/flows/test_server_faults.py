@@ -9,6 +9,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +22,10 @@ from typer.testing import CliRunner
 
 from flows.cli import app
 from flows.embedded_server import is_embedded, prefect_server
+from flows.runs.record import get_run, now, write_run
 from flows.server_faults import Fault, find_fault
+from sweepflow.store.store import Store
+from tests.flows.runs.test_record import record
 from tests.prefect_server import isolated
 
 VERSION, FLOWS, TOKEN = "/api/admin/version", "/api/flows/filter", "/api/csrf-token"
@@ -226,6 +230,35 @@ def test_a_command_ends_with_2_before_any_work(
     assert result.exit_code == 2, result.output
     assert "does not take this PREFECT_API_AUTH_STRING" in result.output and "Traceback" not in result.output
     assert not list((tmp_path / "store").rglob("*.json"))
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "said"),
+    [
+        (["resume"], 2, "error: Prefect's server does not take this PREFECT_API_AUTH_STRING"),
+        (["cancel", "a sweep"], 0, "Prefect was not told: Prefect's server does not take this"),
+        (["cleanup", "--yes"], 1, "Prefect was not told of 1 dead runs: Prefect's server does not take this"),
+        (["runs"], 0, "a sweep"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_commands_about_runs_say_it_too(
+    command: list[str], code: int, said: str, settings: Callable[..., None], store: Store
+) -> None:
+    """A run can be looked at and ended without a server."""
+    died = now() - timedelta(hours=1)
+    run = record(beat=died, started=died, attempt_started=died, api_url="http://127.0.0.1:9/api")
+    write_run(store, run)
+    with serving(secured("me:right")) as port:
+        settings(PREFECT_API_URL=f"http://127.0.0.1:{port}/api", PREFECT_API_AUTH_STRING="me:wrong")
+        result = CliRunner().invoke(app, [*command, "--store", str(store.root)])
+    assert result.exit_code == code, result.output
+    assert said in " ".join(result.output.split()) and "Traceback" not in result.output
+    after = get_run(store, run.flow_run_id)
+    assert after is not None
+    assert after.state == {"resume": "running", "runs": "running", "cancel": "cancelled"}.get(
+        command[0], "crashed"
+    )
 
 
 @pytest.mark.server
