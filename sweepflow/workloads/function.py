@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -78,12 +78,10 @@ def function_workload(module: ModuleType, path: str) -> SweepWorkload[Any]:
     source = digest if version is None or path.endswith(".py") else ""
 
     def lane(config: Any) -> LaneFunction:
-        return _lane(config, module.run, dtype)
+        return _lane(config, module, dtype)
 
     def figures(config: Any) -> tuple[str, ...]:
-        arrays = load(config).arrays
-        with user_code("run", module):
-            return traced_figures(config, lane(config), arrays)
+        return traced_figures(config, lane(config), load(config).arrays)
 
     def obstacle(trial: Trial[Any], store: Store) -> None:
         del store
@@ -211,14 +209,16 @@ def _label(config: Config, name: str) -> str:
     return f"{name.rsplit('.', 1)[-1]} {words}".strip()
 
 
-def _lane(config: Config, run: Callable[..., Any], dtype: Any) -> LaneFunction:
+def _lane(config: Config, module: ModuleType, dtype: np.dtype) -> LaneFunction:
     def lane(
         shared: Arrays, own: Arrays, traced: Mapping[str, Array], key: PRNGKeyArray, number: Array
     ) -> Arrays:
         del number  # a trial is one lane
         inputs = choose_inputs(shared, own)
-        with jax.numpy_dtype_promotion("standard"):  # a user's function promotes as JAX does by default
-            results = run(with_numbers(config, rounded(traced, dtype)), inputs, key)
+        # A user's function promotes as JAX does by default. What it raises for some static fields only is
+        # told in words too, such as a whole number that is too large for JAX.
+        with jax.numpy_dtype_promotion("standard"), user_code("run", module):
+            results = module.run(with_numbers(config, rounded(traced, dtype)), inputs, key)
         if not isinstance(results, Mapping) or not results:
             raise ConfigError(
                 f"run() of {type(config).__module__} returns no arrays by name",
@@ -226,7 +226,8 @@ def _lane(config: Config, run: Callable[..., Any], dtype: Any) -> LaneFunction:
                 allowed='a dict such as {"loss": loss}',
                 do="return what the trial is judged by under a name, and curves under others",
             )
-        arrays = {name: jnp.asarray(value) for name, value in results.items()}
+        with user_code("run", module):
+            arrays = {name: jnp.asarray(value) for name, value in results.items()}
         for name, array in arrays.items():
             if not any(jnp.issubdtype(array.dtype, kind) for kind in (jnp.bool_, jnp.integer, jnp.floating)):
                 raise ConfigError(

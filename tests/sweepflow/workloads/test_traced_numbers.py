@@ -117,3 +117,18 @@ def test_a_dtype_that_holds_no_fractions(dtype: str, module: Callable[..., str])
     path = module(f"DTYPE = {dtype}\n" + HEAD + PLAIN + "    return {'loss': config.x}\n")
     with pytest.raises(ConfigError, match="no type of fractions"):
         load_workload(path)
+
+
+def test_a_static_number_that_is_too_large_for_jax_is_told_in_words(
+    module: Callable[..., str], store: Store
+) -> None:
+    """In a group whose program is traced only as its batch begins, too."""
+    text = (
+        HEAD
+        + PLAIN.replace("    x:", "    size: int = 1\n    x:")
+        + "    return {'loss': config.x * config.size}\n"
+    )
+    workload = load_workload(module(text))
+    assert workload.figures(workload.config_type()) == ("loss",)
+    with pytest.raises(ConfigError, match=r"run\(\) of .* raises\n.*line \d+: return.*OverflowError"):
+        run(workload, [workload.config_type(size=2**70)], store)
