@@ -269,6 +269,9 @@ class _Running:
     def _done(self, job: Job, state: str) -> None:
         if self.remote:
             self._count(await_records(self.store, job.ids).values())
+        if of_before(self.store.paths, job.ids):
+            self._failed(job, "its worker has not seen that its records are to be made again")
+            return
         self.progress.batch_done(job.batch.name, job.ids, state)
         self.unfinished -= job.ids
 

@@ -16,6 +16,7 @@ from prefect.states import Completed, Failed
 from prefect.tasks import Task
 
 import flows.runs.away
+import flows.seen
 from flows.job import Job, Outcome
 from flows.run_jobs import run_jobs
 from flows.runners.pool import Event, Loss
@@ -24,6 +25,7 @@ from sweepflow.batching import Batch
 from sweepflow.engine.workload import Trial
 from sweepflow.schema.runner import DaskRunner
 from sweepflow.store.record import Record
+from sweepflow.store.reruns import ask_again
 from sweepflow.store.store import Store
 from sweepflow.workloads.landscape import Config
 from tasks.batch import Ran
@@ -272,6 +274,21 @@ def test_what_prefect_remembers_and_the_store_has_lost_is_run_again(store: Store
     bench = Bench(store, does(0, state=ran(name="Cached")))
     run(bench, job(1))
     assert bench.given == [[name(1)]] * 2 and bench.refreshed == [False, True]
+
+
+def test_a_rerun_asks_prefect_for_nothing_and_a_worker_that_does_not_see_it_is_said(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in (1, 2):
+        store.put(Record(name(number), "landscape", 1, "ok", (), {}, {"loss": 2.0}))
+    ask_again(store.paths, {name(1), name(2)}, "a run")
+    bench = Bench(store)
+    run(bench, job(1))
+    assert bench.refreshed == [True] and store.finished([name(1)])[name(1)].figures["loss"] == 1.0
+    monkeypatch.setattr(flows.seen, "SEEN_SECONDS", 0.0)
+    outcome = run(Bench(store, does(0)), job(2))
+    assert "has not seen that its records are to be made again" in outcome.failures[0]
+    assert store.known([name(2)])[name(2)].figures["loss"] == 2.0, "which stay"
 
 
 def test_an_error_in_a_batch_is_said_and_does_not_stop_the_others(store: Store) -> None:
