@@ -32,6 +32,7 @@ from sweepflow.errors import ConfigError
 from sweepflow.jobs.hydra_call import AsHydra, Batches, Returned
 from sweepflow.jobs.hydra_loader import HydraLoader, hydra_loader
 from sweepflow.jobs.plan import Plan
+from sweepflow.schema.name import check_name
 from sweepflow.schema.runner import RunnerConfig, default_store
 
 NOT_GIVEN: Any = object()
@@ -75,6 +76,7 @@ def hydra_run(
     with _loader(plan, config, config_dir, version_base) as loader:
         master = loader.master(plan.overrides, RunMode.RUN)
         callbacks = _wrap(plan, master)
+        loader.take_directory(master)
         jobs = [add_job(loader, plan, master, list(master.hydra.overrides.task))]
 
         def drive(launch: Launch) -> Returned:
@@ -118,6 +120,7 @@ def hydra_multirun(
         master = loader.master(plan.overrides, RunMode.MULTIRUN)
         check_launcher(master)
         callbacks = _wrap(plan, master)
+        loader.take_directory(master)
         arguments = [str(text) for text in master.hydra.overrides.task]
         if is_basic(master.hydra.sweeper):
             batches = [
@@ -219,7 +222,8 @@ def _plan(
     # As the working directory is now: jobs may run in others.
     root = Path(store or default_store()).expanduser().absolute()
     plan = Plan(config, task_function, list(overrides or ()), root)
-    plan.task_name = job_name or plan.task_name
+    if job_name is not None:
+        plan.task_name = check_name(job_name, "job_name")
     return plan
 
 

@@ -40,7 +40,7 @@ def add_job(loader: HydraLoader, plan: Plan, master: DictConfig, overrides: Sequ
     """One more job of the plan, composed."""
     loaded = loader.job(master, overrides, len(plan.jobs))
     (job,) = plan.append([Composed(loaded.overrides, loaded.params, loaded.tree, loaded.hydra)])
-    job.working_dir = loaded.directory
+    job.directory = loaded.directory
     return job
 
 
@@ -53,12 +53,13 @@ def grid_of(loader: HydraLoader, master: DictConfig, arguments: Sequence[str]) -
     """
     basic = master.hydra.sweeper
     axes: dict[str, Axis] = {}
-    for text in [f"{key}={value}" for key, value in (basic.params or {}).items()] + list(arguments):
-        axis = _axis(loader, master, read(text))
-        element = axis.parsed.get_key_element()
-        if any(overlap(axis.key, other.key) for name, other in axes.items() if name != element):
-            axes.pop(element, None)
-        axes[element] = axis
+    with loader.composing():  # which looks for options of groups
+        for text in [f"{key}={value}" for key, value in (basic.params or {}).items()] + list(arguments):
+            axis = _axis(loader, master, read(text))
+            element = axis.parsed.get_key_element()
+            if any(overlap(axis.key, other.key) for name, other in axes.items() if name != element):
+                axes.pop(element, None)
+            axes[element] = axis
     refuse_overlaps(list(axes.values()))
     texts = [[f"{key}={quote_as_hydra(value)}" for value in axis.values] for key, axis in axes.items()]
     jobs = [list(job) for job in itertools.product(*texts)]

@@ -22,11 +22,11 @@ from flows.jobs_elsewhere import BatchesFailedError, jobs_elsewhere
 from flows.runs.away import AWAY_SECONDS
 from flows.sweep_flow import ServerAwayAbort, await_server, sweep_flow, told
 from sweepflow.errors import ConfigError
-from sweepflow.jobs.call import NotKeptWarning, call, call_batched, recall
+from sweepflow.jobs.call import NotBatchedWarning, NotKeptWarning, call, call_batched, recall
 from sweepflow.jobs.job import Job, summary, well
 from sweepflow.jobs.plan import Plan
 from sweepflow.jobs.sent import check_sendable
-from sweepflow.jobs.vectorize import groups
+from sweepflow.jobs.vectorize import Group, groups
 from sweepflow.report.numbers import counted
 from sweepflow.schema.runner import LocalRunner, RunnerConfig
 from tasks.jobs_progress import jobs_progress
@@ -144,25 +144,42 @@ def _call_some(plan: Plan, how: How, jobs: Iterator[Job], ended: Callable[[Job],
 @contextmanager
 def _batched(plan: Plan, how: How) -> Iterator[Launch]:
     with jobs_progress(plan.name, len(plan.jobs) or None) as ended:
-        yield lambda jobs: _run_task("batched jobs", partial(_call_batched, plan, how.cache, jobs, ended))
+        yield lambda jobs: _run_task("batched jobs", partial(_call_batched, plan, how, jobs, ended))
 
 
-def _call_batched(plan: Plan, cache: bool, jobs: Iterable[Job], ended: Callable[[Job], None]) -> None:
-    """Call the function once for all jobs that differ in numbers only."""
+def _call_batched(plan: Plan, how: How, jobs: Iterable[Job], ended: Callable[[Job], None]) -> None:
+    """Call the function once for all jobs that differ in numbers only, and one by one for all others."""
     left = []
     for job in jobs:
-        if cache and recall(plan.callee, job):
+        if how.cache and recall(plan.callee, job):
             ended(job)
         else:
             left.append(job)
-    found = groups(left)
-    for group in found:
-        call_batched(plan.callee, group)
+    alone: list[Job] = []
+    shared: list[Group] = []
+    why = ""
+    for group in groups(left):
+        said = call_batched(plan.callee, group) if group.numbers else ""
+        why = why or said
+        if said or not group.numbers:
+            alone += group.jobs
+            continue
+        shared.append(group)
         for job in group.jobs:
             ended(job)
-    plan.jobs.batched = tuple(dict.fromkeys([*plan.jobs.batched, *(key for g in found for key in g.keys)]))
-    said = f"{counted(len(left), 'job')} in {counted(len(found), 'call')}"
+    if why:
+        warnings.warn(
+            f"{counted(len(alone), 'job')} called one by one: {why}", NotBatchedWarning, stacklevel=2
+        )
+    keys = [key for group in shared for key in group.keys]
+    plan.jobs.batched = tuple(dict.fromkeys([*plan.jobs.batched, *keys]))
+    said = f"{len(left) - len(alone)} of {counted(len(left), 'job')} in {counted(len(shared), 'call')}"
     get_run_logger().info("batched %s: %s", ", ".join(plan.jobs.batched) or "nothing", said)
+    for job in sorted(alone, key=lambda job: job.number):
+        call(plan.callee, job)
+        ended(job)
+        if job.error is not None and how.on_error == "raise":
+            raise job.error
 
 
 def _run_task(name: str, body: Callable[[], None]) -> None:

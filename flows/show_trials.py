@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from rich.table import Table
@@ -81,6 +82,6 @@ def print_comparison(first: TrialsSweep, second: TrialsSweep, output: Path | Non
     found = compare((first.name, first.view), (second.name, second.view))
     console.print(found.table())
     if output is not None:
-        command = f"sweepflow compare {first.name} {second.name}"
+        command = shlex.join(["sweepflow", "compare", first.name, second.name])
         write_comparison(output, found, command)
         console.print(f"report:  {output}", highlight=False, soft_wrap=True, markup=False)

@@ -12,10 +12,9 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from sweepflow.schema.bounds import unpacked
+from sweepflow.schema.name import NAME, NAME_IN_WORDS
 
-PATTERNS = {
-    r"^[A-Za-z0-9][A-Za-z0-9._-]*$": "letters and digits, and inside it dots, hyphens and underscores"
-}
+PATTERNS = {NAME: NAME_IN_WORDS}
 """What regular expressions of the schema say to those who do not read them; others are shown as they are."""
 TAGS = ("kind", "distribution")
 """Fields that choose a section's model among several."""

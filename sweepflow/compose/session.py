@@ -17,6 +17,7 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from hydra.errors import HydraException
+from hydra.version import VersionBase
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
@@ -142,6 +143,20 @@ class Session:
 
 
 @contextmanager
+def hydra_aside() -> Iterator[None]:
+    """Hydra's state, for the block alone: no other thread composes meanwhile, and what the caller has
+    initialised, and the version that it has asked for, are put aside, and back."""
+    with ONE_AT_A_TIME:
+        initialised, version = GlobalHydra.instance().hydra, VersionBase.instance().version_base
+        GlobalHydra.instance().clear()
+        try:
+            yield
+        finally:
+            GlobalHydra.instance().hydra = initialised
+            VersionBase.instance().version_base = version
+
+
+@contextmanager
 def session(primary: str, config_dir: str | Path | None) -> Iterator[Session]:
     """Hydra on the shipped groups and the user's own; one that the caller has initialised is put aside, and
     back.
@@ -150,18 +165,12 @@ def session(primary: str, config_dir: str | Path | None) -> Iterator[Session]:
         ConfigError: where the user's directory is not there.
     """
     own = None if config_dir is None else _directory(config_dir)
-    with ONE_AT_A_TIME:
-        theirs = GlobalHydra.instance().hydra
-        GlobalHydra.instance().clear()
-        try:
-            with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-                loader = _loader()
-                if own is not None:  # not as an override, which would have to be quoted
-                    loader.config_search_path.prepend("sweepflow", f"file://{own}", anchor="schema")
-                    loader.repository.initialize_sources(loader.config_search_path)
-                yield Session(primary, _groups(loader))
-        finally:
-            GlobalHydra.instance().hydra = theirs
+    with hydra_aside(), hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        loader = _loader()
+        if own is not None:  # not as an override, which would have to be quoted
+            loader.config_search_path.prepend("sweepflow", f"file://{own}", anchor="schema")
+            loader.repository.initialize_sources(loader.config_search_path)
+        yield Session(primary, _groups(loader))
 
 
 def _loader() -> ConfigLoaderImpl:

@@ -20,7 +20,8 @@ from sweepflow.compose.session import NoSuchGroupError, Session, composed_once, 
 from sweepflow.compose.vary import Mandatory, Point, vary
 from sweepflow.errors import ConfigError
 from sweepflow.schema.fields import Config
-from sweepflow.schema.runner import LocalRunner, RunnerConfig, SweepName, default_store
+from sweepflow.schema.name import SweepName
+from sweepflow.schema.runner import LocalRunner, RunnerConfig, default_store
 from sweepflow.space import Space
 from sweepflow.workloads import SweepWorkload, load_workload
 from sweepflow.workloads.load import is_importable

@@ -8,13 +8,13 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
-from hydra.conf import HydraConf
-from hydra.core.hydra_config import HydraConfig
 
+from sweepflow.errors import ConfigError
 from sweepflow.jobs.job import Job, in_words
+from sweepflow.jobs.told import told
 from sweepflow.jobs.values import UnkeepableError, keep, restore
 from sweepflow.jobs.vectorize import Group, call_together
 from sweepflow.provenance import provenance
@@ -23,6 +23,10 @@ from sweepflow.store.store import Store
 
 CALLED: ContextVar[Job] = ContextVar("called")
 """The job that is called, for callables that wrap the user's own and need more than its configuration."""
+
+
+class NotBatchedWarning(UserWarning):
+    """Jobs that were to share a call are called one by one, because they cannot share it."""
 
 
 class NotKeptWarning(UserWarning):
@@ -55,6 +59,8 @@ def recall(callee: Callee, job: Job) -> bool:
     job.value = restore(record.figures["return_value"], arrays)
     job.duration = record.seconds["run"]
     job.status, job.from_store = "ok", True
+    if "directory" in record.figures:  # of a call whose files may be there still
+        job.directory = str(callee.store.root.absolute() / record.figures["directory"])
     return True
 
 
@@ -66,19 +72,20 @@ def call(callee: Callee, job: Job) -> None:
 
 def perform(function: Callable[[Any], Any], job: Job) -> None:
     """Call a job's function. What it raises is in the job, not raised."""
-    Path(job.working_dir).mkdir(parents=True, exist_ok=True)
-    _tell_hydra(job)
-    CALLED.set(job)
+    token = CALLED.set(job)
     started = time.perf_counter()
     try:
-        job.value = function(job.cfg)
+        with told(_OfHydra(job)):
+            job.value = function(job.cfg)
         job.status = "ok"
     except (Exception, SystemExit) as error:
         job.status, job.error = "failed", error
         job.traceback = "".join(traceback.format_exception(error))
         if isinstance(error, SystemExit):  # raised again, it would end the program that asks for the value
             job.error = RuntimeError(f"the function called sys.exit({error.code!r})")
-    job.duration = time.perf_counter() - started
+    finally:
+        CALLED.reset(token)
+        job.duration = time.perf_counter() - started
 
 
 def keep_record(callee: Callee, job: Job, device: bool = True) -> None:
@@ -91,18 +98,24 @@ def keep_record(callee: Callee, job: Job, device: bool = True) -> None:
     callee.store.put(_record(callee, job, device))
 
 
-def call_batched(callee: Callee, group: Group) -> None:
+def call_batched(callee: Callee, group: Group) -> str:
     """Call the function once for all jobs of a group, and keep their records.
 
-    Raises:
-        ConfigError: for a function that cannot be batched.
+    Returns:
+        Why that could not be, so that no job has been called; empty where it could.
     """
     started = time.perf_counter()
-    values = call_together(callee.function, group)
+    try:
+        values = call_together(callee.function, group)
+    except ConfigError as error:
+        return str(error)
+    except (Exception, SystemExit) as error:  # of which job, only calls one by one can tell
+        return f"{group.jobs[0].task_name} raises in a call of several jobs: {in_words(error)}"
     each = (time.perf_counter() - started) / len(group.jobs)
     for job, value in zip(group.jobs, values, strict=True):
         job.status, job.value, job.duration = "ok", value, each
         keep_record(callee, job)
+    return ""
 
 
 class _OfHydra:
@@ -116,13 +129,10 @@ class _OfHydra:
         return self._job.hydra_cfg.hydra
 
 
-def _tell_hydra(job: Job) -> None:
-    """Let the function ask Hydra for its configuration, as in a program of Hydra's."""
-    HydraConfig.instance().cfg = cast(HydraConf, _OfHydra(job))
-
-
 def _record(callee: Callee, job: Job, device: bool) -> Record:
-    figures: dict[str, Any] = {"return_value": None, "kept": False, "arrays": False}
+    root, directory = callee.store.root.absolute(), Path(job.directory)
+    inside = directory.relative_to(root) if directory.is_relative_to(root) else directory
+    figures: dict[str, Any] = {"return_value": None, "kept": False, "arrays": False, "directory": str(inside)}
     arrays: dict[str, np.ndarray] = {}
     reasons = []
     if job.error is not None:

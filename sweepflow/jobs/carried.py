@@ -104,7 +104,7 @@ class _Walk:
 
     def _function(self, function: FunctionType) -> str:
         cells = [self._cell(cell) for cell in function.__closure__ or ()]
-        used = {name: function.__globals__.get(name) for name in sorted(set(_globals(function.__code__)))}
+        used = {name: function.__globals__.get(name) for name in sorted(set(names_in(function.__code__)))}
         plain = {name: value for name, value in used.items() if value is not None and _is_plain(value)}
         carried = self._all([function.__defaults__, function.__kwdefaults__, plain])
         return f"{_text(function)} {_byte_code(function.__code__)} {cells} {carried}"
@@ -149,14 +149,14 @@ def _is_of_jax(value: Any) -> bool:
     return type(value).__module__.startswith("jaxlib") and hasattr(value, "__array__")
 
 
-def _globals(code: CodeType) -> Iterator[str]:
+def names_in(code: CodeType) -> Iterator[str]:
     """Names of global variables that a code object, or one within it, reads."""
     for instruction in dis.get_instructions(code):
         if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
             yield str(instruction.argval)
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
-            yield from _globals(constant)
+            yield from names_in(constant)
 
 
 def _byte_code(code: CodeType) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable
-from contextlib import chdir, nullcontext
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import chdir, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,14 @@ from hydra._internal.callbacks import Callbacks
 from hydra.core.utils import JobReturn, JobStatus, env_override
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from sweepflow.errors import ConfigError
 from sweepflow.jobs.call import CALLED
 from sweepflow.jobs.hydra_loader import tell
 from sweepflow.jobs.identity import plain
 from sweepflow.jobs.job import Job
+
+_changed: list[int] = []
+"""Threads whose jobs have changed the directory or the environment of the process."""
 
 
 class Returned(JobReturn):
@@ -84,7 +89,8 @@ class AsHydra:
         if own.hydra.output_subdir is not None:
             _save(tree, job, directory / own.hydra.output_subdir)
         within = chdir(directory) if own.hydra.job.chdir else nullcontext()
-        with env_override(own.hydra.job.env_set), within:
+        of_the_process = own.hydra.job.chdir or own.hydra.job.env_set
+        with _alone() if of_the_process else nullcontext(), env_override(own.hydra.job.env_set), within:
             if not self.callbacks.callbacks:
                 return self.function(cfg)
             whole = copy.deepcopy(tree)
@@ -99,6 +105,28 @@ class AsHydra:
             finally:
                 self.callbacks.on_job_end(whole, job_return=Returned(job))
             return job.value
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Refuse to change the process's directory or environment under a job that another thread calls.
+
+    Raises:
+        ConfigError: where there is one that has done so.
+    """
+    this = threading.get_ident()
+    if others := set(_changed) - {this}:
+        raise ConfigError(
+            "two jobs in threads of one process cannot each have a working directory, or an environment",
+            got=f"a job in this thread, and {len(others)} in others",
+            allowed="jobs that stay where they are, or one thread",
+            do="give version_base='1.2' or newer, or hydra.job.chdir=false, and no hydra.job.env_set",
+        )
+    _changed.append(this)
+    try:
+        yield
+    finally:
+        _changed.remove(this)
 
 
 def _save(tree: DictConfig, job: Job, directory: Path) -> None:

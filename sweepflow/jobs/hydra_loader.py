@@ -8,35 +8,41 @@ from __future__ import annotations
 
 import copy
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from itertools import compress
+from itertools import compress, count
 from pathlib import Path
 from typing import Any, cast
 
-from hydra import initialize, initialize_config_dir, version
+from hydra import initialize, initialize_config_dir
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra.conf import HydraConf
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from hydra.types import RunMode
+from hydra.version import VersionBase
 from omegaconf import MISSING, DictConfig, OmegaConf, flag_override, open_dict
 from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
+from packaging.version import Version
 
 from sweepflow.compose.grammar import given_as, key_of, read
+from sweepflow.compose.session import hydra_aside
 from sweepflow.errors import ConfigError
 from sweepflow.jobs.expand import choosing, held
 from sweepflow.jobs.source import registered
+from sweepflow.jobs.told import told
+from sweepflow.schema.name import check_path
 
 DIRECTORIES = {
     RunMode.RUN: ("hydra.run.dir",),
     RunMode.MULTIRUN: ("hydra.sweep.dir", "hydra.sweep.subdir"),
 }
 """What Hydra's configuration makes a job's directory of."""
+NOW = re.compile(r"\$\{now:[^{}]*\}")
+"""The time, as a directory has it."""
 
 
 @dataclass(frozen=True)
@@ -66,11 +72,27 @@ class HydraLoader:
         name: Of the configuration in Hydra's store.
     """
 
-    def __init__(self, loader: ConfigLoader, name: str, job_name: str, chdir: bool) -> None:
+    def __init__(
+        self, loader: ConfigLoader, name: str, job_name: str, version_base: Version, chdir: bool
+    ) -> None:
         self.loader, self.name = loader, name
-        self._job_name, self._chdir = job_name, chdir
+        self._job_name, self._version_base, self._chdir = job_name, version_base, chdir
+        self._newest = DictConfig({"hydra": None})
+        self._taken: dict[str, str] = {}
         self._bases: dict[tuple[str, ...], tuple[DictConfig, DictConfig]] = {}
         self._groups: dict[str, bool] = {}
+
+    @property
+    def hydra(self) -> Any:
+        """Hydra's own configuration of what was composed last."""
+        return self._newest.hydra
+
+    @contextmanager
+    def composing(self) -> Iterator[None]:
+        """Hydra's state as this one composes with it; for as long as no callable is called."""
+        with hydra_aside():
+            VersionBase.instance().setbase(self._version_base)
+            yield
 
     def master(self, overrides: Sequence[str], mode: RunMode) -> DictConfig:
         """The configuration of the whole sweep, or run, with Hydra's own under `hydra`.
@@ -82,9 +104,10 @@ class HydraLoader:
         if mode == RunMode.RUN:
             _refuse_sweeps(parsed)
         given = [str(override.input_line) for override in parsed]
-        whole = self._load(
-            given, lambda texts: self.loader.load_configuration(self.name, texts, mode, from_shell=False)
-        )
+        with self.composing():
+            whole = self._newest = self._load(
+                given, lambda texts: self.loader.load_configuration(self.name, texts, mode, from_shell=False)
+            )
         with flag_override(whole, ["readonly", "struct"], False):
             whole.hydra.mode = mode
             whole.hydra.overrides.task = [o.input_line for o in parsed if not o.is_hydra_override()]
@@ -95,6 +118,23 @@ class HydraLoader:
             with suppress(OmegaConfBaseException):  # what only a job has
                 OmegaConf.select(whole, key)  # which keeps the time that is in it
         return whole
+
+    def take_directory(self, master: DictConfig) -> None:
+        """Make the directory of the sweep, or run, where the second names it: another one that begins in
+        that second takes another, as does one that begins in it elsewhere."""
+        key = DIRECTORIES[master.hydra.mode][0]
+        _, section, name = key.split(".")
+        written = str(OmegaConf.to_container(master.hydra[section])[name])  # type: ignore[call-overload,index]
+        if "%S" not in written or "${" in NOW.sub("", written):
+            return
+        named = os.path.abspath(str(OmegaConf.select(master, key)))
+        for number in count(2):
+            try:
+                Path(self._taken.setdefault(named, named)).mkdir(parents=True)
+            except FileExistsError:
+                self._taken[named] = f"{named}_{number}"
+            else:
+                return
 
     def job(self, master: DictConfig, overrides: Sequence[str], number: int) -> Loaded:
         """The configuration of one job of a sweep, or run.
@@ -109,9 +149,13 @@ class HydraLoader:
         texts = tuple(str(override.input_line) for override in task)
         tell(own, texts, number, MISSING)
         # The resolver `hydra:` asks there, as soon as a value of the job's is looked at.
-        HydraConfig.instance().cfg = cast(HydraConf, own)
-        parts = [_select(master, own, tree, key) for key in DIRECTORIES[master.hydra.mode]]
-        directory = os.path.abspath(os.path.join(*parts))
+        self._newest = own
+        first, *more = [_select(master, own, tree, key) for key in DIRECTORIES[master.hydra.mode]]
+        root = os.path.abspath(first)
+        directory = check_path(
+            os.path.abspath(os.path.join(self._taken.get(root, root), *more)),
+            do=f"shorten {' or '.join(DIRECTORIES[master.hydra.mode])}, or exclude keys of override_dirname",
+        )
         with flag_override(own, ["readonly", "struct"], False):
             own.hydra.runtime.output_dir = directory
         params = {
@@ -121,6 +165,10 @@ class HydraLoader:
         return Loaded(texts, params, tree, own, directory)
 
     def _composed(self, master: DictConfig, parsed: Sequence[Override]) -> tuple[DictConfig, DictConfig]:
+        with self.composing():
+            return self._together(master, parsed)
+
+    def _together(self, master: DictConfig, parsed: Sequence[Override]) -> tuple[DictConfig, DictConfig]:
         shared = [self.is_shared(master, override) for override in parsed]
         texts = [str(override.input_line) for override in parsed]
         values = [override for override, one in zip(parsed, shared, strict=True) if not one]
@@ -183,27 +231,20 @@ def hydra_loader(
     Raises:
         ConfigError: for what is no configuration.
     """
-    configured, theirs = HydraConfig.instance().cfg, GlobalHydra.instance().hydra
-    base = version.getbase()
-    GlobalHydra.instance().clear()
-    try:
-        with registered(config) as name:
-            try:
-                if config_dir is None:
-                    begun: Any = initialize(None, job_name, version_base=version_base)
-                else:
-                    directory = str(Path(config_dir).expanduser().resolve())
-                    begun = initialize_config_dir(directory, job_name, version_base=version_base)
-                with begun:
-                    loader = GlobalHydra.instance().config_loader()
-            finally:
-                # The callable may use Hydra itself.
-                GlobalHydra.instance().hydra = theirs
-            yield HydraLoader(loader, name, job_name, chdir)
-    finally:
-        HydraConfig.instance().cfg = configured
-        if type(base) is not object:  # which it is as long as nobody has set it
-            version.setbase(str(base))
+    with registered(config) as name:
+        with hydra_aside():  # and not for longer: the callable may use Hydra itself
+            if config_dir is None:
+                begun: Any = initialize(None, job_name, version_base=version_base)
+            else:
+                directory = str(Path(config_dir).expanduser().resolve())
+                begun = initialize_config_dir(directory, job_name, version_base=version_base)
+            with begun:
+                made = GlobalHydra.instance().config_loader()
+            base = VersionBase.instance().getbase()
+        assert base is not None
+        loader = HydraLoader(made, name, job_name, base, chdir)
+        with told(loader):
+            yield loader
 
 
 def tell(own: DictConfig, overrides: Sequence[str], number: int, directory: str) -> None:

@@ -7,6 +7,7 @@ import html
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from omegaconf import DictConfig, flag_override
@@ -31,7 +32,7 @@ class Job:
         config: That, as plain JSON, before the callable had it.
         of_hydra: Hydra's own configuration, as all jobs of one choice of groups share it.
         task_name: Name of the callable.
-        working_dir: A folder of the job's own; the callable is not run in it.
+        directory: Path of a folder of the job's own, of no other call; the callable is not run in it.
         fingerprint: SHA-256 of callable and configuration, as the store names the job's record.
         status: `ok`, or `failed` where the callable raised, or nothing came of it; `not called` until then.
         duration: Seconds that the call took; of the call itself where the value is from the store.
@@ -50,7 +51,7 @@ class Job:
     config: Any = field(repr=False)
     of_hydra: DictConfig = field(repr=False)
     task_name: str
-    working_dir: str
+    directory: str
     fingerprint: str
     status: Status = "not called"
     duration: float = 0.0
@@ -60,6 +61,13 @@ class Job:
     note: str = ""
     score: float | None = None
     value: Any = field(default=None, repr=False)
+
+    @property
+    def working_dir(self) -> str:
+        """The folder of the job's own, made when it is asked for; where the value is from the store, that of
+        the call which it is from."""
+        Path(self.directory).mkdir(parents=True, exist_ok=True)
+        return self.directory
 
     @property
     def return_value(self) -> Any:

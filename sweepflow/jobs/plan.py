@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from hydra.utils import get_object
 from omegaconf import DictConfig
@@ -20,6 +22,7 @@ from sweepflow.jobs.expand import Composed, Composer
 from sweepflow.jobs.identity import job_id, name_of, plain
 from sweepflow.jobs.job import Job, Jobs, in_words
 from sweepflow.jobs.source import validator
+from sweepflow.schema.name import as_name, check_name
 from sweepflow.schema.runner import default_store
 from sweepflow.store.store import Store
 
@@ -46,7 +49,7 @@ class Plan:
         jobs: As far as they are known.
 
     Raises:
-        ConfigError: for what cannot be called.
+        ConfigError: for what cannot be called, and a name that cannot be a folder.
     """
 
     def __init__(
@@ -83,7 +86,12 @@ class Plan:
         self.callee = Callee(function, name_of(function), version, Store(Path(store or default_store())))
         self.task_name = self.callee.name.rsplit(".", 1)[-1].strip("<>")
         digest = hashlib.sha256("\n".join([self.callee.name, *overrides]).encode()).hexdigest()[:8]
-        self.name = name or f"{self.task_name}-{digest}"
+        self.name = (
+            f"{as_name(self.task_name, room=9)}-{digest}" if name is None else check_name(name, "name")
+        )
+        # Of this call, whatever else has the name: another configuration, function, process or time.
+        call = f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{uuid4().hex[:8]}"
+        self._directory = self.callee.store.paths.jobs(self.name, call).absolute()
         self.jobs = Jobs()
         self.composer = Composer(config, config_dir)
         self.source = source_of(function)
@@ -107,7 +115,6 @@ class Plan:
         Raises:
             ConfigError: for a configuration that the callable's model does not take.
         """
-        directory = self.callee.store.paths.sweep(self.name).absolute() / "jobs"
         new = []
         for number, one in enumerate(composed, len(self.jobs)):
             cfg = _accepted(self._accept, one)
@@ -121,7 +128,7 @@ class Plan:
                     config=config,
                     of_hydra=one.hydra,
                     task_name=self.task_name,
-                    working_dir=str(directory / str(number)),
+                    directory=str(self._directory / str(number)),
                     fingerprint=job_id(self.callee.name, self.source.digest, self.callee.version, config),
                 )
             )

@@ -159,6 +159,7 @@ def share(first: Job, job: Job) -> None:
     """Give a job what came of another of the same configuration."""
     job.value, job.status, job.error = first.value, first.status, first.error
     job.duration, job.traceback, job.note = first.duration, first.traceback, first.note
+    job.directory = first.directory
 
 
 def run_trials(

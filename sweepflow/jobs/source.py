@@ -14,6 +14,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel
 
+from sweepflow.compose.session import ONE_AT_A_TIME
 from sweepflow.errors import ConfigError
 
 ALLOWED = (
@@ -39,9 +40,9 @@ def store(node: Any, *, group: str | None = None, name: str, package: str | None
     Raises:
         ConfigError: for a node that cannot be a configuration.
     """
-    ConfigStore.instance().store(
-        name=name, node=_node(node), group=group, package=package, provider="sweepflow"
-    )
+    made = _node(node)
+    with ONE_AT_A_TIME:
+        ConfigStore.instance().store(name=name, node=made, group=group, package=package, provider="sweepflow")
     return node
 
 
@@ -51,11 +52,13 @@ def registered(config: Any) -> Iterator[str]:
     node = _node(config)
     name = f"sweepflow_{uuid.uuid4().hex}"
     repository = ConfigStore.instance()
-    repository.store(name=name, node=node, provider="sweepflow")
+    with ONE_AT_A_TIME:
+        repository.store(name=name, node=node, provider="sweepflow")
     try:
         yield name
     finally:
-        del repository.repo[f"{name}.yaml"]
+        with ONE_AT_A_TIME:
+            del repository.repo[f"{name}.yaml"]
 
 
 def validator(config: Any) -> Callable[[DictConfig], Any]:

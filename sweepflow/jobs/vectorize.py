@@ -1,18 +1,32 @@
-"""Jobs that differ in numbers only, as one vmapped call of a pure JAX function."""
+"""Jobs that differ in numbers only, as one vmapped call of a pure JAX function.
+
+Their statuses are those of calls one by one, and so are their values, up to rounding: a number that varies
+is a `Number`, and what cannot be done for all of them at once is an error, upon which they are called one by
+one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import copy
+import inspect
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import PurePath
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import AnyNode, DictConfig, OmegaConf, flag_override
+from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel
 
 from sweepflow.errors import ConfigError
-from sweepflow.fingerprint import canonical_json
-from sweepflow.jobs.identity import plain
+from sweepflow.jobs.carried import SCALARS, names_in
 from sweepflow.jobs.job import Job
+from sweepflow.jobs.told import told
+
+Path = tuple[Hashable, ...]
+"""Where in a configuration a value is: keys, places, and names of fields."""
+PRIVATE = "__pydantic_private__"
 
 
 @dataclass(frozen=True)
@@ -20,33 +34,48 @@ class Group:
     """Jobs of one call.
 
     Attributes:
-        keys: Numbers that differ among them, by dotted key.
+        keys: Numbers that differ among them, by dotted key; without those that are worked out of these.
         jobs: The jobs.
+        numbers: All numbers that differ among them, by their places; one value a job.
     """
 
     keys: tuple[str, ...]
     jobs: tuple[Job, ...]
+    numbers: Mapping[Path, Sequence[int | float]] = field(default_factory=dict)
 
 
 def groups(jobs: Sequence[Job]) -> list[Group]:
-    """Jobs grouped by all that is no number that varies, in order of first appearance.
+    """Jobs grouped by all in their configurations that is no number which varies, in order of appearance.
 
-    A key that is a whole number in some jobs and a fraction in others is a fraction in all.
+    What is worked out of such a number counts as what it is in each job: a number varies, too, and jobs that
+    differ in text are not in one group. A key that is a whole number in some jobs and a fraction in others is
+    a fraction in all.
 
     Args:
-        jobs: Of one sweep; those that are numbers in `params` vary.
+        jobs: Of one sweep.
     """
-    found: dict[str, list[Job]] = {}
-    keys: dict[str, tuple[str, ...]] = {}
-    for job in jobs:
-        own = tuple(key for key, value in job.params.items() if _is_number(value))
-        fixed = _written(job.cfg)
-        for key in own:
-            _set(fixed, key, None)
-        text = canonical_json([fixed, own, {k: v for k, v in job.params.items() if k not in own}])
-        found.setdefault(text, []).append(job)
-        keys[text] = own
-    return [Group(keys[text], tuple(members)) for text, members in found.items()]
+    known = [_leaves_of(job) for job in jobs]
+    seen: dict[Path, set[str]] = {}
+    for leaves in known:
+        for path, value in leaves.items():
+            seen.setdefault(path, set()).add(_words(value))
+    members: dict[Hashable, list[int]] = {}
+    for number, leaves in enumerate(known):
+        fixed = [
+            (path, "a number" if _is_number(value) and len(seen[path]) > 1 else _words(value))
+            for path, value in leaves.items()
+        ]
+        members.setdefault(tuple(fixed) if fixed else number, []).append(number)
+    return [_group([jobs[i] for i in of], [known[i] for i in of]) for of in members.values()]
+
+
+def _group(jobs: Sequence[Job], leaves: Sequence[Mapping[Path, Any]]) -> Group:
+    columns = {path: [one[path] for one in leaves] for path in leaves[0]}
+    numbers = {path: column for path, column in columns.items() if len({_words(v) for v in column}) > 1}
+    cfg = jobs[0].cfg
+    written = dict(_leaves(OmegaConf.to_container(cfg) if isinstance(cfg, DictConfig) else cfg))
+    keys = [".".join(map(str, path)) for path in numbers if _is_number(written.get(path))]
+    return Group(tuple(keys), tuple(jobs), numbers)
 
 
 def call_together(function: Callable[[Any], Any], group: Group) -> list[Any]:
@@ -60,56 +89,150 @@ def call_together(function: Callable[[Any], Any], group: Group) -> list[Any]:
         One value a job, arrays as NumPy's; structures as the function returns them.
 
     Raises:
-        ConfigError: for a function that cannot be traced so.
+        ConfigError: for a function that cannot be batched.
+        Exception: what the function raises.
     """
     import jax
     import jax.numpy as jnp
+    import numpy as np
 
-    first = group.jobs[0]
-    stacked = {key: jnp.asarray([job.params[key] for job in group.jobs]) for key in group.keys}
+    from sweepflow.jobs.number import DiffersError, Number, OneCall
+
+    if not group.numbers:
+        return [jax.device_get(function(job.cfg)) for job in group.jobs]
+    call = OneCall()
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    if code is not None and "type" in names_in(code):  # which nothing can answer for a `Number`
+        raise _unbatchable(group, ["type() is in it, of which isinstance() is the one that can be answered"])
+    numbers = {path: Number(values, call) for path, values in group.numbers.items()}
+    structure: Any = None
+    leaves: list[Any] = []
+
+    def traced(lane: Any) -> list[Any]:
+        nonlocal structure, leaves
+        call.lane = lane
+        with told(call):
+            returned = function(_with(group.jobs[0].cfg, numbers))
+        leaves, structure = jax.tree.flatten(returned, is_leaf=lambda leaf: type(leaf) is Number)
+        repr(structure)  # which refuses where a number is in it, outside its leaves
+        for leaf in leaves:
+            if not isinstance(leaf, _kept()):
+                raise call.refuse(f"it returns a {type(leaf).__name__}")
+        return [leaf for leaf in leaves if isinstance(leaf, jax.Array)]
+
     try:
-        if not stacked:
-            return [jax.device_get(function(job.cfg)) for job in group.jobs]
-        together = jax.device_get(jax.vmap(lambda numbers: function(_with(first.cfg, numbers)))(stacked))
-    except (jax.errors.JAXTypeError, TypeError) as error:
-        raise ConfigError(
-            f"{first.task_name} cannot be batched over {', '.join(group.keys)}: {str(error).splitlines()[0]}",
-            got=" ".join(first.overrides),
-            allowed="a pure function of jax.numpy, which returns arrays or structures of them",
-            do="use jnp.where in place of `if`, leave out float() and int(), or leave out vectorize=True",
-        ) from error
-    return [jax.tree.map(lambda leaf, i=i: leaf[i], together) for i in range(len(group.jobs))]
+        arrays = iter(jax.device_get(jax.vmap(traced)(jnp.arange(len(group.jobs)))))
+    except (jax.errors.JAXTypeError, DiffersError) as error:
+        raise _unbatchable(group, call.refused or [str(error).splitlines()[0]]) from error
+    if call.refused:  # and the function has caught that
+        raise _unbatchable(group, call.refused)
+    columns = [
+        next(arrays) if isinstance(leaf, jax.Array) else leaf.of_each_job() if type(leaf) is Number else None
+        for leaf in leaves
+    ]
+
+    def of_job(number: int) -> Any:
+        own = [
+            column[number] if column is not None else leaf.copy() if isinstance(leaf, np.ndarray) else leaf
+            for column, leaf in zip(columns, leaves, strict=True)
+        ]
+        return jax.tree.unflatten(structure, own)
+
+    return [of_job(number) for number in range(len(group.jobs))]
 
 
-def _written(cfg: Any) -> Any:
-    """A configuration as it is written: what refers to a number that varies is the same in all."""
-    return OmegaConf.to_container(cfg) if isinstance(cfg, DictConfig) else plain(cfg)
+def _kept() -> tuple[type, ...]:
+    """What a value may be made of; what else may hold a traced array."""
+    import jax
+    import numpy as np
+
+    return (jax.Array, np.ndarray, np.generic, bool, int, float, complex, str, bytes)
+
+
+def _unbatchable(group: Group, uses: Sequence[str]) -> ConfigError:
+    first = group.jobs[0]
+    return ConfigError(
+        f"{first.task_name} cannot be batched over {', '.join(group.keys)}: {uses[0]}",
+        got=" ".join(first.overrides),
+        allowed="a pure function of jax.numpy, which returns numbers, text, arrays, or structures of them",
+        do="use jnp.where in place of `if`, leave out float() and int(), or leave out vectorize=True",
+    )
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return type(value) in (int, float)
 
 
-def _with(cfg: Any, numbers: Mapping[str, Any]) -> Any:
-    """A configuration with traced numbers in it; its types and bounds were checked before."""
-    if isinstance(cfg, BaseModel):
-        for key, value in numbers.items():
-            cfg = _model_with(cfg, key.split("."), value)
+def _words(value: Any) -> str:
+    """A value as text that no other has; of what may be written short, such as an array, by what it is."""
+    kind = type(value)
+    if kind in SCALARS or isinstance(value, (Enum, PurePath)):
+        return f"{kind.__qualname__} {value!r}"
+    return f"{kind.__qualname__} at {id(value)}"
+
+
+def _leaves_of(job: Job) -> dict[Path, Any]:
+    """What a job's configuration holds, by place; nothing where that cannot be told beforehand."""
+    if not isinstance(job.cfg, DictConfig):
+        return dict(_leaves(job.cfg))
+    try:
+        return dict(_leaves(OmegaConf.to_container(job.cfg, resolve=True)))
+    except OmegaConfBaseException:  # a variable of the environment, say, that the function does not read
+        return {}
+
+
+def _leaves(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+    inner = _inner(value)
+    yield path, value if inner is None else type(value)
+    for key, item in (inner or {}).items():
+        yield from _leaves(item, (*path, key))
+
+
+def _inner(value: Any) -> Mapping[Hashable, Any] | None:
+    """What a container holds; None for what is none."""
+    if isinstance(value, BaseModel):
+        public = [*vars(value).items(), *(value.model_extra or {}).items()]
+        private = (value.__pydantic_private__ or {}).items()
+        return dict([*public, *(((PRIVATE, name), item) for name, item in private)])
+    if type(value) is dict:
+        return value
+    return dict[Hashable, Any](enumerate(value)) if type(value) in (list, tuple) else None
+
+
+def _with(cfg: Any, numbers: Mapping[Path, Any]) -> Any:
+    """A configuration with other numbers in it; its types and bounds were checked before."""
+    if not isinstance(cfg, DictConfig):
+        for path, value in numbers.items():
+            cfg = _put(cfg, path, value)
         return cfg
-    tree = OmegaConf.create(OmegaConf.to_container(cfg), flags={"allow_objects": True})
-    for key, value in numbers.items():
-        OmegaConf.update(tree, key, value)
+    tree = copy.deepcopy(cfg)
+    with flag_override(tree, "readonly", False):
+        OmegaConf.resolve(tree)
+    for path, value in numbers.items():
+        *above, last = path
+        parent: Any = tree
+        for key in above:
+            parent = parent._get_node(key)
+        # Without asking the node's type, of which no `Number` is.
+        parent._content[last] = AnyNode(value, key=last, parent=parent, flags={"allow_objects": True})
+    # What was worked out of a value would not follow a change of it.
+    OmegaConf.set_readonly(tree, True)
     return tree
 
 
-def _model_with(model: Any, path: list[str], value: Any) -> Any:
-    head, *rest = path
-    inner = _model_with(getattr(model, head), rest, value) if rest else value
-    return model.model_copy(update={head: inner})
-
-
-def _set(content: Any, key: str, value: Any) -> None:
-    *path, last = key.split(".")
-    for part in path:
-        content = content[part]
-    content[last] = value
+def _put(value: Any, path: Path, number: Any) -> Any:
+    """A copy of a value with a number in it, at a place."""
+    if not path:
+        return number
+    (head, *rest), inner = path, _inner(value)
+    assert inner is not None
+    new = _put(inner[head], tuple(rest), number)
+    if isinstance(value, BaseModel):
+        if isinstance(head, str):
+            return value.model_copy(update={head: new})
+        assert isinstance(head, tuple)
+        made = value.model_copy()
+        object.__setattr__(made, PRIVATE, {**(value.__pydantic_private__ or {}), head[1]: new})
+        return made
+    filled = {**inner, head: new}
+    return filled if isinstance(value, dict) else type(value)(filled.values())

@@ -7,7 +7,8 @@ from pydantic import Field
 from sweepflow.schema.data import DataConfig
 from sweepflow.schema.fields import Config
 from sweepflow.schema.model import ModelConfig
-from sweepflow.schema.runner import LocalRunner, RunnerConfig, SweepName, default_store
+from sweepflow.schema.name import SweepName
+from sweepflow.schema.runner import LocalRunner, RunnerConfig, default_store
 from sweepflow.schema.sampler import SamplerConfig
 from sweepflow.schema.target import TargetConfig, TrainingConfig
 

@@ -11,7 +11,6 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_va
 
 from sweepflow.schema.fields import Config
 
-SweepName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Word = Annotated[str, Field(pattern=r"^[^\s'\"]+$")]
 """What stands in a `#SBATCH` line without quotes."""
 

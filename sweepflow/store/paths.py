@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from sweepflow.schema.name import check_name
+
 FOLDERS = {"tgt": "targets", "est": "estimates", "trl": "trials", "job": "jobs"}
 
 
@@ -23,6 +25,7 @@ class StorePaths:
     leases/ab/trl_abcdef0123456789                who runs a trial now, as a link to the name of a flow run
     reruns/FLOW_RUN_ID.json                       trials that are to be run again, and what their records were
     sweeps/NAME/                                  manifest.json, results.csv, results.parquet, report.html
+    sweeps/NAME/jobs/CALL/0, 1, ...               what jobs of a Python function leave, if anything
     runs/FLOW_RUN_ID.json, .pem                   where a flow run is, and that it is alive; its workers' key
     calls/FLOW_RUN_ID/                            Python functions' jobs on their way to workers and back
     logs/                                         output of cluster jobs
@@ -82,8 +85,16 @@ class StorePaths:
         return self.reruns / f"{flow_run_id}.json"
 
     def sweep(self, name: str) -> Path:
-        """The folder of one sweep's manifest, tables and report."""
-        return self.root / "sweeps" / name
+        """The folder of one sweep's manifest, tables and report.
+
+        Raises:
+            ConfigError: for what cannot be a sweep's name.
+        """
+        return self.root / "sweeps" / check_name(name, "name")
+
+    def jobs(self, name: str, call: str) -> Path:
+        """The folder of what Python functions leave in one call of a sweep, by the jobs' numbers."""
+        return self.sweep(name) / "jobs" / call
 
     def run(self, flow_run_id: str) -> Path:
         """What is known of one flow run that works on this store."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import threading
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,7 +26,7 @@ from flows import multirun, run, store
 from flows.jobs_sweep import NoScoreWarning
 from sweepflow.errors import ConfigError
 from sweepflow.jobs import Job, Jobs
-from sweepflow.jobs.call import NotKeptWarning
+from sweepflow.jobs.call import NotBatchedWarning, NotKeptWarning
 from sweepflow.jobs.sweepers import Random
 from sweepflow.space import Distribution
 from sweepflow.store.store import Store
@@ -198,8 +200,75 @@ def test_what_a_job_knows() -> None:
     assert first.return_value.startswith("sweepflow_")
     assert (first.hydra_cfg.hydra.job.num, second.hydra_cfg.hydra.job.num) == (0, 1)
     assert list(second.hydra_cfg.hydra.overrides.task) == ["x=2"]
-    assert second.working_dir == str(default() / "sweeps" / "my sweep" / "jobs" / "1")
-    assert Path(second.working_dir).is_dir()
+    folder = Path(second.working_dir)
+    assert folder.is_dir() and folder.name == "1" and folder.parent == Path(first.working_dir).parent
+    assert folder.parent.parent == default() / "sweeps" / "my sweep" / "jobs"
+    assert not HydraConfig.initialized(), "as it was before"
+
+
+def leaves_a_file(cfg: Any) -> str:
+    file = Path(HydraConfig.get().runtime.output_dir) / "file"
+    with file.open("x") as new:
+        new.write(cfg.text)
+    note(cfg.text)
+    return str(file)
+
+
+def test_no_call_writes_into_the_folder_of_another() -> None:
+    sweep = partial(multirun, task_function=leaves_a_file, overrides=["x=1,2"])
+    calls = [sweep({"x": 0, "text": "a"}), sweep({"x": 0, "text": "b"}), sweep({"x": 0, "text": "b"})]
+    calls += [sweep({"x": 0, "text": text}, name="mine", cache=True) for text in "ccd"]
+    assert [*"aabbbbccdd"] == CALLED
+    files = [job.return_value for jobs in calls for job in jobs]
+    assert len(set(files)) == 10
+    # What the store serves has the folder of the call that it is of.
+    assert all(job.from_store for job in calls[4])
+    assert [job.working_dir for job in calls[4]] == [job.working_dir for job in calls[3]]
+    for jobs, text in zip(calls, "abbccd", strict=True):
+        for job in jobs:
+            assert Path(job.return_value).parent == Path(job.working_dir)
+            assert Path(job.return_value).read_text() == text
+
+
+def test_jobs_that_leave_nothing_leave_no_folder() -> None:
+    jobs = multirun({"x": 0}, square, ["x=range(0,20)"], name="many")
+    assert not (default() / "sweeps" / "many").exists()
+    assert len({job.working_dir for job in jobs}) == 20
+
+
+def test_what_hydra_says_of_the_outer_job_it_says_after_inner_ones() -> None:
+    def inner(cfg: Any) -> int:
+        assert HydraConfig.get().overrides.task == [f"z={cfg.z}"]
+        return 1 // (cfg.z - 1)
+
+    def outer(cfg: Any) -> list[Any]:
+        said = [list(HydraConfig.get().overrides.task)]
+        jobs = multirun({"z": 0}, inner, ["z=1,2,3"])
+        said.append(list(HydraConfig.get().overrides.task))
+        with pytest.raises(ZeroDivisionError):
+            run({"z": 0}, inner, ["z=1"])
+        said.append(list(HydraConfig.get().overrides.task))
+        return [said, [job.status for job in jobs]]
+
+    for job in multirun({"x": 0}, outer, ["x=1,2"]):
+        assert job.return_value == [[[f"x={job.cfg.x}"]] * 3, ["failed", "ok", "ok"]]
+    assert not HydraConfig.initialized()
+
+
+def test_sweeps_in_threads_at_once_have_their_own() -> None:
+    both = threading.Barrier(2, timeout=60)
+
+    def says(cfg: Any) -> list[str]:
+        both.wait()
+        told = list(HydraConfig.get().overrides.task)
+        both.wait()
+        return told
+
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda key: multirun({key: 0}, says, [f"{key}=1,2,3"]), "ab"))
+    for jobs in found:
+        assert [job.return_value for job in jobs] == [list(job.overrides) for job in jobs]
+    assert not HydraConfig.initialized()
 
 
 def test_in_a_running_event_loop() -> None:
@@ -342,6 +411,9 @@ async def waits(cfg: Any) -> int:
         ({"overrides": [5]}, "list of texts"),
         ({"goal": "max"}, "minimize or maximize"),
         ({"sweeper": Random}, "no sweeper"),
+        ({"name": "../../x"}, "name of a folder"),
+        ({"name": ""}, "name of a folder"),
+        ({"name": "a" * 300}, "name of a folder"),
         ({"sweeper": object()}, "no sweeper"),
         ({"task_function": waits}, "asyncio.run"),
         ({"runner": ["runner.workers=2"]}, "not which"),
@@ -379,8 +451,14 @@ def test_numbers_share_a_call(prefect: Any) -> None:
     again = sweep(vectorize=True, cache=True)
     assert all(job.from_store for job in again)
     assert len(CALLED) == 1 + 6
-    with pytest.raises(ConfigError, match=r"cannot be batched over x(.|\n)*jnp.where"):
-        multirun({"x": 0}, fails_at_two, overrides=["x=1,2"], vectorize=True)
+    with pytest.warns(NotBatchedWarning, match=r"2 jobs .* one by one: .*batched over x(.|\n)*jnp.where"):
+        apart = multirun({"x": 0}, fails_at_two, overrides=["x=1,2"], vectorize=True)
+    assert [job.status for job in apart] == ["ok", "failed"] and apart.batched == ()
+    with (
+        pytest.warns(NotBatchedWarning, match="raises in a call of several jobs: ValueError: two"),
+        pytest.raises(ValueError, match="two is too many"),
+    ):
+        multirun({"x": 2, "y": 0}, fails_at_two, overrides=["y=1,2"], vectorize=True, on_error="raise")
     with pytest.raises(ConfigError, match="nothing to batch"):
         multirun({"x": 0}, square, overrides=["x=1,2"], vectorize=True, sweeper=Random(2))
 

@@ -220,7 +220,7 @@ REFUSED: list[tuple[list[str], str, str, str, str]] = [
         ["name='../x'"],
         "name cannot be '../x'",
         "name='../x'",
-        "text of letters and digits, and inside it dots, hyphens and underscores, or null",
+        "text of letters and digits, and inside it dots, hyphens, underscores, spaces, 200 at most, or null",
         "give name another value",
     ),
     (["store=''"], "store cannot be empty", "store=''", "text, not empty", "give store another value"),

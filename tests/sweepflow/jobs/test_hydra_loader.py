@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
+from hydra.version import VersionBase
 from omegaconf import OmegaConf
+from packaging.version import Version
 
 from sweepflow.errors import ConfigError
 from sweepflow.jobs.hydra_loader import HydraLoader, Loaded, hydra_loader
@@ -127,6 +132,72 @@ def test_what_hydra_refuses(loader: HydraLoader, text: str) -> None:
     with pytest.raises(ConfigError) as error:
         jobs(loader, text)
     assert text in str(error.value)
+
+
+def test_loaders_in_threads_at_once_do_not_see_each_other(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    both = threading.Barrier(2, timeout=60)
+    config = {"x": 0, "base": "${hydra:runtime.version}", "num": "${hydra:job.num}"}
+
+    def compose(version_base: str) -> None:
+        for _ in range(3):
+            both.wait()
+            with hydra_loader(config, "f", config_dir=None, version_base=version_base, chdir=True) as found:
+                both.wait()
+                master = found.master([], RunMode.MULTIRUN)
+                for number in range(5):
+                    with found.composing():
+                        assert VersionBase.instance().getbase() == Version(version_base)
+                    job = found.job(master, [f"x={number}"], number)
+                    assert (job.tree.num, job.tree.x) == (number, number)
+
+    before = (
+        GlobalHydra.instance().hydra,
+        VersionBase.instance().version_base,
+        set(ConfigStore.instance().repo),
+    )
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(compose, ("1.2", "1.3")))
+    assert not HydraConfig.initialized()
+    after = (
+        GlobalHydra.instance().hydra,
+        VersionBase.instance().version_base,
+        set(ConfigStore.instance().repo),
+    )
+    assert after == before
+
+
+def test_runs_of_one_second_have_directories_of_their_own(loader: HydraLoader, tmp_path: Path) -> None:
+    told = ["hydra.sweep.dir=out/${now:%Y}/${now:%M-%S}", "hydra.run.dir=out/${now:%Y}/${now:%M-%S}"]
+    taken = []
+    for mode in (RunMode.MULTIRUN, RunMode.MULTIRUN, RunMode.RUN):
+        master = loader.master(told, mode)
+        # As if it were the same second, in this process or in another.
+        OmegaConf.set_cache(master, {"now": {("%Y",): "2026", ("%M-%S",): "59-59"}})
+        loader.take_directory(master)
+        taken.append([Path(loader.job(master, [f"x={x}"], x).directory) for x in (0, 1)])
+    out = tmp_path / "out" / "2026"
+    assert taken[0] == [out / "59-59" / "0", out / "59-59" / "1"]
+    assert taken[1] == [out / "59-59_2" / "0", out / "59-59_2" / "1"]
+    assert taken[2] == [out / "59-59_3"] * 2
+    # What a user names is taken as it is.
+    for told in (
+        ["hydra.sweep.dir=here"],
+        ["hydra.sweep.dir=of/${now:%Y}"],
+        ["hydra.sweep.dir=${x}/${now:%S}"],
+    ):
+        master = loader.master(told, RunMode.MULTIRUN)
+        loader.take_directory(master)
+        assert "_2" not in loader.job(master, [], 0).directory
+    assert not (tmp_path / "here").exists()
+
+
+def test_a_directory_that_no_file_system_takes_is_refused(loader: HydraLoader) -> None:
+    master = loader.master(["hydra.sweep.subdir=${hydra.job.override_dirname}"], RunMode.MULTIRUN)
+    with pytest.raises(ConfigError, match=r"255 bytes(.|\n)*exclude keys"):
+        loader.job(master, ["+z=" + "a" * 300], 0)
 
 
 def test_what_was_set_before_is_set_after() -> None:

@@ -1,0 +1,222 @@
+"""A number that differs among jobs which share one call of their function.
+
+Python's arithmetic with it is done job by job, exactly as without it; JAX gets it as an array with a lane for
+each job. Where Python needs one value of it (`if`, `float`, text) and the jobs do not agree, it refuses.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+EXACT = 2**24
+"""Whole numbers up to here are float32, too."""
+OF_JAX = ("aval", "dtype", "ndim", "shape", "weak_type")
+"""What JAX asks of a number, and Python's do not have."""
+CARRIERS = ("jax", "omegaconf", "hydra")
+"""Packages that do the same with it, whatever its type is."""
+
+
+class DiffersError(Exception):
+    """One value is needed of a number that has several."""
+
+
+class OneCall:
+    """One call of a function for several jobs.
+
+    Attributes:
+        lane: A traced index, the job's.
+        refused: What it was asked that has no one answer, in words; it cannot be used where there is any,
+            even if the function has caught the exception.
+    """
+
+    def __init__(self) -> None:
+        self.lane: Any = None
+        self.refused: list[str] = []
+
+    def refuse(self, use: str) -> DiffersError:
+        """An exception for what has no one answer."""
+        self.refused.append(use)
+        return DiffersError(use)
+
+    @property
+    def hydra(self) -> Any:
+        """In the place of Hydra's configuration of one job."""
+        raise self.refuse("HydraConfig is asked for one job's configuration")
+
+
+class Number:
+    """See the module.
+
+    Args:
+        values: One a job.
+        call: The call that they share.
+    """
+
+    __slots__ = ("_call", "_values")
+
+    def __init__(self, values: Sequence[Any], call: OneCall) -> None:
+        self._values, self._call = values, call
+
+    def of_each_job(self) -> Sequence[Any]:
+        """One value a job."""
+        return self._values
+
+    def _one(self, use: str) -> Any:
+        """The value where all jobs have the same, so that what follows is right for each."""
+        first = self._values[0]
+        if isinstance(first, (bool, int, float, complex, np.generic)):
+            text = repr(first)
+            if all(type(value) is type(first) and repr(value) == text for value in self._values):
+                return first
+        raise self._call.refuse(use)
+
+    # --- Python's arithmetic, job by job --------------------------------------------------------------------
+
+    def _each(self, function: Callable[..., Any], *given: Any) -> Any:
+        if any(isinstance(one, jax.Array) for one in given):
+            return function(*[one.__jax_array__() if type(one) is Number else one for one in given])
+        columns = [one._values if type(one) is Number else [one] * len(self._values) for one in given]
+        return Number([function(*row) for row in zip(*columns, strict=True)], self._call)
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *given: Any, **settings: Any) -> Any:
+        if method != "__call__" or settings:
+            return NotImplemented
+        return self._each(ufunc, *given)
+
+    # --- What needs one value -------------------------------------------------------------------------------
+
+    def __bool__(self) -> bool:
+        return bool(self._one("`if`, `and`, `or` or `not` looks at it"))
+
+    def __float__(self) -> float:
+        return float(self._one("float() is taken of it"))
+
+    def __int__(self) -> int:
+        return int(self._one("int() is taken of it"))
+
+    def __complex__(self) -> complex:
+        return complex(self._one("complex() is taken of it"))
+
+    def __index__(self) -> int:
+        return operator.index(self._one("it is a length, or an index"))
+
+    def __hash__(self) -> int:
+        return hash(self._one("it is a key of a dictionary, or an argument that is static"))
+
+    def __repr__(self) -> str:
+        return repr(self._one("text is made of it"))
+
+    def __str__(self) -> str:
+        return str(self._one("text is made of it"))
+
+    def __format__(self, specification: str) -> str:
+        return format(self._one("text is made of it"), specification)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self._one("an array of NumPy's is made of it"), dtype)
+
+    def __reduce__(self) -> Any:
+        raise self._call.refuse("it is pickled")
+
+    def __copy__(self) -> Number:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Number:
+        return self
+
+    # --- What it is -----------------------------------------------------------------------------------------
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        """To `isinstance` it is what each job's value is; to what only hands it on it is no number."""
+        if _asked_by(*CARRIERS):
+            return Number
+        kinds = {type(value) for value in self._values}
+        if len(kinds) > 1:
+            raise self._call.refuse("its type is asked for, which differs")
+        return kinds.pop()
+
+    def __getattr__(self, name: str) -> Any:
+        if name in OF_JAX and _asked_by("jax"):
+            return getattr(self.__jax_array__(), name)
+        raise AttributeError(f"a number that differs among jobs has no attribute {name!r}")
+
+    def __jax_array__(self) -> Any:
+        return self._lanes()[self._call.lane]
+
+    def _lanes(self) -> Any:
+        kinds = {type(value) for value in self._values}
+        if kinds == {int, float} and all(abs(v) <= EXACT for v in self._values if type(v) is int):
+            kinds = {float}
+        if len(kinds) > 1:
+            raise self._call.refuse("JAX is given it, and its type differs")
+        (kind,) = kinds
+        if kind not in (int, float, complex):
+            arrays = [np.asarray(value) for value in self._values]
+            if len({(array.shape, array.dtype) for array in arrays}) > 1:
+                raise self._call.refuse("JAX is given it, and its shape differs")
+            return jnp.asarray(np.stack(arrays))
+        # As JAX takes a number of Python's: it gives way to the dtype of an array.
+        zeros = jnp.broadcast_to(jnp.asarray(kind(0)), len(self._values))
+        with np.errstate(over="ignore"):  # what is too large is infinite, in a job of its own, too
+            return zeros.at[:].set(np.asarray(self._values, zeros.dtype))
+
+
+def _asked_by(*packages: str) -> bool:
+    """Whether one of them asks, by way of the standard library's abstract classes or not."""
+    frame = sys._getframe(2)
+    while frame.f_back is not None and frame.f_globals.get("__name__") in ("abc", "_py_abc", "typing"):
+        frame = frame.f_back
+    return str(frame.f_globals.get("__name__")).partition(".")[0] in packages
+
+
+def _binary(function: Callable[[Any, Any], Any], *, turned: bool = False) -> Callable[[Number, Any], Any]:
+    def apply(self: Number, other: Any) -> Any:
+        number = type(other) is Number or isinstance(
+            other, (bool, int, float, complex, np.generic, np.ndarray)
+        )
+        if not (number or isinstance(other, jax.Array)):
+            return NotImplemented  # and so Python says what it says of its own numbers
+        return self._each(function, other, self) if turned else self._each(function, self, other)
+
+    return apply
+
+
+def _unary(function: Any) -> Callable[..., Any]:
+    return lambda self, *more: self._each(lambda value: function(value, *more), self)
+
+
+for _name in (
+    "add",
+    "sub",
+    "mul",
+    "truediv",
+    "floordiv",
+    "mod",
+    "pow",
+    "and",
+    "or",
+    "xor",
+    "lshift",
+    "rshift",
+):
+    _function = getattr(operator, f"__{_name}__")
+    setattr(Number, f"__{_name}__", _binary(_function))
+    setattr(Number, f"__r{_name}__", _binary(_function, turned=True))
+for _name in ("lt", "le", "eq", "ne", "gt", "ge"):
+    setattr(Number, f"__{_name}__", _binary(getattr(operator, f"__{_name}__")))
+for _name in ("neg", "pos", "abs", "invert"):
+    setattr(Number, f"__{_name}__", _unary(getattr(operator, f"__{_name}__")))
+for _name, _function in {"round": round, "floor": math.floor, "ceil": math.ceil, "trunc": math.trunc}.items():
+    setattr(Number, f"__{_name}__", _unary(_function))
+
+# In a function that JAX traces, it is an array like every other.
+jax.tree_util.register_pytree_node(Number, lambda n: ((n.__jax_array__(),), None), lambda _, array: array[0])
