@@ -7,6 +7,7 @@ import hashlib
 import inspect
 import pickle
 import textwrap
+import threading
 from collections.abc import Iterator
 from enum import Enum
 from functools import partial
@@ -16,6 +17,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+ONE_PARSES = threading.Lock()
+"""Python 3.11 raises a SystemError where two threads parse at once, as `inspect` does to find a class."""
 SCALARS = (type(None), bool, int, float, complex, str, bytes)
 
 
@@ -172,7 +175,8 @@ def _constant(constant: Any) -> str:
 
 def _text(of: Any) -> str:
     try:
-        return textwrap.dedent(inspect.getsource(of))
+        with ONE_PARSES:
+            return textwrap.dedent(inspect.getsource(of))
     except (OSError, TypeError):
         return ""
 
