@@ -193,7 +193,8 @@ class HydraLoader:
         if key not in self._groups:
             # Groups of groups count, and so do those of a search path that is told.
             told = cast(list[str], OmegaConf.to_container(master.hydra.overrides.hydra))
-            found = self.loader.get_group_options(key, None, config_name=self.name, overrides=told)
+            with self.composing():
+                found = self.loader.get_group_options(key, None, config_name=self.name, overrides=told)
             self._groups[key] = bool(found)
         return self._groups[key]
 
