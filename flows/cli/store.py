@@ -71,7 +71,7 @@ def rm(
     store: StoreDir = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
-    """Forget records; the next sweep that wants them computes them again."""
+    """Forget records, and what programs wrote in their folders; the next sweep computes them again."""
     opened = open_store(store)
     found = guarded(lambda: [opened.find(name) for name in record_ids])
     for record in found:

@@ -240,6 +240,9 @@ def test_two_contents_under_one_name_are_two_trials_in_the_store(store: Store, p
         (project / "c.yaml").write_text(content)
         trial = asked(project, args={"config": "c.yaml"})
         assert store.get(trial.id) is None
-        values.append(run_trials([trial], store)[0].figures["loss"])
+        (record,) = run_trials([trial], store)
+        values.append(record.figures["loss"])
+        again = pin(CommandConfig.model_validate(record.config))  # as best.yaml has it
+        assert WORKLOAD.trial(again).id == trial.id
     assert values == [1, 2]
     assert os.listdir(store.paths.folder("trl"))
