@@ -69,6 +69,7 @@ def llc(
                 sweep,
                 said=sweep.headline,
                 well=has_result(sweep.estimates or [*sweep.targets.values()]),
+                where=sweep.directory,
                 publish=partial(publish, sweep),
                 error=incomplete(sweep.missing, plan.trials, outcome.failures),
             )

@@ -9,6 +9,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, ParamSpec
 from uuid import UUID
 
@@ -112,6 +113,7 @@ def end(
     *,
     said: str,
     well: bool,
+    where: Path,
     publish: Callable[[], None],
     error: SweepflowError | None,
 ) -> Any:
@@ -123,6 +125,7 @@ def end(
         found: What the sweep has found.
         said: That, in a sentence.
         well: Whether any of it is a result.
+        where: Its tables and report are.
         publish: Shows it on the flow run's page.
         error: Why the sweep is not whole, where it is not.
 
@@ -134,6 +137,8 @@ def end(
         ServerAwayAbort: where the server stays away.
     """
     state: State[Any] = (Completed if well else Failed)(message=said, data=found)
+    if error is not None:  # which is all that a command prints
+        say(f"{said}; tables and report: {where}")
     beat.ends("completed" if well and error is None else "failed", said if error is None else str(error))
     if not await_server(AWAY_SECONDS, beat):
         raise ServerAwayAbort(error or state)
@@ -248,6 +253,8 @@ def _state_of(run: Callable[[], State[Any]]) -> State[Any]:
 
 def _found(state: State[Any]) -> Any:
     """What a flow has found, whatever state it has ended in."""
+    if not (state.is_completed() or state.is_failed()):
+        state.result(_sync=True)  # type: ignore[call-overload]  # which raises what it is
     if state.data is None:
         return None
     found = state.result(raise_on_failure=False, _sync=True)  # type: ignore[call-overload]

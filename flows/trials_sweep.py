@@ -123,6 +123,7 @@ def sweep(
                 found,
                 said=outcome_of(found.view),
                 well=has_result(found.trials),
+                where=found.directory,
                 publish=partial(publish_trials, found),
                 error=incomplete(found.missing, plan.trials, ran.outcome.failures),
             )

@@ -57,6 +57,7 @@ def verify(quick: bool = False, store: str = "sweepflow-data") -> list[Compariso
             found,
             said=f"{agree} of {counted(len(chosen), 'estimate')} are where the closed form says",
             well=agree > 0,
+            where=sweep.directory,
             publish=partial(publish, sweep),
             error=incomplete(sweep.missing, plan.trials, outcome.failures),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -9,15 +10,19 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from sweepflow.jobs.job import Job
+from tasks.progress import LINE_SECONDS
 
 
 @contextmanager
-def jobs_progress(name: str, total: int | None) -> Iterator[Callable[[Job], None]]:
-    """A bar on a terminal or in a notebook, nothing elsewhere.
+def jobs_progress(
+    name: str, total: int | None, clock: Callable[[], float] = time.monotonic
+) -> Iterator[Callable[[Job], None]]:
+    """A bar on a terminal or in a notebook; elsewhere a line a minute, and none of a sweep that takes less.
 
     Args:
         name: Of the sweep.
         total: Jobs of it; None where nobody knows.
+        clock: Seconds.
 
     Yields:
         What is told of every job that has ended.
@@ -26,13 +31,21 @@ def jobs_progress(name: str, total: int | None) -> Iterator[Callable[[Job], None
     looked_at = (console.is_terminal or console.is_jupyter) and total != 1
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     counts = {"failed": 0, "from the store": 0}
+    done, line_at = 0, clock()
     with Progress(*columns, console=console, transient=True, disable=not looked_at) as bar:
         task = bar.add_task(name, total=total)
 
         def ended(job: Job) -> None:
+            nonlocal done, line_at
+            done += 1
             counts["failed"] += job.status == "failed"
             counts["from the store"] += job.from_store
             said = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
             bar.update(task, advance=1, description=f"{name}: {said}" if said else name)
+            if not looked_at and clock() - line_at >= LINE_SECONDS:
+                line_at = clock()
+                of = "" if total is None else f"/{total}"
+                words = f"{name}: {done}{of} jobs{f', {said}' if said else ''}"
+                console.print(words, highlight=False, soft_wrap=True)
 
         yield ended

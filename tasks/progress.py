@@ -16,6 +16,7 @@ from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from sweepflow.errors import StoreError
 from sweepflow.report.numbers import counted
 from sweepflow.stop import EndedEarlyError
 from sweepflow.store.record import Record
@@ -268,10 +269,11 @@ class SweepProgress:
         begun = self._clock()
         if self._store is None or not self._waiting or begun < self._look_at:
             return
-        found = self._store.written(self._waiting)
-        new = [i for i, when in found.items() if self._written.get(i) != when]
-        for record in self._store.known(new).values():
-            self.trial_done(record)
+        with suppress(OSError, StoreError):  # it is looked at again
+            found = self._store.written(self._waiting)
+            new = [i for i, when in found.items() if self._written.get(i) != when]
+            for record in self._store.known(new).values():
+                self.trial_done(record)
         took = self._clock() - begun
         self._look_at = begun + max(LOOK_SECONDS, took / LOOK_SHARE)
 

@@ -19,6 +19,7 @@ from flows.runs.server import server_of
 
 ASK_SECONDS = 10.0
 """How long a server that answers at all is asked."""
+UNENDED = (StateType.RUNNING, StateType.CANCELLING)
 STATES: Mapping[RunState, Callable[..., State[None]]] = {
     "completed": Completed,
     "failed": Failed,
@@ -57,8 +58,9 @@ def differing(
             state = None if row is None else row.state
             if row is None or state is None:
                 continue
-            unended = not (state.is_final() or state.is_scheduled() or state.is_paused())
-            # One that says running is closed as dead, in both places.
+            # A later attempt may have begun, of which the file says nothing yet.
+            unended = state.type in UNENDED and row.run_count <= record.attempt
+            # One whose file says running is closed as dead, in both places.
             if (unended and record.state != "running") or (
                 state.type is StateType.COMPLETED and record.state != "completed"
             ):

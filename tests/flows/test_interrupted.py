@@ -50,6 +50,8 @@ def test_a_stopped_sweep(machine: Machine, sent: signal.Signals, to_the_group: b
     assert not alive, "it left a process behind"
     assert ("stopped; what is done is kept" in running.text) is (sent is not signal.SIGKILL)
     assert "Traceback" not in running.text
+    tables = list(store.root.glob("sweeps/*/results.csv"))
+    assert ("tables and report so far" in running.text) is bool(tables) is (sent is not signal.SIGKILL)
     kept = ids(store)
     assert 4 <= len(kept) < 6, "it was to be stopped in the middle"
     assert not list(store.root.rglob("*.tmp"))

@@ -20,10 +20,12 @@ from prefect.states import State
 import flows.sweep_flow as sweep_flow
 import flows.trials_sweep as trials_sweep
 from flows import multirun, sweep
+from flows.runs import compared
 from flows.runs.leftovers import leftovers, remove
 from flows.runs.reconcile import is_away
 from flows.runs.record import runs, write_run
 from sweepflow.store.store import Store
+from tasks.progress import TooManyFailuresError
 from tests.flows.outage import DATABASE_AWAY, Line, line
 
 
@@ -72,10 +74,11 @@ def last_state() -> State[Any]:
 
 
 def of(store: Store, tmp_path: Path, *xs: int) -> list[str]:
-    """A sweep of a program that fails for every x from 10 on."""
+    """A sweep of a program that fails for every x from 10 on, and does not end from 30 on."""
     program = tmp_path / "program.py"
     program.write_text(
-        "import sys\nx = int(sys.argv[1].partition('=')[2])\nprint(f'METRIC loss={x}')\nsys.exit(x >= 10)\n"
+        "import sys, time\nx = int(sys.argv[1].partition('=')[2])\nprint(f'METRIC loss={x}')\n"
+        "if x >= 30: time.sleep(600)\nsys.exit(x >= 10)\n"
     )
     command = f"command='{sys.executable} {program}'".replace("researcher's", r"researcher\'s")
     return here(
@@ -175,6 +178,9 @@ def test_a_server_that_stays_away_is_told_later(
     assert [item.why for item in found] == [
         "its file says completed, Prefect says Running; Prefect is told the end"
     ]
+    with monkeypatch.context() as patch:
+        patch.setattr(compared, "_rows", lambda records: later_attempt(rows(records)))
+        assert "untold run" not in [item.kind for item in leftovers(store, said.append)], "it may be at work"
     assert remove(found) == []
     state = last_state()
     assert state.is_completed() and (state.message or "").startswith("1 of 2 trials is sound")
@@ -186,6 +192,14 @@ def test_a_server_that_stays_away_is_told_later(
     found = [item for item in leftovers(store, said.append) if item.kind in ("untold run", "dead run")]
     assert [item.kind for item in found] == ["untold run"] and remove(found) == []
     assert [run.state for run in runs(store)] == ["completed"]
+
+
+rows = compared._rows
+
+
+def later_attempt(found: dict[str, Any]) -> dict[str, Any]:
+    """Rows of runs that somebody has just begun to go on with."""
+    return {i: row.model_copy(update={"run_count": row.run_count + 1}) for i, row in found.items()}
 
 
 @pytest.mark.server
@@ -208,6 +222,22 @@ def test_what_is_done_is_in_tables_however_a_sweep_ends(
     with (directory / "runs.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 3
     assert (directory / "report.html").exists() and last_state().is_crashed()
+
+
+@pytest.mark.server
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_a_sweep_that_only_fails_is_ended_with_what_it_has(
+    prefect: Any, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The program that runs then, and would for long, is ended with it, and has no record."""
+    with pytest.raises(TooManyFailuresError, match="12 calls in a row failed alike"):
+        sweep(overrides=of(store, tmp_path, 1, *range(18, 40)), max_failures=12)
+    assert "1 of 13 trials is sound" in capsys.readouterr().err
+    assert len(list(store.records("trl"))) == 13
+    state = last_state()
+    assert state.is_failed() and "let them all run: --max-failures 0" in (state.message or "")
+    assert [run.state for run in runs(store)] == ["failed"]
 
 
 def away_after(module: Any, name: str, then: Callable[[], None], patch: pytest.MonkeyPatch) -> None:
