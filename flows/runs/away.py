@@ -58,7 +58,7 @@ def _is_prefect(error: BaseException) -> bool:
     """Whether an error of a request is of one to Prefect's server; so it is where nobody knows any more."""
     try:
         return str(error.request.url).startswith(get_current_settings().api.url or "")  # type: ignore[attr-defined]
-    except (RuntimeError, AttributeError):  # it has come from another process
+    except (RuntimeError, AttributeError):  # it has come from another process, or is Prefect's own
         return True
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 import warnings
@@ -21,6 +22,7 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, State, StateType, TaskRun
 from prefect.client.schemas.sorting import TaskRunSort
+from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
 from prefect.events.worker import EventsWorker
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
@@ -107,6 +109,11 @@ def is_away(error: BaseException) -> bool:
 
     A refusal stays: of a wrong address, of a missing permission, of what it does not know.
     """
+    if isinstance(error, ConcurrencySlotAcquisitionError):  # a task run asks for slots of its tags
+        if error.__cause__ is not None:
+            return is_away(error.__cause__)
+        # It has come from another process, without its cause: what no answer has come to, or a failure.
+        return str(error).endswith("]") or re.search(r"\b5\d\d\b", str(error)) is not None
     if isinstance(error, httpx.HTTPStatusError):
         code = error.response.status_code
         return code >= 500 or code in BUSY

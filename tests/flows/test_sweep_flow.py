@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import pickle
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 from prefect.client.orchestration import get_client
+from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
 from prefect.context import refresh_global_settings_context
 from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogWorker
@@ -20,7 +22,8 @@ from prefect.states import State
 import flows.sweep_flow as sweep_flow
 import flows.trials_sweep as trials_sweep
 from flows import multirun, sweep
-from flows.runs import compared
+from flows.runs import away, compared
+from flows.runs.away import ServerWatch
 from flows.runs.leftovers import leftovers, remove
 from flows.runs.reconcile import is_away
 from flows.runs.record import runs, write_run
@@ -150,6 +153,31 @@ def test_a_server_that_is_away_at_the_end_is_waited_for(
     assert seen.run.state.name == "Completed" and seen.run.state.message.startswith("1 of 2 trials is sound")
     assert "loss" in seen.artifact("sweep-results")["description"]
     assert [run.state for run in runs(store)] == ["completed"]
+
+
+@pytest.mark.server
+@pytest.mark.slow
+def test_a_batch_that_the_server_is_away_for_waits_for_it(
+    to_server: Line, prefect: Any, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Task runs ask the server for slots of their tags before they begin."""
+    monkeypatch.setenv("PREFECT_CLIENT_MAX_RETRIES", "0")
+    refresh_global_settings_context()
+    heard: list[BaseException] = []
+    to_wait = ServerWatch.is_to_wait
+
+    def hear(watch: ServerWatch, error: BaseException) -> bool:
+        heard.append(error)
+        to_server.mend()
+        return to_wait(watch, error)
+
+    monkeypatch.setattr(ServerWatch, "is_to_wait", hear)
+    monkeypatch.setattr(away, "ASK_SECONDS", 0.1)
+    away_after(trials_sweep, "prepare_trials", to_server.cut, monkeypatch)
+    assert sweep(overrides=of(store, tmp_path, 1, 2)).sound
+    assert [type(error) for error in heard] == [ConcurrencySlotAcquisitionError]
+    assert is_away(pickle.loads(pickle.dumps(heard[0]))), "as it comes from another process"
+    assert last_state().is_completed()
 
 
 @pytest.mark.server
