@@ -23,6 +23,7 @@ from sweepflow.samplers import chain, chains_per_trial, points_of_chain, step_of
 from sweepflow.samplers.posterior import LocalPosterior
 from sweepflow.schema.fields import NOT_STATIC, check_numbers, dump, static_part
 from sweepflow.schema.llc import EstimateConfig
+from sweepflow.schema.numbers import check_steps
 from sweepflow.schema.sampler import SamplerConfig, sampler_name
 from sweepflow.store.record import Record
 from sweepflow.store.store import Store
@@ -57,6 +58,8 @@ def check(config: EstimateConfig) -> None:
     sampler = config.sampler
     do = "give another one, or compute in sampler.dtype=float64"
     check_numbers(sampler, np.dtype(sampler.dtype), do, "sampler.")
+    steps = sampler.warmup + sampler.draws * sampler.thinning
+    check_steps("sampler.warmup + sampler.draws * sampler.thinning", steps)
     data.check_fits(config.target.data, sampler.dtype)
 
 

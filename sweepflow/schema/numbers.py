@@ -94,6 +94,19 @@ def fitting(key: str, value: Number, dtype: np.dtype, do: str | None = None) -> 
     return found
 
 
+def check_steps(key: str, steps: int) -> None:
+    """Make sure that a program can count its steps.
+
+    Args:
+        key: What their number comes from, in dotted keys.
+        steps: How many.
+
+    Raises:
+        ConfigError: where the count would begin again at its lowest number.
+    """
+    fitting(key, steps, WHOLE, "ask for fewer steps: programs count them in int32")
+
+
 def fed(key: str, values: Sequence[Number]) -> np.ndarray:
     """The values of one traced field, of several trials, as they are fed to a program.
 

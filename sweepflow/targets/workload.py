@@ -16,6 +16,7 @@ from sweepflow.errors import ConfigError
 from sweepflow.fingerprint import canonical_json, fingerprint
 from sweepflow.models import build_network
 from sweepflow.schema.fields import NOT_STATIC, check_numbers, dump, static_part
+from sweepflow.schema.numbers import check_steps
 from sweepflow.schema.target import TargetConfig
 from sweepflow.store.record import Record
 from sweepflow.store.store import Store
@@ -41,6 +42,7 @@ def check(config: TargetConfig) -> None:
     """
     dtype = np.dtype(config.target.dtype)
     check_numbers(config, dtype, "give another one, or compute in target.dtype=float64")
+    check_steps("target.steps", config.target.steps)
     data.check_fits(config.data, config.target.dtype)
     shape = data.describe(config.data)
     network = build_network(config.model, shape)

@@ -20,6 +20,7 @@ from sweepflow.fingerprint import canonical_json, key_data
 from sweepflow.models import build_network
 from sweepflow.schema.fields import NOT_STATIC, check_numbers, dump, with_numbers
 from sweepflow.schema.model import MlpModel, PotentialModel
+from sweepflow.schema.numbers import check_steps
 from sweepflow.store.record import Record
 from sweepflow.store.store import Store
 from sweepflow.workloads.train.config import TrainConfig
@@ -236,6 +237,8 @@ def check(config: TrainConfig) -> None:
     sizes(config)
     shape = shape_of(config)
     check_numbers(config, jnp.dtype(config.dtype), "give another one, or compute in dtype=float64")
+    epoch = max(1, shape.n // min(config.batch_size, shape.n))
+    check_steps(f"epochs of {epoch} steps", config.epochs * epoch)
     if config.data.kind == "file":  # other data are of moderate size by their making
         splits(config)
     if config.resume_after:

@@ -144,3 +144,21 @@ def test_a_file_is_pinned_by_its_content(small: Callable[..., Any], store: Store
 def test_a_file_that_is_not_there(small: Callable[..., Any], store: Store, tmp_path: Path) -> None:
     with pytest.raises(DataError):
         make_plan([small(data=FileData(path=str(tmp_path / "nothing.npz")))], store)
+
+
+@pytest.mark.parametrize(
+    ("changes", "got"),
+    [
+        ({"sampler_changes": {"step_size": 1e-40}}, "sampler.step_size=1e-40"),
+        ({"sampler_changes": {"b2": 1 - 1e-10}}, "sampler.b2=0.9999999999"),
+        ({"sampler_changes": {"draws": 10**9}}, "sampler.warmup + sampler.draws * sampler.thinning=1"),
+        ({"steps": 2**31}, "target.steps=2147483648"),
+        ({"dtype": "float32", "learning_rate": 1e-40}, "target.learning_rate=1e-40"),
+    ],
+)
+def test_numbers_that_a_program_would_see_otherwise_are_refused(
+    changes: dict[str, Any], got: str, small: Callable[..., Any], store: Store
+) -> None:
+    with pytest.raises(ConfigError) as told:
+        make_plan([small(**changes)], store)
+    assert got in str(told.value) and told.value.allowed and told.value.do

@@ -264,3 +264,21 @@ def test_the_documented_keys_and_defaults_are_those_there_are() -> None:
     internal = {"model", "data", "resume_after", "pad_widths_to"}
     expected = {name: str(one.default).lower() for name, one in fields.items() if name not in internal}
     assert {name: documented.get(name) for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "got"),
+    [
+        ({"learning_rate": 1e39}, "learning_rate=1e+39"),
+        ({"b2": 1 - 1e-9}, "b2=0.999999999"),
+        ({"weight_decay": 1e-46}, "weight_decay=1e-46"),
+        ({"plateau_patience": 2**31}, "plateau_patience=2147483648"),
+        ({"epochs": 10**9}, "epochs of 8 steps=8000000000"),
+    ],
+)
+def test_numbers_that_training_would_see_otherwise_are_refused(values: dict[str, Any], got: str) -> None:
+    with pytest.raises(ConfigError) as told:
+        TRAIN.check(TrainConfig(**values))
+    assert got in str(told.value) and told.value.allowed and told.value.do
+    if isinstance(next(iter(values.values())), float):
+        TRAIN.check(TrainConfig(**values, dtype="float64"))
