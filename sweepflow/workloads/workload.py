@@ -10,6 +10,7 @@ from typing import Any, Generic, Protocol
 from sweepflow.engine.workload import C, Trial, Workload
 from sweepflow.fingerprint import fingerprint
 from sweepflow.schema.fields import Config
+from sweepflow.schema.numbers import plain_number
 from sweepflow.store.record import Record
 from sweepflow.store.store import Store
 from sweepflow.workloads.goal import Goal
@@ -82,11 +83,9 @@ class SweepWorkload(Generic[C]):
         beside = {"source": self.source, "inputs": self.inputs(config)}
         beside = {name: digest for name, digest in beside.items() if digest}
         payload: Any = {"config": config, **beside} if beside else config
-        return Trial(
-            fingerprint("trl", self.name, self.version, payload),
-            config,
-            int(_get(config, self.seed_key) or 0),
-        )
+        # What is no number tells keys apart all the same: the id, which has it, is in them.
+        seed = plain_number(_get(config, self.seed_key)) or 0
+        return Trial(fingerprint("trl", self.name, self.version, payload), config, int(seed))
 
 
 def _get(config: Config, key: str | None) -> Any:

@@ -132,3 +132,22 @@ def test_a_static_number_that_is_too_large_for_jax_is_told_in_words(
     assert workload.figures(workload.config_type()) == ("loss",)
     with pytest.raises(ConfigError, match=r"run\(\) of .* raises\n.*line \d+: return.*OverflowError"):
         run(workload, [workload.config_type(size=2**70)], store)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "seeds"),
+    [
+        ("Content[str]", ("a", "b")),
+        ("Content[tuple[int, ...]]", ((1, 2), (2, 1))),
+        ("Content[int | None]", (None, 2**70)),
+        ("Traced[int]", (-1, 1)),
+    ],
+)
+def test_a_seed_of_any_type_decides_the_key(
+    annotation: str, seeds: tuple[Any, Any], module: Callable[..., str]
+) -> None:
+    fields = PLAIN.replace("    x:", f"    seed: {annotation}\n    x:")
+    workload = load_workload(module(HEAD + fields + "    return {'loss': config.x}\n"))
+    trials = [workload.trial(workload.config_type(seed=seed)) for seed in seeds]
+    first, second = (key_data(trial.id, trial.seed).tolist() for trial in trials)
+    assert first != second
