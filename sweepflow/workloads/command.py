@@ -194,16 +194,18 @@ def _record(trial: Trial[CommandConfig], ended: _Running) -> Record:
 
 
 def _best(name: str, values: Sequence[float]) -> dict[str, float]:
-    """The best value of a metric, and its last is not always that; both ends where its name says no goal."""
+    """The best of a metric's values, which its last need not be; both ends where its name says no goal."""
     finite = [value for value in values if math.isfinite(value)]
-    if not finite:
-        return {}
+    return {best: end(finite) for best, end in _ends(name).items()} if finite else {}
+
+
+def _ends(name: str) -> dict[str, Callable[[list[float]], float]]:
     match goal_of(name):
         case "minimize":
-            return {f"best_{name}": min(finite)}
+            return {f"best_{name}": min}
         case "maximize":
-            return {f"best_{name}": max(finite)}
-    return {f"lowest_{name}": min(finite), f"highest_{name}": max(finite)}
+            return {f"best_{name}": max}
+    return {f"lowest_{name}": min, f"highest_{name}": max}
 
 
 def _judged(config: CommandConfig, process: CommandProcess, output: Output) -> tuple[Status, tuple[str, ...]]:
@@ -315,7 +317,11 @@ WORKLOAD: SweepWorkload[CommandConfig] = SweepWorkload(
     version=VERSION,
     config_type=CommandConfig,
     metric=lambda config: config.metrics[0],
-    figures=lambda config: (*config.metrics, *map("best_{}".format, config.metrics), *RESERVED),
+    figures=lambda config: (
+        *config.metrics,
+        *(best for name in config.metrics for best in _ends(name)),
+        *RESERVED,
+    ),
     run=run_trials,
     at_once=lambda config: config.max_concurrent,
     within=lambda config, sweep: config.model_copy(update={"sweep": sweep}),

@@ -370,6 +370,8 @@ def test_the_best_of_all_values_is_a_figure_too(store: Store, program: Write) ->
     record = run_one(store, program(f"print({printed!r})"), metrics=("loss", "acc", "zeta"))
     best = {"best_loss": 1, "best_acc": 3, "lowest_zeta": 1, "highest_zeta": 3}
     assert {key: record.figures.get(key) for key in best} == best and record.figures["loss"] == 2
+    config = trial("echo", ("loss", "acc", "zeta")).config
+    assert set(load_workload("command").figures(config)) == set(record.figures), "what is promised before"
     own = run_one(store, program("print('METRIC loss=3 best_loss=7'); print('METRIC loss=nan')", "own.py"))
     assert own.figures["best_loss"] == 7 and own.status == "diverged"
     assert goal_of("best_loss") == "minimize" and goal_of("best_acc") == "maximize"
