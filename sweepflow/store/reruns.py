@@ -11,10 +11,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from sweepflow.errors import StoreError
 from sweepflow.store.atomic import write_bytes
 from sweepflow.store.paths import StorePaths
 
@@ -47,12 +47,18 @@ def ask_again(paths: StorePaths, trial_ids: Collection[str], owner: str) -> None
     mine = paths.rerun(owner)
     if mine.is_file() or is_going_on(paths, trial_ids):
         return
-    for request in _requests(paths):
-        if not request.left(paths):
-            request.path.unlink(missing_ok=True)
-    for trial_id in trial_ids:
-        with suppress(NotADirectoryError):
-            paths.checkpoint(trial_id).unlink(missing_ok=True)
+    done = [request.path for request in _requests(paths) if not request.left(paths)]
+    for path in (*done, *map(paths.checkpoint, trial_ids)):
+        try:
+            path.unlink(missing_ok=True)
+        except NotADirectoryError:
+            continue
+        except OSError as error:
+            raise StoreError(
+                "what a rerun does not go on from cannot be removed",
+                got=f"{path}: {error.strerror}",
+                do="mend the permissions",
+            ) from error
     digests = {i: digest for i in trial_ids if (digest := _digest(paths, i)) is not None}
     write_bytes(mine, json.dumps({"asked": sorted(trial_ids), "before": digests}).encode())
 
