@@ -83,7 +83,7 @@ def _check_program(config: CommandConfig, program: str, place: str) -> None:
 def _check_shell_syntax(config: CommandConfig) -> None:
     """Refuse what only a shell understands: the program would get it as words."""
     command = config.command
-    found = next(_shell_syntax(command), None)
+    found = next(shell_syntax(command), None)
     if found is None:
         return
     folder = re.match(r"\s*cd\s+(\S+)\s*(&&|;)\s*(.+)", command)
@@ -112,7 +112,7 @@ def _check_shell_syntax(config: CommandConfig) -> None:
     )
 
 
-def _shell_syntax(command: str) -> Iterator[str]:
+def shell_syntax(command: str) -> Iterator[str]:
     """What of a command a shell would take for more than a word, in its order."""
     quote, escaped, begins = "", False, True
     for number, character in enumerate(command):
@@ -135,7 +135,7 @@ def _shell_syntax(command: str) -> Iterator[str]:
             quote = character
         elif character in "|&;<>()`*?":
             yield "&&" if command[number : number + 2] == "&&" else character
-        elif (character == "$" and _names(behind)) or (begins and character in "~#"):
+        elif (character == "$" and _names(behind, "'\"")) or (begins and character in "~#"):
             yield character
         begins = character.isspace()
         if number == 0 or not command[:number].strip():
@@ -144,6 +144,6 @@ def _shell_syntax(command: str) -> Iterator[str]:
                 yield assignment[0]
 
 
-def _names(behind: str) -> bool:
-    """Whether what follows a dollar sign makes it more than itself."""
-    return bool(re.fullmatch(r"[A-Za-z_{(\d@*#?$!-]", behind))
+def _names(behind: str, quotes: str = "") -> bool:
+    """Whether what follows a dollar sign makes it more than itself: a name, a number, a bracket, a quote."""
+    return bool(re.fullmatch(rf"[A-Za-z_{{(\[\d@*#?$!{quotes}-]", behind))

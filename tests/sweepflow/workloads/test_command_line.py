@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from sweepflow.errors import ConfigError
 from sweepflow.store.store import Store
 from sweepflow.workloads.command import WORKLOAD, CommandConfig, check, run_trials
+from sweepflow.workloads.command_check import shell_syntax
 from sweepflow.workloads.command_line import command_line, typed
 
 GIVEN = {"trial": "trl_1", "trial_dir": "/store/trl_1", "sweep": "mine"}
@@ -175,6 +176,25 @@ def test_what_a_shell_would_leave_alone_is_not_refused(words: str) -> None:
         ["sh", "-c", f"for w in {words}; do printf '%s\\n' \"$w\"; done"], capture_output=True, check=True
     )
     assert shell.stdout.decode().splitlines() == command_line(config(f"echo {words}"))[1:]
+
+
+@given(st.lists(st.text("ab '\"\\$*?~|;&<>#`()[]=!^.-", min_size=1), min_size=20, max_size=40))
+@settings(max_examples=25, deadline=None)
+def test_what_is_not_refused_has_the_words_that_a_shell_makes_of_it(texts: list[str]) -> None:
+    commands = [f"echo {text}" for text in texts if split(text) is not None]
+    taken = [command for command in commands if next(shell_syntax(command), None) is None]
+    lines = [f"printf '%s\\0' {command}; printf '\\n\\0'" for command in taken]
+    for shell in ("sh", "bash"):
+        done = subprocess.run([shell, "-c", "\n".join(lines)], capture_output=True, text=True, check=True)
+        words = [part.split("\0")[:-1] for part in done.stdout.split("\n\0")[:-1]]
+        assert words == [shlex.split(command) for command in taken]
+
+
+def split(text: str) -> list[str] | None:
+    try:
+        return shlex.split(text)
+    except ValueError:  # a quote without its other half
+        return None
 
 
 @pytest.mark.parametrize(
