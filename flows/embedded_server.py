@@ -23,7 +23,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from flows.server_faults import ServerError, find_fault
-from tasks.output import keep_output, lasting_output
+from tasks.output import keep_output, lasting_output, some_output
 
 __all__ = ["ServerError", "is_embedded", "keep_prefect_server", "prefect_server"]
 
@@ -216,6 +216,7 @@ def serve() -> None:
 
     Prints the port.
     """
+    some_output()
     for stream in (sys.stdout, sys.stderr):  # the command's, which may be gone before the command is
         keep_output(stream)
     import uvicorn

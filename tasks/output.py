@@ -28,15 +28,20 @@ def lasting_output() -> Iterator[None]:
     would end the process. What cannot be written is lost, as its reader is. In a process of a deployment's
     this holds to its end: Prefect logs after the flow, too.
     """
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # it was closed before this process began
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+    some_output()
     kept = [stream for stream in (sys.stdout, sys.stderr) if keep_output(stream)]
     try:
         yield
     finally:
         for stream in kept if ENGINE not in os.environ else ():
             del stream.write, stream.flush
+
+
+def some_output() -> None:
+    """Write to nobody where a standard stream was closed before this process began."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
 
 
 def keep_output(stream: TextIO) -> bool:

@@ -14,6 +14,7 @@ import typer
 
 from flows.cli import doctor, llc, runs, store, sweep
 from flows.cli.app import app
+from tasks.output import some_output
 
 __all__ = ["app", "doctor", "llc", "main", "runs", "store", "sweep"]
 
@@ -23,8 +24,9 @@ def main() -> None:
     warnings.showwarning = _show_warning
     # Where standard streams are closed, files would take their numbers, and have what libraries say in them.
     while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
-        pass
+        os.set_inheritable(number, True)
     os.close(number)
+    some_output()
     try:
         app()
     except BaseException as error:
