@@ -44,7 +44,7 @@ SETTINGS = {
 }
 
 
-def _leave_the_flow_here() -> None:
+def leave_the_flow_here() -> None:
     """Send a batch with no more of its flow than the name, in a context of the caller's own.
 
     Prefect would send the flow, and the task that called it, by their modules' names: a deployment whose
@@ -153,7 +153,7 @@ class Cluster:
 
     def submit(self, task: Task[..., Any], parameters: dict[str, Any]) -> PrefectFuture[Any] | None:
         def start(address: str) -> PrefectFuture[Any]:
-            _leave_the_flow_here()
+            leave_the_flow_here()
             wrapped = self._client.submit(
                 task, parameters=parameters, workers=[address], pure=False, return_type="state"
             )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -11,13 +13,23 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
+import cloudpickle
 import pytest
 from distributed import Security, Worker
 from prefect import task
-from prefect.settings import PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW, temporary_settings
+from prefect.client.orchestration import get_client
+from prefect.context import FlowRunContext, serialize_context
+from prefect.flows import load_flow_from_entrypoint
+from prefect.results import ResultStore
+from prefect.settings import (
+    PREFECT_API_URL,
+    PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW,
+    temporary_settings,
+)
+from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.runners import cluster as module
-from flows.runners.cluster import Cluster
+from flows.runners.cluster import Cluster, leave_the_flow_here
 from flows.runners.encryption import encrypted
 from flows.runners.jobs import REFUSED, Ended, Held, RunnerError, StartError
 from flows.runners.pool import Loss
@@ -360,3 +372,34 @@ def test_connected_workers_need_no_controller(tmp_path: Path) -> None:
             site.end(job, FAILED)
         error = str(failure(cluster))
     assert "the cluster's controller does not answer for" in error and "no worker is left" in error
+
+
+OF_ONE_FILE = """
+from prefect import flow
+
+@flow(name="a flow of mine")
+def mine():
+    pass
+"""
+
+
+def test_a_batch_needs_no_module_of_its_flow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prefect makes a module of the file of a deployment's entrypoint, which no worker can import."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "of_one_file.py").write_text(OF_ONE_FILE)
+    flow = load_flow_from_entrypoint(f"{tmp_path / 'of_one_file.py'}:mine")
+
+    def sent() -> bytes:
+        leave_the_flow_here()
+        return cloudpickle.dumps(serialize_context())
+
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
+        client = get_client(sync_client=True)
+    with FlowRunContext(
+        flow=flow, client=client, task_runner=ThreadPoolTaskRunner(), result_store=ResultStore()
+    ) as context:
+        assert b"of_one_file" in cloudpickle.dumps(serialize_context())
+        content = contextvars.copy_context().run(sent)
+        assert context.flow is flow, "here it is as it was"
+    del sys.modules["of_one_file"]
+    assert b"of_one_file" not in content and b"a flow of mine" in content
