@@ -16,6 +16,7 @@ from flows.runners.asked import Asked
 from flows.runners.pool import Pool
 from flows.runs.heartbeat import beating
 from flows.runs.reconcile import close_task_runs
+from flows.sweep_flow import await_server, patience
 from sweepflow.batching import slices
 from sweepflow.engine.devices import worker_count
 from sweepflow.errors import SweepflowError
@@ -39,6 +40,11 @@ class BatchesFailedError(SweepflowError):
 
 class _FirstError(Exception):
     """A job has failed, and the others are not wanted any more."""
+
+
+def _when_it_answers(kind: object, error: BaseException | None, trace: object) -> None:
+    """Batches are closed in Prefect once its server answers."""
+    await_server(patience(error))
 
 
 @contextmanager
@@ -71,6 +77,7 @@ def jobs_elsewhere(
 
     with ExitStack() as stack:
         stack.callback(close_task_runs, run_id, outcome.states)
+        stack.push(_when_it_answers)
         stack.callback(workers.close)
         beat = stack.enter_context(
             beating(

@@ -173,9 +173,14 @@ def told() -> Iterator[None]:
     except Abort:
         raise
     except BaseException as error:
-        if not await_server(AWAY_SECONDS if isinstance(error, Exception) else ASK_SECONDS):
+        if not await_server(patience(error)):
             raise ServerAwayAbort(error) from error
         raise
+
+
+def patience(error: BaseException | None) -> float:
+    """How long a sweep waits for a server that is away, by what has ended it, in seconds."""
+    return AWAY_SECONDS if error is None or isinstance(error, Exception) else ASK_SECONDS
 
 
 @contextmanager

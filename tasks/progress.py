@@ -269,7 +269,7 @@ class SweepProgress:
         begun = self._clock()
         if self._store is None or not self._waiting or begun < self._look_at:
             return
-        with suppress(OSError, StoreError):  # it is looked at again
+        with suppress(StoreError):  # it is looked at again
             found = self._store.written(self._waiting)
             new = [i for i, when in found.items() if self._written.get(i) != when]
             for record in self._store.known(new).values():

@@ -153,7 +153,8 @@ class Store:
     def written(self, trial_ids: Iterable[str]) -> dict[str, int]:
         """When the records among these were written, in ns since 1970, by id; without reading them.
 
-        To list their folders makes a network file system look for what other machines have written.
+        To list their folders makes a network file system look for what other machines have written. What
+        cannot be listed is not seen; who reads it is told why.
         """
         folders: dict[Path, dict[str, str]] = defaultdict(dict)
         for trial_id in trial_ids:
@@ -161,7 +162,7 @@ class Store:
             folders[path.parent][path.name] = trial_id
         found: dict[str, int] = {}
         for folder, names in folders.items():
-            with suppress(FileNotFoundError), os.scandir(folder) as entries:
+            with suppress(OSError), os.scandir(folder) as entries:
                 for entry in entries:
                     if entry.name in names:
                         found[names[entry.name]] = entry.stat().st_mtime_ns

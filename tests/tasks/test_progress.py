@@ -107,6 +107,15 @@ def test_what_others_write_counts_before_their_batch_has_ended(
     assert told["done"] == 2
 
 
+def test_a_store_that_cannot_be_looked_at_ends_nothing(store: Store, clock: Clock) -> None:
+    store.root.mkdir(parents=True, exist_ok=True)
+    store.paths.folder("trl").write_text("a file where records should go")
+    progress = SweepProgress("a sweep", (), 0, 0, store=store, clock=clock)
+    progress.expect([f"trl_{1:016x}"], 1)
+    tick(progress, clock, LOOK_SECONDS)
+    assert "trials 0/1" in progress.counts
+
+
 def test_a_look_that_takes_long_is_seldom_repeated(
     store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
