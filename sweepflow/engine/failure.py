@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from sweepflow.engine.workload import Trial
 from sweepflow.provenance import provenance
+from sweepflow.schema.fields import recorded
 from sweepflow.store.record import Record
 
 
@@ -34,7 +35,7 @@ def failed_record(workload: Named, trial: Trial[Any], reason: str, *, device: bo
         version=workload.version,
         status="failed",
         reasons=(reason,),
-        config=trial.config.model_dump(mode="json"),
+        config=recorded(trial.config),
         figures={},
         provenance=provenance(device=device),
     )

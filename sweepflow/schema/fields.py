@@ -45,6 +45,9 @@ Traced = Annotated[T, Role.TRACED]
 Content = Annotated[T, Role.CONTENT]
 Location = Annotated[T, Role.LOCATION]
 
+OF_A_RUN = "of one run"
+"""Beside a role: the field says something of one run of a trial, and is in no record of it."""
+
 
 class Config(BaseModel):
     """Base of every configuration: immutable, hashable, no unknown keys, no NaN or infinity."""
@@ -173,3 +176,9 @@ def dump(config: Config, *leave_out: Role) -> dict[str, Any]:
             value = getattr(config, name)
             out[name] = dump(value, *leave_out) if isinstance(value, Config) else value
     return out
+
+
+def recorded(config: Config) -> dict[str, Any]:
+    """A configuration as records have it: plain JSON, without what is of one run only."""
+    fields = type(config).model_fields.items()
+    return config.model_dump(mode="json", exclude={n for n, field in fields if OF_A_RUN in field.metadata})

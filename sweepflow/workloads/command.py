@@ -19,9 +19,11 @@ import numpy as np
 from pydantic import ValidationError
 
 from sweepflow.engine.devices import GIVEN_FLAGS
+from sweepflow.engine.failure import failed_record
 from sweepflow.engine.workload import Trial
 from sweepflow.errors import ConfigError, nearest
 from sweepflow.provenance import provenance
+from sweepflow.schema.fields import recorded
 from sweepflow.stop import raise_if_stopped, stoppable
 from sweepflow.store.record import Record, Status
 from sweepflow.store.store import Store
@@ -114,7 +116,8 @@ def run_trials(
                 except (OSError, ValueError, ConfigError) as error:
                     running.pop()
                     process.log.close()
-                    keep(place, _not_started(trials[place], error))
+                    why = f"could not be started: {' '.join(str(error).split())}"
+                    keep(place, failed_record(WORKLOAD, trials[place], why, device=False))
             for one in [one for one in running if one.process.poll() and one.process.is_settled()]:
                 keep(one.place, _record(trials[one.place], one))
                 store.drop_empty_folder(trials[one.place].id)
@@ -185,7 +188,7 @@ def _record(trial: Trial[CommandConfig], ended: _Running) -> Record:
         version=VERSION,
         status=status,
         reasons=reasons,
-        config=trial.config.model_dump(mode="json", exclude={"sweep", "pinned"}),
+        config=recorded(trial.config),
         figures=figures,
         seconds={"compile": 0.0, "run": process.seconds},
         provenance=provenance(device=False),
@@ -285,19 +288,6 @@ def _signal_name(number: int) -> str:
     except ValueError:  # a real-time signal
         return f"signal {number}"
     return f"{name} (out of memory?)" if name == "SIGKILL" else name
-
-
-def _not_started(trial: Trial[CommandConfig], error: Exception) -> Record:
-    return Record(
-        id=trial.id,
-        workload=NAME,
-        version=VERSION,
-        status="failed",
-        reasons=(f"could not be started: {' '.join(str(error).split())}",),
-        config=trial.config.model_dump(mode="json", exclude={"sweep", "pinned"}),
-        figures={},
-        provenance=provenance(device=False),
-    )
 
 
 def command_of(record: Record, store: Store) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from sweepflow.schema.data import Seed
-from sweepflow.schema.fields import Config, Content, Location
+from sweepflow.schema.fields import OF_A_RUN, Config, Content, Location
 from sweepflow.workloads.command_output import METRIC_NAME
 
 RESERVED = ("exit_code", "seconds")
@@ -59,13 +59,13 @@ class CommandConfig(Config):
     sha256: Content[str] = ""
     """Of the files that the trial names and depends on; filled in by sweepflow: a changed script is another
     trial."""
-    pinned: Location[tuple[str, ...] | None] = None
+    pinned: Annotated[Location[tuple[str, ...] | None], OF_A_RUN] = None
     """The files that `sha256` is of, as the trial names them; filled in by sweepflow."""
     depends: Location[tuple[Text, ...]] = ()
     """Files, folders and globs that the program imports or reads; their contents are part of the trial."""
     outputs: Location[tuple[Text, ...]] = ()
     """Files, folders and globs that the program writes; never looked at, where something names them."""
-    sweep: Location[str | None] = None
+    sweep: Annotated[Location[str | None], OF_A_RUN] = None
     """The sweep that the trial is run by; filled in by sweepflow."""
     cwd: Location[Text | None] = None
     """The directory that the program runs in; the one that sweepflow was started in where it is not given."""

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from sweepflow.engine.failure import failed_record
 from sweepflow.errors import ConfigError
 from sweepflow.store.store import Store
 from sweepflow.workloads.command import WORKLOAD, CommandConfig, check, run_trials
@@ -126,7 +127,9 @@ def test_a_trial_is_told_its_id_its_sweep_and_a_folder_of_its_own(store: Store, 
     folder = store.paths.trial_folder(told.id)
     assert folder.parent == store.paths.record(told.id).parent and (folder / "checkpoint").exists()
     assert not store.paths.trial_folder(silent.id).exists(), "nothing was written there"
-    assert "sweep" not in records[0].config and [r.id for r in store.records("trl")]
+    unrun = failed_record(WORKLOAD, told, "it ended its worker", device=False)
+    assert unrun.config.keys() == records[0].config.keys(), "whoever writes it"
+    assert not {"sweep", "pinned"} & unrun.config.keys() and [r.id for r in store.records("trl")]
     store.remove(told.id)
     assert not folder.exists()
 
