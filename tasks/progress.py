@@ -270,7 +270,7 @@ class SweepProgress:
         if self._store is None or not self._waiting or begun < self._look_at:
             return
         with suppress(StoreError):  # it is looked at again
-            found = self._store.written(self._waiting)
+            found = self._store.written(self._waiting.copy())  # batches in threads count, too
             new = [i for i, when in found.items() if self._written.get(i) != when]
             for record in self._store.known(new).values():
                 self.trial_done(record)
