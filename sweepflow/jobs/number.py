@@ -10,6 +10,7 @@ import math
 import operator
 import sys
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 import jax
@@ -50,6 +51,21 @@ class OneCall:
     def hydra(self) -> Any:
         """In the place of Hydra's configuration of one job."""
         raise self.refuse("HydraConfig is asked for one job's configuration")
+
+
+IN_HAND: ContextVar[OneCall | None] = ContextVar("in_hand", default=None)
+"""The call that a thread is in."""
+_text = jax.core.Tracer.__repr__
+
+
+def _text_of_one(tracer: Any) -> str:
+    """A traced array's text: JAX's own, but none in a call for several jobs, where each has another."""
+    if (call := IN_HAND.get()) is not None:
+        raise call.refuse("text is made of an array")
+    return _text(tracer)
+
+
+jax.core.Tracer.__repr__ = _text_of_one  # type: ignore[method-assign]  # nothing else is asked for its text
 
 
 class Number:

@@ -96,7 +96,7 @@ def call_together(function: Callable[[Any], Any], group: Group) -> list[Any]:
     import jax.numpy as jnp
     import numpy as np
 
-    from sweepflow.jobs.number import DiffersError, Number, OneCall
+    from sweepflow.jobs.number import IN_HAND, DiffersError, Number, OneCall
 
     if not group.numbers:
         return [jax.device_get(function(job.cfg)) for job in group.jobs]
@@ -112,7 +112,11 @@ def call_together(function: Callable[[Any], Any], group: Group) -> list[Any]:
         nonlocal structure, leaves
         call.lane = lane
         with told(call):
-            returned = function(_with(group.jobs[0].cfg, numbers))
+            token = IN_HAND.set(call)
+            try:
+                returned = function(_with(group.jobs[0].cfg, numbers))
+            finally:
+                IN_HAND.reset(token)
         leaves, structure = jax.tree.flatten(returned, is_leaf=lambda leaf: type(leaf) is Number)
         repr(structure)  # which refuses where a number is in it, outside its leaves
         for leaf in leaves:
