@@ -100,7 +100,7 @@ def test_commands_run_there(own: Path, machine: Machine, office: Machine) -> Non
     code, text = served.run(*sweep, "x=0.3,0.4", "runner=dask", "runner.workers=1")
     assert code == 0, text
     assert len(list(Store(own / "found").records("trl"))) == 4
-    for command in ("trials", "runs", "cleanup", "doctor"):
+    for command in ("runs", "doctor"):
         code, text = served.run("sweepflow", command, "--store", "found")
         assert code == 0 and "of somebody" not in text, text
 
