@@ -85,10 +85,9 @@ def traced_part(config: Config, prefix: str = "") -> dict[str, Number]:
                     allowed="true or false, a whole number, a fraction, or null",
                     do="give each number a traced field, or leave Traced away: then it shapes the program",
                 )
-            whole = isinstance(number, bool) or not takes_fractions(
-                type(config).model_fields[name].annotation
-            )
-            numbers[key] = number if whole else fitting(key, number, FRACTION)
+            if type(number) is int and takes_fractions(type(config).model_fields[name].annotation):
+                number = float(fitting(key, number, FRACTION))
+            numbers[key] = number
         elif isinstance(value, Config):
             numbers |= traced_part(value, f"{key}.")
     return numbers
