@@ -6,6 +6,7 @@ Only the import line changes: configurations are composed, callables called, and
 from __future__ import annotations
 
 import sys
+from collections import UserList
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import is_dataclass, replace
@@ -28,6 +29,7 @@ from flows.hydra_sweep import (
 )
 from flows.jobs_flow import Launch, jobs_flow
 from flows.jobs_sweep import how_to_call
+from sweepflow.compose.grammar import quote
 from sweepflow.errors import ConfigError
 from sweepflow.jobs.hydra_call import AsHydra, Batches, Returned
 from sweepflow.jobs.hydra_loader import HydraLoader, hydra_loader
@@ -207,9 +209,16 @@ def _texts(values: Mapping[str, Any]) -> list[str]:
                 allowed="a number, text, None, a mapping, hydra_zen.multirun(...), hydra_zen.hydra_list(...)",
                 do="say whether it is swept: multirun([1, 2]), or one value: hydra_list([1, 2])",
             )
-        text = ",".join(map(str, value)) if isinstance(value, swept) else value
-        texts.append(f"{key}={'null' if text is None else text}")
+        texts.append(f"{key}={','.join(map(_text, value if isinstance(value, swept) else [value]))}")
     return texts
+
+
+def _text(value: Any) -> str:
+    """A value in Hydra's grammar; text, and what only a type of the configuration knows, as it is."""
+    plain = list(value) if isinstance(value, UserList) else value
+    return (
+        quote(plain) if plain is None or isinstance(plain, bool | int | float | list | dict) else str(plain)
+    )
 
 
 def _plan(

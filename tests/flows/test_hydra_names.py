@@ -449,12 +449,14 @@ def test_launch_of_many() -> None:
         ({"+foo": hydra_list([1, 2, 3])}, "[1, 2, 3]\n"),
         ({"+foo": multirun([hydra_list([1, 2]), hydra_list([3])])}, "[1, 2]\n[3]\n"),
         ({"+foo": multirun(["a", None, True])}, "a\nNone\nTrue\n"),
+        ({"+foo": {"a": None, "b": ["1,2", "x y"]}}, "{'a': None, 'b': ['1,2', 'x y']}\n"),
     ],
     ids=str,
 )
 def test_values_of_overrides(overrides: Any, printed: str, capsys: pytest.CaptureFixture[str]) -> None:
     def show(foo: Any) -> None:
         print(foo)
+        assert foo != "None", "which is text"
 
     many = len(printed.splitlines()) > 1
     launch(make_config(), zen(show), overrides=overrides, multirun=many, version_base="1.2")

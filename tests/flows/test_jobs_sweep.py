@@ -117,6 +117,16 @@ def test_options_of_a_group() -> None:
     assert values(jobs) == [("sgd", 1), ("adam", 1)]
 
 
+def test_label_value_record_and_table_are_one() -> None:
+    jobs = multirun({"x": 0}, lambda cfg: cfg.x, overrides=["x=shuffle(range(0,6))"])
+    assert sorted(values(jobs)) == list(range(6))
+    for job in jobs:
+        record = Store(default()).get(job.fingerprint)
+        assert record is not None
+        assert record.config == {"overrides": [f"x={job.return_value}"], "config": {"x": job.return_value}}
+        assert job.overrides == (f"x={job.return_value}",) and job.params == {"x": job.return_value}
+
+
 def test_a_pydantic_model_comes_as_one() -> None:
     class Config(BaseModel):
         x: int
