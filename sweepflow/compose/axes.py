@@ -99,7 +99,7 @@ def _axis(override: Override, text: str, groups: Groups, distributions: bool, so
     if override.type is OverrideType.DEL:
         return Axis(key, (None,), text, is_group, override, deletes=True, source=source)
     drawn = distribution_of(override) if distributions and not is_group else None
-    if drawn is None:  # its tags have been looked at else
+    if drawn is None:  # else its tags have been looked at
         refuse_tags(override, _whence(source))
     if override.is_interval_sweep():
         if drawn is not None:
