@@ -26,7 +26,7 @@ class ServerWatch:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._since: float | None = None
-        self._ask_at = 0.0
+        self._heard_at = self._ask_at = 0.0
         self._away = False
 
     def is_to_wait(self, error: BaseException) -> bool:
@@ -34,8 +34,10 @@ class ServerWatch:
         if not is_away(error) or not _is_prefect(error):
             return False
         now = self._clock()
-        self._since = now if self._since is None else self._since
-        self._away, self._ask_at = True, now + ASK_SECONDS
+        # One that answers questions, and fails at batches, is still the same: each takes minutes to say so.
+        if self._since is None or now - self._heard_at >= AWAY_SECONDS:
+            self._since = now
+        self._away, self._heard_at, self._ask_at = True, now, now + ASK_SECONDS
         return now - self._since < AWAY_SECONDS
 
     def worked(self) -> None:
@@ -47,7 +49,9 @@ class ServerWatch:
         """What there is to wait for, in words; empty where nothing is. The server is asked now and then."""
         now = self._clock()
         if self._away and now >= self._ask_at:
-            self._away, self._ask_at = not _answers() and not self._is_over(now), now + ASK_SECONDS
+            silent = not _answers()
+            self._heard_at = now if silent else self._heard_at
+            self._away, self._ask_at = silent and not self._is_over(now), now + ASK_SECONDS
         return "Prefect's server, which does not answer" if self._away else ""
 
     def _is_over(self, now: float) -> bool:
