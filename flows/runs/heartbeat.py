@@ -23,7 +23,7 @@ from prefect.settings import get_current_settings
 
 from flows.embedded_server import is_embedded
 from flows.runs.claim import alone
-from flows.runs.liveness import lives, process_start, this_host, this_machine
+from flows.runs.liveness import is_at_work, process_start, this_host, this_machine
 from flows.runs.record import RunFileWarning, RunRecord, RunState, get_run, now, write_run
 from flows.runs.requests import cancel_asked, forget_request
 from sweepflow.errors import ConfigError, StoreError
@@ -90,7 +90,7 @@ class Beat:
     @property
     def leases(self) -> Leases:
         """Of what the run has in hand: they count for as long as it shows signs of life."""
-        return Leases(self._store, self._record.flow_run_id, partial(lives, self._store))
+        return Leases(self._store, self._record.flow_run_id, partial(is_at_work, self._store))
 
     def note(
         self,

@@ -112,6 +112,15 @@ def lives(store: Store, flow_run_id: str) -> bool:
     return record is not None and is_alive(record).life is not Life.DEAD
 
 
+def is_at_work(store: Store, flow_run_id: str) -> bool:
+    """Whether a flow run gets on with what it has in hand: not one that lives but has been stopped, as by
+    Ctrl-Z, and gives no sign of life either."""
+    record = get_run(store, flow_run_id)
+    if record is None or is_alive(record).life is Life.DEAD:
+        return False
+    return (now() - record.beat).total_seconds() < DEAD_SECONDS
+
+
 def ago(seconds: float) -> str:
     """A span of time as a person says it."""
     for size, unit in ((86400.0, "d"), (3600.0, "h"), (60.0, "min")):

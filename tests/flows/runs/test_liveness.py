@@ -11,8 +11,18 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from flows.runs.liveness import Life, ago, is_alive, process_start, this_host, this_machine
-from flows.runs.record import RunRecord, now
+from flows.runs.liveness import (
+    Life,
+    ago,
+    is_alive,
+    is_at_work,
+    lives,
+    process_start,
+    this_host,
+    this_machine,
+)
+from flows.runs.record import RunRecord, now, write_run
+from sweepflow.store.store import Store
 
 
 def run_of(pid: int, started: float, **given: object) -> RunRecord:
@@ -43,11 +53,16 @@ def process() -> Iterator[subprocess.Popen[bytes]]:
         process.kill()
 
 
-def test_a_process_is_alive_until_it_is_killed(process: subprocess.Popen[bytes]) -> None:
+def test_a_process_is_alive_until_it_is_killed(process: subprocess.Popen[bytes], store: Store) -> None:
     started = process_start(process.pid)
     assert started is not None
     run = run_of(process.pid, started, beat=now() - datetime.timedelta(days=3))
     assert is_alive(run).life is Life.ALIVE, "however long it has been silent: it may have been suspended"
+    write_run(store, run)
+    assert lives(store, run.flow_run_id), "what it has is not removed"
+    assert not is_at_work(store, run.flow_run_id), "but nobody waits for it"
+    write_run(store, run.model_copy(update={"beat": now()}))
+    assert is_at_work(store, run.flow_run_id)
 
     process.kill()
     # Not waited for: a zombie is no process that runs.
