@@ -42,6 +42,11 @@ def stoppable() -> Iterator[None]:
             _CONDITION.notify_all()
 
 
+def is_working() -> bool:
+    """Whether there is stoppable work in this process: at its end, what could not be stopped."""
+    return _ACTIVE > 0
+
+
 def is_stopped() -> bool:
     """Whether `stop_all` waits, or this process is being ended."""
     return _ASKED or _ENDING

@@ -14,6 +14,7 @@ import typer
 
 from flows.cli import doctor, llc, runs, store, sweep
 from flows.cli.app import app
+from sweepflow.stop import is_working
 from tasks.output import some_output
 
 __all__ = ["app", "doctor", "llc", "main", "runs", "store", "sweep"]
@@ -35,9 +36,11 @@ def main() -> None:
 
 
 def _leave(error: BaseException) -> None:
-    """End at once where something is still compiled: the interpreter would abort, as it ends its threads."""
+    """End at once where something still runs: the interpreter would abort as it ends a thread that compiles,
+    and wait for a batch that could not be stopped, and for all that this has yet to do."""
     server = sys.modules.get("flows.embedded_server")
-    if server is None or not any(thread.name == server.MEANWHILE for thread in threading.enumerate()):
+    compiles = server is not None and any(one.name == server.MEANWHILE for one in threading.enumerate())
+    if not compiles and not is_working():
         return
     code = error.code if isinstance(error, SystemExit) else 1
     if not isinstance(error, SystemExit):

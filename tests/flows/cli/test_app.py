@@ -28,6 +28,29 @@ def run():
 guarded(run)
 """
 
+AT_WORK = """
+import sys, threading, time
+from concurrent.futures import ThreadPoolExecutor
+import flows.cli
+from sweepflow.stop import stoppable
+begun = threading.Event()
+
+def run():
+    with stoppable():
+        begun.set()
+        time.sleep(600)  # on the devices: it asks nobody
+
+ThreadPoolExecutor(1).submit(run)
+begun.wait()
+flows.cli.app = lambda: sys.exit(1)
+flows.cli.main()
+"""
+
+
+def test_a_command_does_not_wait_for_a_batch_that_cannot_be_stopped() -> None:
+    done = subprocess.run([sys.executable, "-c", AT_WORK], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 1 and not done.stderr
+
 
 @pytest.mark.parametrize(("how", "code"), [("plain", 128 + signal.SIGTERM), ("nohup", 0)])
 def test_a_terminal_that_is_closed_ends_a_command_as_term_does(how: str, code: int) -> None:
