@@ -68,8 +68,11 @@ def differing(
 
 
 def tell_prefect(record: RunRecord, row: FlowRun) -> None:
-    """Give a flow run that has no end the one that its file has, and its task runs one, too."""
-    if row.state is not None and not row.state.is_final():
+    """Give a flow run that has no end the one that its file has, and its task runs one, too.
+
+    One that somebody has scheduled again stays so: its process is gone, and a worker will go on with it.
+    """
+    if row.state is not None and row.state.type in UNENDED:
         make = STATES.get(record.state, Crashed)
         set_flow_run_state(row.id, make(message=record.reason))
     close_task_runs(row.id)
