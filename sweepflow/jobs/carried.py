@@ -6,9 +6,11 @@ import dis
 import hashlib
 import inspect
 import pickle
+import sysconfig
 import textwrap
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from enum import Enum
 from functools import partial
 from pathlib import PurePath
@@ -19,6 +21,7 @@ import numpy as np
 
 ONE_PARSES = threading.Lock()
 """Python 3.11 raises a SystemError where two threads parse at once, as `inspect` does to find a class."""
+STANDARD = sysconfig.get_path("stdlib")
 SCALARS = (type(None), bool, int, float, complex, str, bytes)
 
 
@@ -154,12 +157,63 @@ def _is_of_jax(value: Any) -> bool:
 
 def names_in(code: CodeType) -> Iterator[str]:
     """Names of global variables that a code object, or one within it, reads."""
-    for instruction in dis.get_instructions(code):
-        if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
-            yield str(instruction.argval)
+    for one in _codes(code):
+        for instruction in dis.get_instructions(one):
+            if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+                yield str(instruction.argval)
+
+
+def functions_in(function: Any) -> Iterator[FunctionType]:
+    """The functions of the user's own that a callable may call: itself, and those that are named by it, by
+    what it carries, or by one of them; of classes, their methods. Installed libraries are not looked into."""
+    waiting, seen = [function], dict[int, Any]()
+    while waiting:
+        one = waiting.pop()
+        if not callable(one) or id(one) in seen:
+            continue
+        seen[id(one)] = one  # which keeps its id from being another's
+        if hasattr(one, "__wrapped__"):  # jax.jit, functools.cache, decorators
+            waiting.append(one.__wrapped__)
+        match one:
+            case FunctionType() if not _is_installed(one.__code__.co_filename):
+                yield one
+                waiting += _named(one)
+            case partial():
+                waiting += [one.func, *one.args, *one.keywords.values()]
+            case MethodType():
+                waiting += [one.__func__, one.__self__]
+            case type():
+                waiting += [value for value in vars(one).values() if callable(value)]
+            case _ if isinstance(type(one).__dict__.get("__call__"), FunctionType):
+                waiting.append(type(one))
+
+
+def _named(function: FunctionType) -> Iterator[Any]:
+    """What may be called of what a function's code names, and of its closure and defaults."""
+    for cell in function.__closure__ or ():
+        with suppress(ValueError):  # nothing is in it yet
+            yield cell.cell_contents
+    yield from (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())
+    attributes = {name for code in _codes(function.__code__) for name in code.co_names}
+    for name in set(names_in(function.__code__)):
+        value = function.__globals__.get(name)
+        if isinstance(value, ModuleType):
+            yield from (vars(value)[attribute] for attribute in attributes & vars(value).keys())
+        else:
+            yield value
+
+
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    yield code
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
-            yield from names_in(constant)
+            yield from _codes(constant)
+
+
+def _is_installed(file: str) -> bool:
+    return file.startswith(("<frozen", STANDARD)) or not {"site-packages", "dist-packages"}.isdisjoint(
+        PurePath(file).parts
+    )
 
 
 def _byte_code(code: CodeType) -> str:

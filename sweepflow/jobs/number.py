@@ -21,6 +21,8 @@ EXACT = 2**24
 """Whole numbers up to here are float32, too."""
 OF_JAX = ("aval", "dtype", "ndim", "shape", "weak_type")
 """What JAX asks of a number, and Python's do not have."""
+TREES = ("jax._src.tree", "jax._src.tree_util")
+"""Modules of `jax.tree`."""
 CARRIERS = ("jax", "omegaconf", "hydra")
 """Packages that do the same with it, whatever its type is."""
 
@@ -234,5 +236,17 @@ for _name in ("neg", "pos", "abs", "invert"):
 for _name, _function in {"round": round, "floor": math.floor, "ceil": math.ceil, "trunc": math.trunc}.items():
     setattr(Number, f"__{_name}__", _unary(_function))
 
-# In a function that JAX traces, it is an array like every other.
-jax.tree_util.register_pytree_node(Number, lambda n: ((n.__jax_array__(),), None), lambda _, array: array[0])
+
+def _flatten(number: Number) -> tuple[tuple[Any], None]:
+    """In a function that JAX traces, it is an array like every other. In the user's own `jax.tree.map` each
+    job's value stays one of Python's, with its type and all of its digits."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__") in TREES:
+        frame = frame.f_back
+    of_trees = frame is not sys._getframe(1)
+    if of_trees and str(frame.f_globals.get("__name__")).partition(".")[0] != "jax":
+        raise number._call.refuse("jax.tree takes a structure apart that holds it")
+    return (number.__jax_array__(),), None
+
+
+jax.tree_util.register_pytree_node(Number, _flatten, lambda _, array: array[0])

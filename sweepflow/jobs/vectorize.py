@@ -8,7 +8,6 @@ one.
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -20,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel
 
 from sweepflow.errors import ConfigError
-from sweepflow.jobs.carried import SCALARS, names_in
+from sweepflow.jobs.carried import SCALARS, functions_in, names_in
 from sweepflow.jobs.job import Job
 from sweepflow.jobs.told import told
 
@@ -101,9 +100,10 @@ def call_together(function: Callable[[Any], Any], group: Group) -> list[Any]:
     if not group.numbers:
         return [jax.device_get(function(job.cfg)) for job in group.jobs]
     call = OneCall()
-    code = getattr(inspect.unwrap(function), "__code__", None)
-    if code is not None and "type" in names_in(code):  # which nothing can answer for a `Number`
-        raise _unbatchable(group, ["type() is in it, of which isinstance() is the one that can be answered"])
+    for one in functions_in(function):
+        if "type" in names_in(one.__code__):  # which nothing can answer for a `Number`
+            where = "it" if one is function else one.__qualname__
+            raise _unbatchable(group, [f"type() is in {where}; isinstance() is what can be answered"])
     numbers = {path: Number(values, call) for path, values in group.numbers.items()}
     structure: Any = None
     leaves: list[Any] = []

@@ -82,6 +82,10 @@ def matches(cfg: Any) -> Any:
             return jnp.cos(cfg.x)
 
 
+def kind_of(value: Any) -> str:
+    return type(value).__name__
+
+
 class Opaque:
     def __init__(self, x: Any) -> None:
         self.x = x
@@ -121,6 +125,7 @@ ANY: dict[str, Callable[[Any], Any]] = {
     "isinstance": lambda c: jnp.sin(c.x) if isinstance(c.x, int) else jnp.cos(c.x),
     "abstract": lambda c: jnp.sin(c.x) if isinstance(c.x, numbers.Integral) else jnp.cos(c.x),
     "type": lambda c: jnp.sin(c.x) if type(c.x) is int else jnp.cos(c.x),
+    "type, elsewhere": lambda c: {"int": jnp.sin, "float": jnp.cos}.get(kind_of(c.x), jnp.tan)(c.x),
     "match": matches,
     "a key": lambda c: {1: "one"}.get(c.x, "other"),
     "none": lambda c: (c.x is None, c.x == "auto", c.x != "auto"),
@@ -139,7 +144,7 @@ ANY: dict[str, Callable[[Any], Any]] = {
     "grad": lambda c: jax.grad(lambda w: w * c.x)(2.0),
     "scan": lambda c: jax.lax.scan(lambda s, _: (s + c.x, s), jnp.zeros(()), None, length=3),
     "fori": lambda c: jax.lax.fori_loop(0, 3, lambda i, s: s + c.x, jnp.zeros(())),
-    "length": lambda c: jnp.zeros(c.x),
+    "length": lambda c: jnp.zeros(c.x % 7),  # of the numbers below, some would fill the memory
     "lax": lambda c: jax.lax.sin(c.x),
     "key": lambda c: jax.random.normal(jax.random.key(c.x)),
     "where": lambda c: jnp.where(c.x > 0, c.x, -1),
@@ -147,6 +152,8 @@ ANY: dict[str, Callable[[Any], Any]] = {
     "cond": lambda c: jax.lax.cond(c.x > 0, lambda: 1.0, lambda: 2.0),
     "optax": lambda c: optax.sgd(c.x, momentum=0.9).init(jnp.ones(2))[0],
     "constant": lambda c: jnp.ones(2),
+    "a tree": lambda c: jax.tree.map(lambda leaf: leaf * 10**9, {"n": c.x}),
+    "a tree in jit": lambda c: jax.jit(lambda t: jax.tree.map(lambda leaf: leaf + jnp.ones(2), t))([c.x]),
     # what fails, or cannot be given back
     "fails": fails,
     "own TypeError": own_type_error,
@@ -154,7 +161,9 @@ ANY: dict[str, Callable[[Any], Any]] = {
     "aside": lambda c: Frozen(jnp.sin(c.x), c.x),
 }
 """Functions of `c.x`, and of what refers to it."""
-OF_REFERRING = {"name": "run_${x}", "same": "${x}", "twice": "${times_two:${x}}", "several": [1, "${x}"]}
+OF_REFERRING = {"same": "${x}", "twice": "${times_two:${x}}", "several": [1, "${x}"]}
+TEXT = {"name": "run_${x}"}
+"""Where it is, jobs differ in text, and no two share a call."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -227,23 +236,26 @@ NUMBERS = st.lists(
 
 @pytest.mark.parametrize("name", ANY)
 def test_it_is_the_same_with_and_without(name: str, store: Store) -> None:
+    referring = OF_REFERRING | (TEXT if name == "referring text" else {})
+
     @settings(max_examples=2)
     @given(NUMBERS, st.booleans())
     def law(values: list[int | float], wide: bool) -> None:
         with jax.enable_x64(wide):
-            check(ANY[name], lambda: [OmegaConf.create({"x": x, **OF_REFERRING}) for x in values], store)
+            check(ANY[name], lambda: [OmegaConf.create({"x": x, **referring}) for x in values], store)
 
     law()
-    check(ANY[name], lambda: [OmegaConf.create({"x": x, **OF_REFERRING}) for x in (1, 2.5, 2)], store)
+    for alike in ((1, 2.5, 2), (1, 2, 3), (0.5, 1.5, 2.5)):
+        check(ANY[name], lambda xs=alike: [OmegaConf.create({"x": x, **referring}) for x in xs], store)
 
 
 @pytest.mark.parametrize(
-    "name", ["itself", "worked out", "an array", "narrow", "jit", "grad", "scan", "fori", "where"]
+    "name",
+    ["itself", "worked out", "an array", "narrow", "jit", "a tree in jit", "grad", "scan", "fori", "where"],
 )
 def test_what_can_be_batched_is(name: str, store: Store) -> None:
-    referring = {key: value for key, value in OF_REFERRING.items() if key != "name"}
     whys = check(
-        ANY[name], lambda: [OmegaConf.create({"x": x, **referring}) for x in (1.0, 2.5, -3.0)], store
+        ANY[name], lambda: [OmegaConf.create({"x": x, **OF_REFERRING}) for x in (1.0, 2.5, -3.0)], store
     )
     assert whys == [""]
 
