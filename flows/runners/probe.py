@@ -16,6 +16,7 @@ import re
 import secrets
 import site
 import sys
+import sysconfig
 import threading
 import time
 from collections.abc import Mapping
@@ -43,6 +44,8 @@ PATIENCE_SECONDS = 30.0
 """How long the store's token and Prefect's server may take to appear: file servers tell of a new file late,
 and a server that starts again is away for a while."""
 PASSED_ON = re.compile(r"PREFECT_API_URL|JAX_COMPILATION_CACHE_DIR|SWEEPFLOW_\w+")
+PACKAGES = re.compile(r"/(site|dist)-packages(/|$)|/python\d+\.zip$")
+"""Where Python imports what is installed from."""
 COMPARED = (
     *("sweepflow", "jax", "jaxlib", "numpy", "optax", "equinox", "blackjax"),
     *("prefect", "dask", "distributed", "cloudpickle", "pydantic"),
@@ -165,11 +168,15 @@ def own_path() -> tuple[list[str], list[str]]:
 
     Without what belongs to this process's Python, as a worker may have another.
     """
-    of_python = (sys.prefix, sys.base_prefix, site.getusersitepackages())
     found = [os.path.abspath(entry) for entry in sys.path]
     library = os.path.abspath(os.path.dirname(os.__file__))
+    # Not all of its prefix: that of a system's Python is /usr, where programs of the user's may lie, too.
+    of_python = (library, sysconfig.get_path("scripts"), site.getusersitepackages())
     first = found.index(library) if library in found else 0
-    own = [not any(Path(path).is_relative_to(root) for root in of_python) for path in found]
+    own = [
+        not PACKAGES.search(path) and not any(Path(path).is_relative_to(root) for root in of_python)
+        for path in found
+    ]
     return (
         [path for path, mine in zip(found[:first], own, strict=False) if mine],
         [path for path, mine in zip(found[first:], own[first:], strict=True) if mine],

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -151,6 +152,17 @@ def test_what_workers_are_given_has_no_secret(store: Store, monkeypatch: pytest.
     given = probe.expectations(store)
     assert given["PREFECT_API_URL"] == "http://a:4200/api" and given["SWEEPFLOW_STORE"] == "somewhere"
     assert given[STORE_ROOT] == str(store.root) and "hunter2" not in str(given)
+
+
+def test_a_program_below_the_prefix_of_its_python_is_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container whose Python is the system's, with /usr for its prefix."""
+    library = os.path.dirname(os.__file__)
+    root = os.path.dirname(os.path.dirname(library))
+    of_python = [f"{root}/lib/python311.zip", library, f"{library}/lib-dynload", f"{library}/site-packages"]
+    scripts = sysconfig.get_path("scripts")
+    monkeypatch.setattr(sys, "prefix", root)
+    monkeypatch.setattr(sys, "path", [scripts, f"{root}/src/app", *of_python, f"{root}/src/more"])
+    assert probe.own_path() == ([f"{root}/src/app"], [f"{root}/src/more"])
 
 
 def test_looking_does_not_start_jax(environment: dict[str, str]) -> None:
