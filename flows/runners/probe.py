@@ -14,9 +14,7 @@ import os
 import platform
 import re
 import secrets
-import site
 import sys
-import sysconfig
 import threading
 import time
 from collections.abc import Mapping
@@ -44,7 +42,7 @@ PATIENCE_SECONDS = 30.0
 """How long the store's token and Prefect's server may take to appear: file servers tell of a new file late,
 and a server that starts again is away for a while."""
 PASSED_ON = re.compile(r"PREFECT_API_URL|JAX_COMPILATION_CACHE_DIR|SWEEPFLOW_\w+")
-PACKAGES = re.compile(r"/(site|dist)-packages(/|$)|/python\d+\.zip$")
+PACKAGES = re.compile(r"/(site|dist)-packages(/|$)")
 """Where Python imports what is installed from."""
 COMPARED = (
     *("sweepflow", "jax", "jaxlib", "numpy", "optax", "equinox", "blackjax"),
@@ -171,7 +169,8 @@ def own_path() -> tuple[list[str], list[str]]:
     found = [os.path.abspath(entry) for entry in sys.path]
     library = os.path.abspath(os.path.dirname(os.__file__))
     # Not all of its prefix: that of a system's Python is /usr, where programs of the user's may lie, too.
-    of_python = (library, sysconfig.get_path("scripts"), site.getusersitepackages())
+    prefixes = (sys.prefix, sys.base_prefix)
+    of_python = [os.path.join(prefix, name) for prefix in prefixes for name in ("bin", "lib", "lib64")]
     first = found.index(library) if library in found else 0
     own = [
         not PACKAGES.search(path) and not any(Path(path).is_relative_to(root) for root in of_python)

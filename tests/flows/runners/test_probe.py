@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import sysconfig
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -159,9 +158,9 @@ def test_a_program_below_the_prefix_of_its_python_is_the_users(monkeypatch: pyte
     library = os.path.dirname(os.__file__)
     root = os.path.dirname(os.path.dirname(library))
     of_python = [f"{root}/lib/python311.zip", library, f"{library}/lib-dynload", f"{library}/site-packages"]
-    scripts = sysconfig.get_path("scripts")
+    of_python += [f"{root}/local/lib/python3.11/dist-packages", f"{root}/bin"]
     monkeypatch.setattr(sys, "prefix", root)
-    monkeypatch.setattr(sys, "path", [scripts, f"{root}/src/app", *of_python, f"{root}/src/more"])
+    monkeypatch.setattr(sys, "path", [f"{root}/src/app", *of_python, f"{root}/src/more"])
     assert probe.own_path() == ([f"{root}/src/app"], [f"{root}/src/more"])
 
 
