@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -72,9 +73,11 @@ class _Field:
         self.low, self.high = 0, (np.iinfo(WHOLE).max if self.dtype == WHOLE else WORD - 1)
         for bound in bounds_of(field):
             for side, off in (("ge", 0), ("gt", 1)):
-                self.low = max(self.low, int(getattr(bound, side, self.low - off)) + off)
+                if math.isfinite(edge := getattr(bound, side, -math.inf)):
+                    self.low = max(self.low, int(edge) + off)
             for side, off in (("le", 0), ("lt", -1)):
-                self.high = min(self.high, int(getattr(bound, side, self.high - off)) + off)
+                if math.isfinite(edge := getattr(bound, side, math.inf)):
+                    self.high = min(self.high, int(edge) + off)
 
     @property
     def words(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -29,7 +30,14 @@ def words(count: int, seed: int = 0) -> list[int]:
     return [int(word) for word in np.random.SeedSequence(seed).generate_state(count)]
 
 
-@pytest.mark.parametrize("annotation", [Content[int], Content[Annotated[int, Field(ge=0, lt=2**32)]]])
+@pytest.mark.parametrize(
+    "annotation",
+    [
+        Content[int],
+        Content[Annotated[int, Field(ge=0, lt=2**32)]],
+        Content[Annotated[float, Field(gt=-math.inf, le=math.inf)]],
+    ],
+)
 def test_words_of_32_bits_where_the_field_takes_them(annotation: Any) -> None:
     assert draw_seeds(taking(annotation), "seed", 5, 7) == words(5, 7)
 
