@@ -77,6 +77,15 @@ class SweepFlow(Flow[P, Any]):
         state = _state_of(lambda: call(*args, return_state=True, wait_for=wait_for, **kwargs))
         return state if return_state else _found(state)
 
+    def with_options(self, **settings: Any) -> SweepFlow[P]:
+        """The same flow with other settings of Prefect's.
+
+        It would make a plain flow of it, which raises TypeError where every trial has failed.
+        """
+        made = super().with_options(**settings)
+        made.__class__ = type(self)
+        return made  # type: ignore[return-value]
+
     def again(self, row: FlowRun, parameters: dict[str, Any]) -> Any:
         """Run it as a flow run that there is already."""
         go_on: Any = run_flow

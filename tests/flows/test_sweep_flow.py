@@ -119,6 +119,12 @@ def test_a_sweep_ends_as_its_trials_did(prefect: Any, store: Store, tmp_path: Pa
     assert last_state().is_failed() and last_state().message == "2 jobs, 2 of them failed"
 
 
+def test_with_other_options_it_is_such_a_flow_still() -> None:
+    again = sweep.with_options(name="mine", retries=1)
+    assert type(again) is sweep_flow.SweepFlow and (again.name, again.retries) == ("mine", 1)
+    assert again.fn is sweep.fn and again.on_failure_hooks == sweep.on_failure_hooks
+
+
 def _fails(config: Any) -> None:
     raise ValueError(config.x)
 
