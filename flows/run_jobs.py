@@ -146,8 +146,10 @@ class _Running:
         self.progress.split(len(self.shared) + len(found) - before)
         for suspect in found:
             job = suspect.job
-            look(self.store, job.ids)
-            records = self.store.finished(job.ids)
+            records: Mapping[str, Record] = {}
+            with suppress(StoreError):  # its own task run says so, and tries again
+                look(self.store, job.ids)
+                records = self.store.finished(job.ids)
             for record in records.values():
                 self.progress.trial_done(record)
             self.unfinished -= records.keys()

@@ -12,6 +12,8 @@ from sweepflow.store.leases import Leases
 
 LEAST_PATIENCE_SECONDS = 10.0
 """Shortest time that another sweep is waited for."""
+LOOK_SECONDS = 1.0
+"""From one look at what others run to the next."""
 
 
 @dataclass
@@ -43,6 +45,7 @@ class Shared:
         self._seconds: dict[str, float] = {}
         self._impatient: set[str] = set()
         self.owners: set[str] = set()
+        self._look_at = -math.inf
 
     def __len__(self) -> int:
         """Batches that are aside."""
@@ -73,9 +76,12 @@ class Shared:
         Args:
             idle: Whether this sweep has nothing else to do.
         """
-        if self._leases is None:
-            return []
         now = time.monotonic()
+        if self._leases is None or now < self._look_at:
+            return []
+        self._look_at = (
+            now + LOOK_SECONDS
+        )  # there may be an event for every batch, and a link for every trial
         aside, self._aside, self.owners = self._aside, [], set()
         found = []
         for one in aside:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -100,6 +101,7 @@ class SweepProgress:
     ) -> None:
         self._store, self._max_failures, self._clock = store, max_failures, clock
         self._streak = Streak()
+        self._counting = threading.Lock()
         self._calls: dict[str, str] = {}
         self._written: dict[str, int] = {}
         self._look_at = self._line_at = -math.inf
@@ -182,10 +184,15 @@ class SweepProgress:
         if record.id in self._waiting:
             self._waiting.discard(record.id)
             failure = "; ".join(record.reasons) if record.status == "failed" else None
-            self._streak = self._streak.after(self._calls.get(record.id, record.id), failure)
+            self._ended(self._calls.get(record.id, record.id), failure)
             if self._remark is not None:
                 self._said = self._remark(record)
             self._show()
+
+    def _ended(self, call: str, failure: str | None) -> None:
+        """Count a call for `max_failures`; batches of this process say so from threads of their own."""
+        with self._counting:
+            self._streak = self._streak.after(call, failure)
 
     def split(self, more: int) -> None:
         """A batch was cut: there are more of them."""
@@ -245,7 +252,7 @@ class SweepProgress:
         """
         self._batches += 1
         if why:
-            self._streak = self._streak.after(name, why)
+            self._ended(name, why)
         self._points.pop(name, None)
         self._waiting -= set(trials)
         self._show()

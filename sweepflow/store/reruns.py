@@ -102,6 +102,8 @@ def _requests(paths: StorePaths) -> Iterator[_Request]:
             yield _Request(path, frozenset(content["asked"]), dict(content["before"]))
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             continue  # it is being removed, or is no request
+        except OSError as error:
+            raise _unreadable(path, error) from error
 
 
 def _digest(paths: StorePaths, trial_id: str) -> str | None:
@@ -109,3 +111,13 @@ def _digest(paths: StorePaths, trial_id: str) -> str | None:
         return hashlib.sha256(paths.record(trial_id).read_bytes()).hexdigest()[:16]
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        raise _unreadable(paths.record(trial_id), error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> StoreError:
+    return StoreError(
+        "what is to be run again cannot be told",
+        got=f"{path}: {error.strerror}",
+        do="mend the permissions, or give another directory with store=DIR",
+    )

@@ -25,6 +25,7 @@ ALIVE = {"mine", "theirs"}
 @pytest.fixture(autouse=True)
 def _look_often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dispatch, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(shared, "LOOK_SECONDS", 0.0)
 
 
 def leases(store: Store, owner: str) -> Leases:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sweepflow.errors import StoreError
 from sweepflow.store.record import Record
 from sweepflow.store.reruns import all_again, ask_again, is_going_on, of_before
 from sweepflow.store.store import Store
@@ -93,6 +95,19 @@ def test_checkpoints_of_before_are_not_gone_on_from_and_later_ones_are(store: St
     ask_again(store.paths, IDS, "first")
     ask_again(store.paths, IDS, "second")
     assert checkpoint.exists()
+
+
+def test_what_cannot_be_read_is_said(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    put_all(store)
+    ask_again(store.paths, IDS, "one")
+
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    for look in (of_before, is_going_on):
+        with pytest.raises(StoreError, match="cannot be told"):
+            look(store.paths, IDS)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"asked": 3}', '{"asked": ["x"]}'])
