@@ -14,7 +14,9 @@ MAX_NAME = 200
 MAX_FILE_NAME = 255
 """Bytes of one part of a path, as Linux and macOS take it."""
 NAME = rf"^[A-Za-z0-9](?:[A-Za-z0-9._ -]{{0,{MAX_NAME - 2}}}[A-Za-z0-9_-])?$"
-NAME_IN_WORDS = f"letters and digits, and inside it dots, hyphens, underscores, spaces, {MAX_NAME} at most"
+NAME_IN_WORDS = (
+    f"letters a–z and digits, and inside it dots, hyphens, underscores, spaces, {MAX_NAME} at most"
+)
 
 SweepName = Annotated[str, Field(pattern=NAME)]
 """One folder on any file system: neither `..` nor a path, nor what a shell or a disk spells otherwise."""
@@ -51,9 +53,11 @@ def as_name(text: str, room: int = 0) -> str:
 
     >>> as_name("../größe")
     'gr_e'
+    >>> as_name("first try ")
+    'first try'
     """
-    plain = re.sub(r"[^A-Za-z0-9.-]+", "_", text)[: MAX_NAME - room]
-    return plain.strip("._-") or "sweep"
+    plain = re.sub(r"[^A-Za-z0-9. -]+", "_", text)[: MAX_NAME - room]
+    return plain.strip("._- ") or "sweep"
 
 
 def check_path(path: str, do: str) -> str:

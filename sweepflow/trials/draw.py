@@ -12,6 +12,7 @@ from sweepflow.compose.overlaps import value_at
 from sweepflow.compose.trials import TrialsRequest
 from sweepflow.engine.workload import Trial
 from sweepflow.errors import ConfigError
+from sweepflow.report.numbers import counted
 from sweepflow.schema.fields import Config, dump
 from sweepflow.schema.locations import refuse_other_files
 from sweepflow.space import Design, EmptyDesignError, Method, Space
@@ -244,19 +245,24 @@ def _fired(tally: _Tally) -> Counter[str]:
     return total
 
 
+def _were(count: int) -> str:
+    return "was" if count == 1 else "were"
+
+
 def _notes(
     request: TrialsRequest, options: DesignOptions, tally: _Tally, seeds: Sequence[Mapping[str, int]]
 ) -> list[str]:
     notes = list(dict.fromkeys(note for design in tally.designs for note in design.notes))
     for text, count in _fired(tally).items():
-        notes.append(f"constraint {text}: {count} {'sample' if count == 1 else 'samples'}")
+        notes.append(f"constraint {text}: {counted(count, 'sample')}")
     skipped = sum(design.skipped for design in tally.designs)
     if skipped:
-        notes.append(f"{skipped} samples were skipped by constraints")
+        notes.append(f"{counted(skipped, 'sample')} {_were(skipped)} skipped by constraints")
     same = tally.repeated + sum(design.duplicates * len(seeds) for design in tally.designs)
     if same:
-        notes.append(f"{same} configurations were the same as earlier ones and are run once")
-    notes += [f"{count} configurations: {text}" for text, count in tally.mended.items()]
+        others = "an earlier one and is" if same == 1 else "earlier ones and are"
+        notes.append(f"{counted(same, 'configuration')} {_were(same)} the same as {others} run once")
+    notes += [f"{counted(count, 'configuration')}: {text}" for text, count in tally.mended.items()]
     if options.repeats is not None:
         shown = ", ".join(str(next(iter(seed.values()))) for seed in seeds[:10])
         notes.append(f"{request.workload.seed_key} drawn for {len(seeds)} repeats: {shown}")

@@ -14,6 +14,7 @@ from sweepflow.compose import compose_llc
 from sweepflow.compose.allowed import allowed_values, choices, example, typed
 from sweepflow.compose.invalid import explain
 from sweepflow.errors import ConfigError
+from sweepflow.schema.name import NAME_IN_WORDS
 
 FILES = {
     "model/wide.yaml": "kind: mlp\nwidths: 64\n",
@@ -220,7 +221,7 @@ REFUSED: list[tuple[list[str], str, str, str, str]] = [
         ["name='../x'"],
         "name cannot be '../x'",
         "name='../x'",
-        "text of letters and digits, and inside it dots, hyphens, underscores, spaces, 200 at most, or null",
+        f"text of {NAME_IN_WORDS}, or null",
         "give name another value",
     ),
     (["store=''"], "store cannot be empty", "store=''", "text, not empty", "give store another value"),

@@ -299,7 +299,7 @@ BAD: list[tuple[list[str], str, str]] = [
     (["runner.batch_size=choice(2,4)"], "runner", "one"),
     (["store=a,b"], "store says where the sweep runs", "one value"),
     (["name=a,b"], "name says where the sweep runs", "one value"),
-    (["name='../x'"], "name cannot be '../x'", "letters and digits"),
+    (["name='../x'"], "name cannot be '../x'", "letters a–z and digits"),
     (["runner.batch_size=0"], "runner.batch_size cannot be 0", "greater than 0"),
     (["space=learning_rate", "space.parameters.learning_rate.low=1e-4,1e-3"], "one space a sweep", "space"),
     (["space.parameter.x=1"], "a space has no field 'parameter'", "did you mean 'parameters'?"),

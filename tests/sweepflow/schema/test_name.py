@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +66,20 @@ def test_any_text_gives_a_name(text: str, room: int) -> None:
 
 @pytest.mark.parametrize("name", BAD)
 def test_what_is_refused(name: str) -> None:
-    with pytest.raises(ConfigError, match=r"job_name cannot be(.|\n)*letters and digits(.|\n)*write it like"):
+    with pytest.raises(
+        ConfigError, match=r"job_name cannot be(.|\n)*letters a–z and digits(.|\n)*write it like"
+    ):
         check_name(name, "job_name")
+
+
+@given(TEXTS)
+@example("a b ")
+@example("a  b")
+@example("first_try")
+def test_the_name_that_is_suggested_keeps_what_is_allowed(name: str) -> None:
+    inner = name.strip("._- ")
+    if re.fullmatch("[A-Za-z0-9. -]+", inner) and len(name) <= MAX_NAME:
+        assert as_name(name) == inner
 
 
 def test_a_name_is_text() -> None:

@@ -191,6 +191,10 @@ def test_what_is_the_same_is_run_once_and_counted(tmp_path: Path) -> None:
     found = draw(LANDSCAPE, table=table)
     assert [trial.config.x for trial in found.trials.values()] == [1.0, 2.0]
     assert found.notes == ["3 configurations were the same as earlier ones and are run once"]
+    write_table(table, [{"x": 1.0}, {"x": 1}])
+    assert draw(LANDSCAPE, table=table).notes == [
+        "1 configuration was the same as an earlier one and is run once"
+    ]
     both = draw([*LANDSCAPE, "optimizer=choice(sgd,adam)"], samples=16)
     assert len(both.trials) == 2
     assert both.notes == ["14 configurations were the same as earlier ones and are run once"]
