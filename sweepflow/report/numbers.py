@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -9,6 +10,10 @@ from typing import Any
 import numpy as np
 
 NOTHING = "–"
+NOT_SET = "not set"
+"""What stands for the value of a key that a configuration does not have."""
+WORDS = frozenset({"none", "null", "true", "false", NOTHING, NOT_SET})
+"""Text that reads as no text."""
 
 
 def number(figures: Mapping[str, Any], name: str) -> float | None:
@@ -54,17 +59,38 @@ def llc_text(figures: Mapping[str, Any]) -> str:
 
 
 def setting(value: Any) -> str:
-    """A configuration's value in a label: 1e-5, 32×32, tanh; long paths and hashes are cut."""
+    """A configuration's value in a label: 1e-5, 32×32, tanh; long paths and hashes are cut.
+
+    Text that reads as something else is in quotes: `none` is no value, `"none"` is text.
+
+    >>> setting(None), setting("none"), setting("1e3"), setting("adam")
+    ('none', '"none"', '"1e3"', 'adam')
+    """
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):
         return _plain_exponent(f"{value:.6g}" if 1e3 <= abs(value) < 1e6 else _few(value))
     if isinstance(value, (list, tuple)):
-        return "×".join(setting(v) for v in value) if value else "[]"
+        # One alone would read as its only item, and a list within as items of the list around it.
+        parts = [
+            f"[{setting(v)}]" if isinstance(v, (list, tuple)) and len(v) > 1 else setting(v) for v in value
+        ]
+        return "×".join(parts) if len(parts) > 1 else f"[{''.join(parts)}]"
     if value is None:
         return "none"
-    text = str(value)
-    return text if len(text) <= 24 else f"…{text[-23:]}"
+    text = json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, Mapping) else str(value)
+    cut = text if len(text) <= 24 else f"…{text[-23:]}"
+    return json.dumps(cut, ensure_ascii=False) if isinstance(value, str) and _misread(text) else cut
+
+
+def _misread(text: str) -> bool:
+    """Whether text reads as a value of another type, or as several."""
+    try:
+        float(text)
+    except ValueError:
+        words = text.lower() in WORDS
+        return words or text != text.strip() or "×" in text or text[:1] in ("", "[", "{", '"', "…")
+    return True
 
 
 def counted(count: int, noun: str) -> str:

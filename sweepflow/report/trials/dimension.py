@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from sweepflow.report.charts.running import log_ticks
-from sweepflow.report.numbers import setting
+from sweepflow.report.numbers import NOT_SET, setting
 from sweepflow.report.trials.view import ABSENT, TrialsView
 
 MAX_NAMED, MIN_GAP = 8, 0.06
@@ -24,7 +24,6 @@ MAX_NAMED, MIN_GAP = 8, 0.06
 GRID_RATIO, GEOMETRIC_RATIO = 50.0, 4.0
 """A few numbers are read on a log scale, even if nothing says so, where they span more than the first
 ratio, or more than the second in steps that are more even as ratios (32, 64, 128)."""
-NOT_SET = "not set"
 
 Ticks = list[tuple[float, str]]
 

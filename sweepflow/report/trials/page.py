@@ -8,7 +8,7 @@ from pathlib import Path
 from sweepflow.report.charts.panel import Chart
 from sweepflow.report.charts.running import Arrays
 from sweepflow.report.document import Cell, Column, Document, Table, Warned, html, provenance_facts
-from sweepflow.report.numbers import NOTHING, counted, number, setting, short
+from sweepflow.report.numbers import NOT_SET, NOTHING, counted, number, setting, short
 from sweepflow.report.trials.charts.curves import curves_chart
 from sweepflow.report.trials.charts.descents import descents_chart
 from sweepflow.report.trials.charts.failures import failures_chart
@@ -19,7 +19,7 @@ from sweepflow.report.trials.charts.parallel import parallel_chart
 from sweepflow.report.trials.charts.progress import progress_chart
 from sweepflow.report.trials.charts.response import response_chart
 from sweepflow.report.trials.configurations import Configuration, has_repeats, ranked
-from sweepflow.report.trials.dimension import NOT_SET, dimensions
+from sweepflow.report.trials.dimension import dimensions
 from sweepflow.report.trials.headline import caveats, headline, mean_text
 from sweepflow.report.trials.importance import importance
 from sweepflow.report.trials.view import TrialsView

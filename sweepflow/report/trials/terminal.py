@@ -7,11 +7,10 @@ from rich.text import Text
 
 from sweepflow.report.headline import SYMBOL
 from sweepflow.report.noted import NotedTable
-from sweepflow.report.numbers import NOTHING, counted, setting
+from sweepflow.report.numbers import NOT_SET, NOTHING, counted, setting
 from sweepflow.report.terminal import STYLE
 from sweepflow.report.trials.causes import causes
 from sweepflow.report.trials.configurations import has_repeats, ranked
-from sweepflow.report.trials.dimension import NOT_SET
 from sweepflow.report.trials.headline import caveats, headline
 from sweepflow.report.trials.view import TrialsView
 
@@ -35,8 +34,11 @@ def trials_table(view: TrialsView, *, rows: int = MAX_ROWS) -> Table:
     table.add_column(f"{view.metric}{' ± sd' if repeats else ''}", justify="right", overflow="fold")
     if repeats:
         table.add_column("n", justify="right", no_wrap=True)
+    ours_alone = {str(column.header) for column in table.columns} | {"status"}
     for key in keys:
-        table.add_column(view.names[key], justify="right", overflow="fold")
+        # As in configurations.csv: a setting may be called what a column of ours is.
+        name = f"setting_{view.names[key]}" if view.names[key] in ours_alone else view.names[key]
+        table.add_column(name, justify="right", overflow="fold")
     table.add_column("status", no_wrap=True)
     for one in ours[:rows]:
         settings = view.settings[one.place]

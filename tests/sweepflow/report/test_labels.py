@@ -82,13 +82,13 @@ def test_models_by_widths_and_by_size_beside_each_other(target_of: Make) -> None
         sized(target, 4, target_params=10000, depth=3),
     ]
     assert list(derive_labels((), {t.id: t for t in targets}).target.values()) == [
-        "widths=32",
+        "widths=[32]",
         "widths=32×32",
         "target_params=1000",
         "target_params=10000",
     ]
     two = derive_labels((), {t.id: t for t in (targets[0], targets[2])}).target
-    assert list(two.values()) == ["widths=32", "target_params=1000"]
+    assert list(two.values()) == ["widths=[32]", "target_params=1000"]
 
 
 def test_none_is_a_label_where_nothing_is_given_in_its_place(target_of: Make, estimate_of: Make) -> None:

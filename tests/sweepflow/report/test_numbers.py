@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sweepflow.report.numbers import number, points, setting, short, with_error
@@ -57,10 +58,36 @@ def test_with_error(value: float | None, half: float | None, text: str) -> None:
         (None, "none"),
         (True, "true"),
         (7, "7"),
+        ([32], "[32]"),
+        ("adam", "adam"),
+        ("first try", "first try"),
+        ("none", '"none"'),
+        ("True", '"True"'),
+        ("1e3", '"1e3"'),
+        ("", '""'),
+        (" a", '" a"'),
+        (["1", 1], '"1"×1'),
     ],
 )
 def test_setting(value: object, text: str) -> None:
     assert setting(value) == text
+
+
+WORDS = st.sampled_from(
+    ["none", "null", "true", "1", "1e3", "-.5", "", " ", "a ", "1×2", "[]", '"1"', "{}", "–"]
+)
+SCALARS = st.none() | st.booleans() | st.integers(-99, 99) | st.sampled_from([0.5, 1e-5, 1e7]) | WORDS
+VALUES = st.recursive(SCALARS | st.text(max_size=6), lambda v: st.lists(v, max_size=3), max_leaves=4)
+
+
+@given(VALUES, VALUES)
+@example("none", None)
+@example([1], 1)
+@example([[1, 2], 3], [1, 2, 3])
+def test_different_settings_have_different_labels(one: object, other: object) -> None:
+    assert (setting(one) == setting(other)) == (json.dumps(one) == json.dumps(other))
+    if isinstance(one, str) and one.isalpha() and one.lower() not in {"none", "null", "true", "false"}:
+        assert setting(one) == one or float(one)
 
 
 @given(st.floats(min_value=-1e12, max_value=1e12))

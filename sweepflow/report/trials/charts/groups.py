@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from sweepflow.report.charts.panel import COLOURS, INK, Chart, Json, Panel, escaped, faded, layout
-from sweepflow.report.numbers import NOTHING, counted, setting, short
+from sweepflow.report.numbers import NOTHING, counted, short
 from sweepflow.report.trials.charts.palette import BEST, POINT, told
 from sweepflow.report.trials.charts.scale import Scale, metric_scale
 from sweepflow.report.trials.configurations import configurations, has_repeats, ranked
@@ -83,7 +83,7 @@ def groups_chart(view: TrialsView) -> Chart | None:
 
 def _named(name: str, valued: int, asked: int) -> str:
     lost = f", {asked - valued:,} lost" if asked > valued else ""
-    return f"{setting(name) if len(name) <= 24 else name[:40]} (n = {valued:,}{lost})"
+    return f"{name[:40]} (n = {valued:,}{lost})"
 
 
 def _box(row: int, values: np.ndarray, scale: Scale) -> Json:

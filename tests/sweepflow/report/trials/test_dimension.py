@@ -69,7 +69,12 @@ def test_a_grid_of_even_ratios_is_read_on_a_log_scale(values: list[Any], log: bo
 
 def test_choices_keep_the_order_of_words_and_sort_sizes() -> None:
     assert [t for _, t in axis_of(["sgd", "adam", "sgd", "lion"]).ticks] == ["sgd", "adam", "lion"]
-    assert [t for _, t in axis_of([[64, 64], [32], [16, 16], None]).ticks] == ["none", "32", "16×16", "64×64"]
+    assert [t for _, t in axis_of([[64, 64], [32], [16, 16], None]).ticks] == [
+        "none",
+        "[32]",
+        "16×16",
+        "64×64",
+    ]
 
 
 @given(st.lists(SETTINGS | st.just(...), min_size=2, max_size=30), st.booleans())

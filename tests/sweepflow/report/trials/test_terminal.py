@@ -102,3 +102,10 @@ def test_trials_that_were_stopped_early_are_said(trial: Trial, view_of: ViewOf) 
     early = trial(0.4, learning_rate=0.5)
     early = replace(early, figures={**early.figures, "epochs_run": 4, "rung": 0})
     assert "1 trial ran fewer than 12 epochs" in "\n".join(shown(trials_table(view_of([trial(0.3), early]))))
+
+
+def test_a_setting_that_is_called_as_a_column_has_another_name(trial: Trial, view_of: ViewOf) -> None:
+    settings = [{"n": n, "trial": text, "seed": s} for n, text in ((1, "none"), (2, None)) for s in (0, 1)]
+    lines = shown(trials_table(view_of([trial(0.1 * i, **one) for i, one in enumerate(settings)])))
+    assert lines[0].split()[3:] == ["sd", "n", "setting_n", "setting_trial", "status"]
+    assert [line.split()[5:7] for line in lines[1:3]] == [["1", '"none"'], ["2", "none"]]
