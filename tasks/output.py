@@ -25,8 +25,9 @@ def lasting_output() -> Iterator[None]:
     """Let writing to standard output and standard error fail for nobody until the block ends.
 
     Rich, Prefect's log, `print` and warnings all end in a call of these two streams, whoever holds them; rich
-    would end the process. What cannot be written is lost, as its reader is. In a process of a deployment's
-    this holds to its end: Prefect logs after the flow, too.
+    would end the process. What cannot be written is lost, as its reader is; what is in a buffer still is
+    written here, and not as the process ends. In a process of a deployment's this holds to its end: Prefect
+    logs after the flow, too. A command whose exit code tells of a sweep is decorated with it.
     """
     some_output()
     kept = [stream for stream in (sys.stdout, sys.stderr) if keep_output(stream)]
@@ -34,6 +35,7 @@ def lasting_output() -> Iterator[None]:
         yield
     finally:
         for stream in kept if ENGINE not in os.environ else ():
+            stream.flush()
             del stream.write, stream.flush
 
 

@@ -20,9 +20,11 @@ from flows.cli.app import (
 )
 from flows.cli.asking import asks_for_jobs
 from sweepflow.streak import MOST
+from tasks.output import lasting_output
 
 
 @app.command()
+@lasting_output()
 def llc(
     overrides: Overrides = None,
     config_dir: ConfigDir = None,
@@ -74,6 +76,7 @@ def plan(overrides: Overrides = None, config_dir: ConfigDir = None, rerun: Rerun
 
 
 @app.command()
+@lasting_output()
 def verify(
     quick: Annotated[bool, typer.Option("--quick", help="A subset that takes under a minute.")] = False,
     store: StoreDir = None,

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from flows.cli.app import StoreDir, app, guarded, open_store, quiet_prefect
+from tasks.output import lasting_output
 
 MAX_LISTED = 50
 """Runs that are listed, unless all are asked for."""
@@ -20,6 +21,7 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Remove what was found.")
 
 
 @app.command()
+@lasting_output()
 def resume(
     run: Annotated[
         str | None,

@@ -22,6 +22,7 @@ from flows.cli.app import (
 )
 from flows.cli.asking import asks_for_jobs
 from sweepflow.streak import MOST
+from tasks.output import lasting_output
 
 Samples = Annotated[
     int | None, typer.Option("--samples", "-n", help="Configurations to draw; best a power of two.")
@@ -38,6 +39,7 @@ Goal = Annotated[str | None, typer.Option("--goal", help="minimize or maximize t
 
 
 @app.command()
+@lasting_output()
 def sweep(
     overrides: Overrides = None,
     samples: Samples = None,
@@ -152,6 +154,7 @@ def samples(
 
 
 @app.command()
+@lasting_output()
 def train(overrides: Overrides = None, config_dir: ConfigDir = None) -> None:
     """Run one configuration alone, and print what it gives; a sweep would give the same for it.
 

@@ -73,6 +73,17 @@ def test_outside_of_a_sweep_a_pipe_ends_a_command_as_ever() -> None:
     assert done.returncode != 0 and "BrokenPipeError" in done.stderr
 
 
+def test_what_is_in_a_buffer_as_a_sweep_ends_does_not_decide_how_it_ends() -> None:
+    reads, writes = os.pipe()
+    os.close(reads)
+    code = "from tasks.output import lasting_output\nwith lasting_output(): print('a table')"
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, stdout=writes, stderr=subprocess.PIPE, text=True, env=environment)
+    os.close(writes)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_the_streams_are_as_before(capsys: pytest.CaptureFixture[str]) -> None:
     before = sys.stdout.write
     with lasting_output(), lasting_output():

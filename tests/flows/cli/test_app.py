@@ -46,6 +46,34 @@ flows.cli.app = lambda: sys.exit(1)
 flows.cli.main()
 """
 
+UNREAD = """
+import os, sys, typer
+from flows.cli import app, llc, runs, store, sweep
+
+def printed(run):
+    print("a table", flush=True)
+    raise typer.Exit(3)
+
+for module in (llc, runs, store, sweep):
+    module.guarded = printed
+for command in sys.argv[1:]:
+    reads, writes = os.pipe()
+    os.close(reads)
+    os.dup2(writes, 1)
+    try:
+        app([command])
+    except SystemExit as end:
+        print(command, end.code, file=sys.stderr)
+"""
+
+
+def test_a_sweep_ends_with_its_own_code_whoever_reads_what_it_prints_last() -> None:
+    sweeps, lists = ("sweep", "llc", "train", "verify", "resume"), ("runs", "trials")
+    command = [sys.executable, "-c", UNREAD, *sweeps, *lists]
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=60)
+    said = [f"{name} 3" for name in sweeps] + [f"{name} 1" for name in lists]
+    assert done.stderr.splitlines() == said, "a list that nobody reads ends as in every shell"
+
 
 def test_a_command_does_not_wait_for_a_batch_that_cannot_be_stopped() -> None:
     done = subprocess.run([sys.executable, "-c", AT_WORK], capture_output=True, text=True, timeout=30)
