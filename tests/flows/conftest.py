@@ -13,7 +13,7 @@ from uuid import UUID
 import httpx
 import pytest
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, FlowRunFilterStartTime
 from prefect.client.schemas.objects import FlowRun, TaskRun
 from prefect.client.schemas.sorting import FlowRunSort, TaskRunSort
 from prefect.context import refresh_global_settings_context
@@ -73,8 +73,11 @@ class Prefect:
             return Seen(client.read_flow_run(run_id), tasks, artifacts.json())
 
     def newest(self) -> UUID:
+        """The flow run that began last; one that a schedule has in store, Prefect would put before it."""
+        begun = FlowRunFilter(start_time=FlowRunFilterStartTime(is_null_=False))
         with get_client(sync_client=True) as client:
-            return client.read_flow_runs(sort=FlowRunSort.START_TIME_DESC, limit=1)[0].id
+            found = client.read_flow_runs(flow_run_filter=begun, sort=FlowRunSort.START_TIME_DESC, limit=1)
+            return found[0].id
 
 
 @pytest.fixture(scope="session")

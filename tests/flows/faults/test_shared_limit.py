@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import uuid4
+
 import pytest
 
 from tests.prefect_server import Machine
@@ -22,7 +24,7 @@ def test_two_sweeps_of_dask_never_run_more_batches_than_it_has_slots(office: Mac
     (office.directory / "program.py").write_text(PROGRAM)
     log = office.directory / "devices.txt"
     log.touch()
-    limit = "two-devices"
+    limit = f"two-devices-{uuid4().hex[:8]}"  # the server has that of an earlier try
     assert office.run("prefect", "gcl", "create", limit, "--limit", "2")[0] == 0
 
     def start(name: str) -> tuple[str, ...]:
