@@ -28,7 +28,7 @@ from flows.runs.record import RunFileWarning, RunRecord, RunState, get_run, now,
 from flows.runs.requests import cancel_asked, forget_request
 from sweepflow.errors import ConfigError, StoreError
 from sweepflow.provenance import provenance
-from sweepflow.store.leases import Leases
+from sweepflow.store.leases import Leases, forget, leases_by_owner
 from sweepflow.store.store import Store
 from tasks.output import lasting_output
 
@@ -179,6 +179,9 @@ def beating(
     flow_run_id = _running(flow_run_id)
     with alone(store, flow_run_id), lasting_output():
         record = _begin(store, name, command, runner, job_name, flow_run_id, flow, parameters)
+        if record.attempt > 1:  # what it has kept since is not taken again, and so not let go of
+            for lease in leases_by_owner(store).get(flow_run_id, []):
+                forget(lease, flow_run_id)
         with _beats(store, record) as beat:
             yield beat
 

@@ -22,6 +22,7 @@ from flows.runs.liveness import Life, is_alive
 from flows.runs.record import RunFileWarning, RunRecord, get_run
 from flows.runs.requests import ask_to_cancel, cancel_asked
 from sweepflow.errors import ConfigError
+from sweepflow.store.leases import Leases, leases_by_owner
 from sweepflow.store.store import Store
 
 
@@ -111,6 +112,17 @@ def test_a_run_that_begins_again_keeps_its_beginning(store: Store) -> None:
         assert before is not None and beat.record.started == before.started
         assert beat.record.attempt == 2 and beat.record.reason is None
         assert beat.record.attempt_started >= before.beat
+
+
+def test_a_run_that_begins_again_has_nothing_in_hand(store: Store) -> None:
+    """A kill may come between a trial's record and the end of its lease: nobody takes it again."""
+    trial, runs = "trl_0123456789abcdef", [str(uuid4()), str(uuid4())]
+    for run, number in zip(runs, "01", strict=True):
+        with begin(store, run):
+            pass
+        Leases(store, run, lambda _: True).take({trial[:-1] + number})
+    with begin(store, runs[0]):
+        assert list(leases_by_owner(store)) == runs[1:], "those of others stay"
 
 
 def test_an_old_request_does_not_end_a_new_attempt(store: Store) -> None:
