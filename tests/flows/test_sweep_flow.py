@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import pickle
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,6 +28,7 @@ from flows.runs.away import ServerWatch
 from flows.runs.leftovers import leftovers, remove
 from flows.runs.reconcile import is_away
 from flows.runs.record import runs, write_run
+from sweepflow.compose.grammar import quote
 from sweepflow.store.store import Store
 from tasks.progress import TooManyFailuresError
 from tests.flows.outage import DATABASE_AWAY, Line, line
@@ -83,7 +85,7 @@ def of(store: Store, tmp_path: Path, *xs: int) -> list[str]:
         "import sys, time\nx = int(sys.argv[1].partition('=')[2])\nprint(f'METRIC loss={x}')\n"
         "if x >= 30: time.sleep(600)\nsys.exit(x >= 10)\n"
     )
-    command = f"command='{sys.executable} {program}'".replace("researcher's", r"researcher\'s")
+    command = f"command={quote(shlex.join([sys.executable, str(program)]))}"
     return here(
         store,
         "workload=command",

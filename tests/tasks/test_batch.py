@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -148,7 +149,7 @@ def test_a_batch_that_is_interrupted_is_no_completed_one_and_is_run_again(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stop, "_ENDING", True)
-    config = CommandConfig(command=f"{sys.executable} --version", metrics=("loss",))
+    config = CommandConfig(command=shlex.join([sys.executable, "--version"]), metrics=("loss",))
     (batch,) = slices("command", [Trial("trl_0123456789abcdef", config, 0)], 1)
     state = run_batch_here("command", batch.to_json(), str(store.root), 0.5)
     assert state.is_crashed() and state.name == INTERRUPTED
@@ -160,9 +161,8 @@ def test_a_worker_that_has_to_leave_begins_none_of_the_trials_that_are_left(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(LEAVE_AT, "1")
-    configs = [
-        CommandConfig(command=f"{sys.executable} --version", metrics=("loss",), args={"x": x}) for x in (1, 2)
-    ]
+    command = shlex.join([sys.executable, "--version"])
+    configs = [CommandConfig(command=command, metrics=("loss",), args={"x": x}) for x in (1, 2)]
     trials = [Trial(f"trl_{number:016x}", config, 0) for number, config in enumerate(configs)]
     for missing, left in ((trials, True), (trials[1:], False)):
         (batch,) = slices("command", missing, 2)

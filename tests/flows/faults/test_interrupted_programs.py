@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from sweepflow.compose.grammar import quote
 from tests.flows.faults.lab import ON_SLURM, SECONDS, Lab
 from tests.prefect_server import Machine
 from tests.slurm.processes import wait_for
@@ -34,8 +35,9 @@ def test_they_are_run_again_when_the_sweep_is_resumed(lab: Lab, office: Machine,
     script = tmp_path / "train.py"
     script.write_text(PROGRAM)
     hows = ("dies", "leaves")
+    command = quote(shlex.join([sys.executable, str(script)]))
     overrides = lab.here(
-        *("workload=command", f"command='{shlex.join([sys.executable, str(script)])}'", "metrics=[loss]"),
+        *("workload=command", f"command={command}", "metrics=[loss]"),
         *(f"args.how={','.join(hows)}", f"args.folder={tmp_path}", "max_concurrent=2"),
         *(*ON_SLURM, "runner.batch_size=2"),
     )
