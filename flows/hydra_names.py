@@ -216,9 +216,8 @@ def _texts(values: Mapping[str, Any]) -> list[str]:
 def _text(value: Any) -> str:
     """A value in Hydra's grammar; text, and what only a type of the configuration knows, as it is."""
     plain = list(value) if isinstance(value, UserList) else value
-    return (
-        quote(plain) if plain is None or isinstance(plain, bool | int | float | list | dict) else str(plain)
-    )
+    has_words = plain is None or isinstance(plain, bool | int | float | list | dict)
+    return quote(plain) if has_words else str(plain)
 
 
 def _plan(

@@ -34,11 +34,8 @@ def run_plan(
         jobs.append(Job("llc", batch, needs=needs))
     calls = {trial.id: job.batch.name for job in jobs for trial in job.batch.trials}
     tell, leases = (None, None) if beat is None else (beat.note, beat.leases)
-    with (
-        SweepProgress(
-            plan.name, (), 0, plan.hits, tell=tell, store=store, max_failures=max_failures
-        ) as progress,
-    ):
+    shown = SweepProgress(plan.name, (), 0, plan.hits, tell=tell, store=store, max_failures=max_failures)
+    with shown as progress:
         if not plan.batches:  # no workers are asked for
             return Outcome()
         progress.expect(calls, plan.batches, calls)

@@ -143,9 +143,8 @@ def _terminable() -> Iterator[None]:
         yield
         return
     before = {signal.SIGTERM: signal.signal(signal.SIGTERM, raise_terminated)}
-    if (
-        signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
-    ):  # not under nohup: a closed terminal ends what it runs
+    # A closed terminal ends what it runs, but not under nohup.
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
         hung_up = signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
         before[signal.SIGHUP] = hung_up
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where a shell has it ignored

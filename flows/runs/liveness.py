@@ -108,17 +108,19 @@ def is_alive(record: RunRecord, at: datetime | None = None) -> Liveness:
 
 def lives(store: Store, flow_run_id: str) -> bool:
     """Whether a flow run is at work on a store, or may be: not where the store knows of none."""
-    record = get_run(store, flow_run_id)
-    return record is not None and is_alive(record).life is not Life.DEAD
+    return _living(store, flow_run_id) is not None
 
 
 def is_at_work(store: Store, flow_run_id: str) -> bool:
     """Whether a flow run gets on with what it has in hand: not one that lives but has been stopped, as by
     Ctrl-Z, and gives no sign of life either."""
+    record = _living(store, flow_run_id)
+    return record is not None and (now() - record.beat).total_seconds() < DEAD_SECONDS
+
+
+def _living(store: Store, flow_run_id: str) -> RunRecord | None:
     record = get_run(store, flow_run_id)
-    if record is None or is_alive(record).life is Life.DEAD:
-        return False
-    return (now() - record.beat).total_seconds() < DEAD_SECONDS
+    return None if record is None or is_alive(record).life is Life.DEAD else record
 
 
 def ago(seconds: float) -> str:

@@ -89,7 +89,7 @@ def configuration_table(request: TrialsRequest, path: Path) -> ConfigurationTabl
             (column, axis)
             for axis in request.axes
             for column in kept
-            if axis.key.startswith(f"{column}.") and not axis.is_group and axis.source == TYPED
+            if holds(column, axis.key) and not axis.is_group and axis.source == TYPED
         ],
     )
 

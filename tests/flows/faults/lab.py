@@ -123,11 +123,11 @@ class Lab:
         assert seen.run.state.is_final()
         for task in seen.tasks:
             assert task.state is not None and task.state.is_final(), f"{task.name} is {task.state}"
-        said = [(task.state.name, str(task.state.message)) for task in seen.tasks]
+        states = [(task.state, str(task.state.message)) for task in seen.tasks]
         late = ", after its last record"
         return (
-            [message for name, message in said if name == "Crashed"],
-            [message for name, message in said if name == "Completed" and message.endswith(late)],
+            [message for state, message in states if state.is_crashed()],  # `Interrupted` is one, too
+            [message for state, message in states if state.is_completed() and message.endswith(late)],
         )
 
     def nothing_is_left(self) -> None:
