@@ -7,12 +7,10 @@ import io
 import json
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from sweepflow.errors import DataError
-
-Rows = Sequence[Mapping[str, Any]]
 
 NUMBER = re.compile(r"[+-]?((0|[1-9]\d*)(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 """As Hydra reads one: 007 is text, which a field of whole numbers takes for 7, one of text as it is."""
@@ -23,18 +21,17 @@ SEPARATORS = {";": "semicolon", "\t": "tab"}
 """Beside the comma; what spreadsheets write where the comma parts a number, and on their clipboard."""
 
 
-def csv_text(rows: Rows) -> str:
-    """Rows of values by dotted key as CSV; a key that a row does not have is an empty cell."""
-    columns = list(dict.fromkeys(key for row in rows for key in row))
+def csv_text(columns: Sequence[str], rows: Iterable[Iterable[str]]) -> str:
+    """A header and rows of cells, as from `cell_text`, as CSV."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
-    writer.writerows([_cell(row[key]) if key in row else "" for key in columns] for row in rows)
+    writer.writerows(rows)
     return text.getvalue()
 
 
 def csv_rows(text: str, path: str, is_text: Callable[[str], bool]) -> tuple[list[str], list[dict[str, Any]]]:
-    """The header and the rows of CSV, parted by commas, semicolons or tabs.
+    """The header and the rows of CSV, parted by commas, semicolons or tabs; one of empty cells has no keys.
 
     Args:
         text: Its whole text.
@@ -58,8 +55,11 @@ def csv_rows(text: str, path: str, is_text: Callable[[str], bool]) -> tuple[list
     if not lines:
         raise DataError(f"{path!r} is empty", allowed="a header of dotted keys, then rows", do="add them")
     header = [name.strip() for name in lines[0][1]]
-    rows = []
+    rows: list[dict[str, Any]] = []
     for line, cells in lines[1:]:
+        if not any(cell.strip() for cell in cells):
+            rows.append({})
+            continue
         if len(cells) != len(header):
             raise DataError(
                 f"a row of {path!r} has another number of cells than the header",
@@ -78,7 +78,7 @@ def csv_rows(text: str, path: str, is_text: Callable[[str], bool]) -> tuple[list
                     allowed=f"0.5 for a number; {json.dumps(json.dumps(cell.strip()))} for text",
                     do=f"save it with points, or write {cell.strip().replace(',', '.')}",
                 )
-            row[key] = _text(cell) if is_text(key) else _value(cell)
+            row[key] = _text(cell) if is_text(key) else cell_value(cell)
         rows.append(row)
     return header, rows
 
@@ -90,14 +90,14 @@ def _separator(text: str) -> str:
     return "," if "," in first or not found else found[0]
 
 
-def _cell(value: Any) -> str:
+def cell_text(value: Any) -> str:
     """The text of a value: a bare word where it is read back as the same string, JSON elsewhere."""
-    if isinstance(value, str) and value.strip() and _value(value) == value:
+    if isinstance(value, str) and value.strip() and cell_value(value) == value:
         return value
     return json.dumps(value, allow_nan=False, ensure_ascii=False)
 
 
-def _value(cell: str) -> Any:
+def cell_value(cell: str) -> Any:
     """The value of a cell: JSON, a number in any usual spelling, or else the text as it stands."""
     text = cell.strip()
     if text in WORDS:

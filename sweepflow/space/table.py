@@ -1,7 +1,8 @@
 """Designs as files: a row a sample, a column a dotted key.
 
 CSV, Parquet, JSON or YAML by suffix. What is written is read back exactly, types included. A key that a row
-leaves out is an empty cell in a table, and not there in JSON and YAML.
+leaves out is an empty cell in CSV and Parquet, and not there in JSON and YAML. A row of empty cells is no
+sample, since spreadsheets write them; where a sample has no keys, the rows are numbered in their own column.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,14 +20,31 @@ import pyarrow.parquet as pq
 import yaml  # type: ignore[import-untyped]
 
 from sweepflow.errors import ConfigError, DataError
-from sweepflow.space.csv_cells import Rows, csv_rows, csv_text
+from sweepflow.space.csv_cells import cell_text, csv_rows, csv_text
+from sweepflow.space.parquet_cells import ABSENT, column_of, values_of
 from sweepflow.store.atomic import write_bytes
 
 IsText = Callable[[str], bool]
 """Whether a dotted key takes text only."""
+Found = Sequence[dict[str, Any] | None]
+"""Rows of a file; None for a blank one."""
 
-AS_JSON = {b"sweepflow": b"json"}
-"""Marks a Parquet column whose cells are JSON: one of lists, or of values of several types."""
+Rows = Sequence[Mapping[str, Any]]
+NUMBER = "#"
+"""Column of the rows' numbers, which is no key: a row that has one is a sample, even if all else is empty."""
+
+
+@dataclass(frozen=True)
+class TableRows:
+    """What a table holds.
+
+    Attributes:
+        rows: Values by dotted key, by the number of the row, from 1; without the keys whose cells are empty.
+        blank: Numbers of the rows that are no samples: all of their cells are empty.
+    """
+
+    rows: Mapping[int, dict[str, Any]]
+    blank: Sequence[int]
 
 
 def write_table(path: Path | str, rows: Rows) -> None:
@@ -60,7 +79,7 @@ def write_table(path: Path | str, rows: Rows) -> None:
     write_bytes(path, content)
 
 
-def read_table(path: Path | str, is_text: IsText = lambda key: False) -> list[dict[str, Any]]:
+def read_table(path: Path | str, is_text: IsText = lambda key: False) -> TableRows:
     """Read a table of configurations, whoever made it.
 
     Args:
@@ -68,8 +87,7 @@ def read_table(path: Path | str, is_text: IsText = lambda key: False) -> list[di
         is_text: Which keys take text only: a cell `007`, `1e5` or `true` of CSV is text there.
 
     Returns:
-        Values by dotted key, a row without the keys whose cells are empty. Whether a key is one that the
-        workload has is the caller's to check.
+        Its rows; whether their keys are the workload's is the caller's to check.
 
     Raises:
         ConfigError: for another suffix.
@@ -89,25 +107,30 @@ def read_table(path: Path | str, is_text: IsText = lambda key: False) -> list[di
         raise DataError(
             "the table cannot be read", got=f"{path}: {error.strerror}", do="mend its permissions or the path"
         ) from None
-    rows = read(content, str(path), is_text)
-    for number, row in enumerate(rows, 1):
+    found = read(content, str(path), is_text)
+    blank = [number for number, row in enumerate(found, 1) if row is None]
+    rows = {number: row for number, row in enumerate(found, 1) if row is not None}
+    for number, row in rows.items():
         for key, value in row.items():
             _check_value(value, f"{key} in row {number} of {str(path)!r}")
     if not rows:
         raise DataError(
             f"{str(path)!r} has no rows",
-            got="0 rows",
+            got=f"{len(blank)} rows of empty cells" if blank else "0 rows",
             allowed="one row for each configuration",
             do="add some",
         )
-    return rows
+    return TableRows(rows, blank)
 
 
 def _write_csv(rows: Rows) -> bytes:
-    return csv_text(rows).encode()
+    rows = _numbered(rows)
+    columns = _columns(rows)
+    cells = ([cell_text(row[key]) if key in row else "" for key in columns] for row in rows)
+    return csv_text(columns, cells).encode()
 
 
-def _read_csv(content: bytes, path: str, is_text: IsText) -> list[dict[str, Any]]:
+def _read_csv(content: bytes, path: str, is_text: IsText) -> Found:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -119,7 +142,19 @@ def _read_csv(content: bytes, path: str, is_text: IsText) -> list[dict[str, Any]
         ) from None
     header, rows = csv_rows(text, path, is_text)
     _check_header(header, path)
-    return rows
+    return _samples(rows)
+
+
+def _numbered(rows: Rows) -> Rows:
+    """The rows, with their numbers where one is empty: nobody can tell it from a spreadsheet's blank row."""
+    if any(NUMBER in row for row in rows):
+        raise ValueError(f"{NUMBER!r} is no key, but the column of the rows' numbers")
+    return rows if all(rows) else [{NUMBER: number, **row} for number, row in enumerate(rows, 1)]
+
+
+def _samples(rows: Rows) -> Found:
+    """Rows without their numbers; None for those in which every cell is empty."""
+    return [{key: value for key, value in row.items() if key != NUMBER} if row else None for row in rows]
 
 
 def _check_value(value: Any, where: str) -> None:
@@ -164,7 +199,7 @@ def _write_json(rows: Rows) -> bytes:
     return f"[\n{lines}\n]\n".encode()
 
 
-def _read_json(content: bytes, path: str, is_text: IsText) -> list[dict[str, Any]]:
+def _read_json(content: bytes, path: str, is_text: IsText) -> Found:
     del is_text  # JSON says of itself what is text
     try:
         return _mappings(json.loads(content, object_pairs_hook=_once), path)
@@ -214,12 +249,17 @@ for _tag, _spelling, _first in (
     _Yaml.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"(?:{_spelling})$"), _first)
 
 
+_UNFIT_FOR_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
+
+
 def _write_yaml(rows: Rows) -> bytes:
-    # JSON is YAML, and quotes every string: no word turns into a number or a truth value on its way back.
-    return "".join(f"- {_json(row)}\n" for row in rows).encode()
+    # JSON is YAML, and quotes every string: no word turns into a number or a truth value on its way back. But
+    # PyYAML refuses some characters, and takes others for the end of a line.
+    lines = (_UNFIT_FOR_YAML.sub(lambda found: f"\\u{ord(found[0]):04x}", _json(row)) for row in rows)
+    return "".join(f"- {line}\n" for line in lines).encode()
 
 
-def _read_yaml(content: bytes, path: str, is_text: IsText) -> list[dict[str, Any]]:
+def _read_yaml(content: bytes, path: str, is_text: IsText) -> Found:
     del is_text
     try:
         return _mappings(yaml.load(content, _Yaml), path)
@@ -230,25 +270,15 @@ def _read_yaml(content: bytes, path: str, is_text: IsText) -> list[dict[str, Any
 
 
 def _write_parquet(rows: Rows) -> bytes:
-    columns = _columns(rows)
-    arrays, fields = [], []
-    for key in columns:
-        values = [row.get(key, _ABSENT) for row in rows]
-        kinds = {type(value) for value in values if value is not _ABSENT}
-        texts = [None if value is _ABSENT else _json(value) for value in values]
-        plain = len(kinds) == 1 and kinds <= {bool, float, str}
-        if kinds == {int}:
-            plain = all(value is _ABSENT or abs(value) < 2**63 for value in values)
-        cells = [None if value is _ABSENT else value for value in values] if plain else texts
-        array = pa.array(cells) if plain else pa.array(cells, pa.string())
-        arrays.append(array)
-        fields.append(pa.field(key, array.type, metadata=None if plain else AS_JSON))
+    rows = _numbered(rows)
+    columns = [column_of(key, [row.get(key, ABSENT) for row in rows]) for key in _columns(rows)]
+    schema = pa.schema([field for field, _ in columns])
     sink = pa.BufferOutputStream()
-    pq.write_table(pa.table(arrays, schema=pa.schema(fields)), sink)
+    pq.write_table(pa.table([array for _, array in columns], schema=schema), sink)
     return sink.getvalue().to_pybytes()
 
 
-def _read_parquet(content: bytes, path: str, is_text: IsText) -> list[dict[str, Any]]:
+def _read_parquet(content: bytes, path: str, is_text: IsText) -> Found:
     del is_text
     try:
         table = pq.read_table(pa.BufferReader(content))
@@ -259,15 +289,10 @@ def _read_parquet(content: bytes, path: str, is_text: IsText) -> list[dict[str, 
     _check_header(table.column_names, path)
     rows: list[dict[str, Any]] = [{} for _ in range(table.num_rows)]
     for field, column in zip(table.schema, table.columns, strict=True):
-        as_json = (field.metadata or {}).items() >= AS_JSON.items()
-        for row, value in zip(rows, column.to_pylist(), strict=True):
-            missing = value is None or (isinstance(value, float) and math.isnan(value))  # pandas writes NaN
-            if not missing:
-                row[field.name] = json.loads(value) if as_json else value
-    return rows
-
-
-_ABSENT = object()
+        for row, value in zip(rows, values_of(field, column), strict=True):
+            if value is not ABSENT:
+                row[field.name] = value
+    return _samples(rows)
 
 
 def _columns(rows: Rows) -> list[str]:
@@ -279,7 +304,7 @@ def _json(value: Any) -> str:
     return json.dumps(value, allow_nan=False, ensure_ascii=False)
 
 
-def _mappings(value: Any, path: str) -> list[dict[str, Any]]:
+def _mappings(value: Any, path: str) -> Found:
     if value is None:
         return []
     if not isinstance(value, list) or not all(isinstance(row, dict) for row in value):
@@ -292,7 +317,7 @@ def _mappings(value: Any, path: str) -> list[dict[str, Any]]:
     return [{str(key): cell for key, cell in row.items()} for row in value]
 
 
-Format = tuple[Callable[[Rows], bytes], Callable[[bytes, str, IsText], list[dict[str, Any]]]]
+Format = tuple[Callable[[Rows], bytes], Callable[[bytes, str, IsText], Found]]
 FORMATS: dict[str, Format] = {
     ".csv": (_write_csv, _read_csv),
     ".parquet": (_write_parquet, _read_parquet),

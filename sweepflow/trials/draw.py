@@ -90,8 +90,8 @@ def _draw(request: TrialsRequest, options: DesignOptions) -> Drawn:
     workload = request.workload
     for point in request.points:
         chosen = {key: value_at(point, key) for key in request.grid}
-        rows_here = _rows(request, options, point, tally) if table is None else table.rows
-        for number, row in enumerate(rows_here, 1):
+        rows_here = table.rows if table else dict(enumerate(_rows(request, options, point, tally), 1))
+        for number, row in rows_here.items():
             drawn = dict(row) if table is None else table.at(row, point)
             where = None if options.table is None else f"{options.table}, row {number}"
             for seed in seeds:
@@ -173,7 +173,7 @@ def _seeds(
             do="give its Config a field seed: Content[int] = 0",
         )
     in_space = request.space is not None and key in request.space.keys
-    in_table = table is not None and any(key in row for row in table.rows)
+    in_table = table is not None and any(key in row for row in table.rows.values())
     if in_space or in_table or any(value_at(point, key) is not None for point in request.points):
         raise ConfigError(
             "seeds are either given or drawn",

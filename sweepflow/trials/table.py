@@ -18,8 +18,13 @@ from sweepflow.compose.axes import TYPED, Axis
 from sweepflow.compose.overlaps import assigned, gives, holds, value_at
 from sweepflow.compose.trials import TrialsRequest
 from sweepflow.errors import ConfigError, did_you_mean
+from sweepflow.report.numbers import counted
 from sweepflow.schema.bounds import unpacked
 from sweepflow.space import read_table
+from sweepflow.space.table import NUMBER
+
+MOST_NUMBERS = 5
+"""Of blank rows in a note."""
 
 
 @dataclass(frozen=True)
@@ -27,12 +32,13 @@ class ConfigurationTable:
     """What a table asks for.
 
     Attributes:
-        rows: Values by dotted key, a key before those within it, without the columns that were typed.
-        notes: Which were, and which rows are empty.
+        rows: Values by dotted key, a key before those within it, without the columns that were typed; by the
+            number of the row.
+        notes: Which were, which rows are blank, and which are the defaults.
         within: Typed keys that lie within a column.
     """
 
-    rows: Sequence[Mapping[str, Any]]
+    rows: Mapping[int, Mapping[str, Any]]
     notes: Sequence[str]
     within: Sequence[tuple[str, Axis]]
 
@@ -60,8 +66,8 @@ def configuration_table(request: TrialsRequest, path: Path) -> ConfigurationTabl
         ConfigError: for a table that cannot be read, a column that is no key of the workload, and one that
             an experiment sweeps.
     """
-    rows = read_table(path, lambda key: takes_only_text(request.workload.config_type, key))
-    columns = list(dict.fromkeys(key for row in rows for key in row))
+    table = read_table(path, lambda key: takes_only_text(request.workload.config_type, key))
+    columns = list(dict.fromkeys(key for row in table.rows.values() for key in row))
     known = request.workload.config_type.model_fields
     for key in columns:
         if key.split(".")[0] not in known:
@@ -80,10 +86,17 @@ def configuration_table(request: TrialsRequest, path: Path) -> ConfigurationTabl
                 do=f"remove the column, or give {column} on the command line, which wins over both",
             )
     notes = [f"{axis.text}, as typed, in place of the column {column}" for column, axis in typed.items()]
-    notes += [f"row {i} of {path} is empty: it is the defaults" for i, row in enumerate(rows, 1) if not row]
+    notes += [
+        f"row {i} of {path} has no keys: it is the defaults" for i, row in table.rows.items() if not row
+    ]
+    if table.blank:
+        notes.append(_skipped(table.blank, path))
     kept = sorted((column for column in columns if column not in typed), key=lambda key: key.count("."))
     return ConfigurationTable(
-        rows=[{column: row[column] for column in kept if column in row} for row in rows],
+        rows={
+            number: {column: row[column] for column in kept if column in row}
+            for number, row in table.rows.items()
+        },
         notes=notes,
         within=[
             (column, axis)
@@ -91,6 +104,14 @@ def configuration_table(request: TrialsRequest, path: Path) -> ConfigurationTabl
             for column in kept
             if holds(column, axis.key) and not axis.is_group and axis.source == TYPED
         ],
+    )
+
+
+def _skipped(blank: Sequence[int], path: Path) -> str:
+    which = ", ".join([*map(str, blank[:MOST_NUMBERS]), *(["…"] if len(blank) > MOST_NUMBERS else [])])
+    said = f"{counted(len(blank), 'blank row')} of {path} {'is' if len(blank) == 1 else 'are'} skipped"
+    return (
+        f"{said} ({which}); a trial of the defaults has one of their values, or a number in a column {NUMBER}"
     )
 
 

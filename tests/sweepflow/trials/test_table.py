@@ -191,11 +191,37 @@ def test_what_is_typed_wins_over_a_column_and_that_is_said(
     assert any("in place of the column" in note and typed[0] in note for note in drawn.notes) is bool(noted)
 
 
-def test_an_empty_row_is_said_and_an_experiment_sweeps_no_column(lab: list[str], tmp_path: Path) -> None:
-    path = tmp_path / "t.csv"
-    path.write_text("rate,count\n0.5,2\n,\n")
+@pytest.mark.parametrize("suffix", ["csv", "parquet", "json", "yaml"])
+@pytest.mark.parametrize("rows", [[{}, {"rate": 1.0}], [{"rate": 1.0}, {}], [{"rate": 1.0, "count": 2}, {}]])
+def test_a_trial_of_defaults_that_was_written_is_run(
+    rows: list[dict[str, object]], suffix: str, lab: list[str], tmp_path: Path
+) -> None:
+    path = tmp_path / f"t.{suffix}"
+    write_table(path, rows)
     drawn = drawn_from(path, lab)
-    assert len(drawn.trials) == 2 and any("row 2" in note and "empty" in note for note in drawn.notes)
+    number = rows.index({}) + 1
+    assert list(drawn.rows.values()) == rows
+    assert drawn.notes == [f"row {number} of {path} has no keys: it is the defaults"]
+
+
+def test_blank_rows_of_others_are_skipped_and_said_and_rows_keep_their_numbers(
+    lab: list[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("rate,count\n0.5,2\n,\n1,3\n" + 6 * ",\n")
+    drawn = drawn_from(path, lab)
+    assert list(drawn.rows.values()) == [{"rate": 0.5, "count": 2}, {"rate": 1, "count": 3}]
+    (note,) = drawn.notes
+    assert note.startswith(f"7 blank rows of {path} are skipped (2, 4, 5, 6, 7, …)"), note
+    path.write_text("rate,count\n0.5,2\n,\n1,x\n")
+    with pytest.raises(ConfigError, match="row 3"):
+        drawn_from(path, lab)
+    assert list(drawn_from(path, [*lab, "count=1"]).rows.values()) == [{"rate": 0.5}, {"rate": 1}]
+
+
+def test_an_experiment_sweeps_no_column(lab: list[str], tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("rate,count\n0.5,2\n")
     (tmp_path / "conf" / "experiment").mkdir(parents=True)
     (tmp_path / "conf" / "experiment" / "e.yaml").write_text(
         "# @package _global_\nhydra: {sweeper: {params: {rate: '1,2'}}}\n"
