@@ -16,8 +16,8 @@ from sweepflow.compose.axes import Axis
 from sweepflow.compose.overlaps import refuse_parts_of_drawn
 from sweepflow.compose.place import compose_runner
 from sweepflow.engine.devices import worker_count
-from sweepflow.errors import ConfigError
-from sweepflow.jobs.job import Goal, Job, Jobs, in_words
+from sweepflow.errors import ConfigError, in_words
+from sweepflow.jobs.job import Goal, Job, Jobs
 from sweepflow.jobs.plan import Plan
 from sweepflow.jobs.sweepers import Sweeper
 from sweepflow.report.numbers import counted

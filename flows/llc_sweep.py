@@ -16,6 +16,7 @@ from flows.sweep_flow import end, sweep_flow, tables_at_any_end, told
 from sweepflow.report.headline import has_result
 from sweepflow.streak import MOST
 from sweepflow.sweep import Sweep
+from sweepflow.words import shortened
 from tasks.report import publish
 
 __all__ = ["IncompleteError", "llc"]
@@ -23,7 +24,7 @@ __all__ = ["IncompleteError", "llc"]
 
 def _run_name() -> str:
     overrides = flow_run.parameters.get("overrides") or []
-    return ("llc " + " ".join(overrides))[:120]
+    return shortened(" ".join(["llc", *overrides]), 120)
 
 
 @sweep_flow("llc", _run_name)

@@ -12,6 +12,7 @@ from sweepflow.llc.plan import Plan
 from sweepflow.store.reruns import all_again
 from sweepflow.store.store import Store
 from sweepflow.sweep import Sweep
+from sweepflow.words import shortened
 
 
 class IncompleteError(SweepflowError):
@@ -104,6 +105,6 @@ def incomplete(missing: Sequence[str], trials: int, failures: Sequence[str]) -> 
         f"{len(missing)} of {trials} trials have no result"
         if missing
         else "a batch failed, and its trials have old results that are failures",
-        got="; ".join(failures)[:1500] or ", ".join(missing[:10]),
+        got=shortened("; ".join(failures), 1500) or ", ".join(missing[:10]),
         do="mend the cause and start the same command again: what is done is kept",
     )

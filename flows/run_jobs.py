@@ -21,7 +21,7 @@ from flows.shared import Shared
 from flows.suspects import Again, Suspect, after_leaving, after_loss
 from sweepflow.engine.failure import failed_record
 from sweepflow.engine.workload import Workload
-from sweepflow.errors import StoreError
+from sweepflow.errors import StoreError, in_words
 from sweepflow.report.numbers import counted
 from sweepflow.schema.runner import RunnerConfig
 from sweepflow.store.leases import Leases
@@ -204,7 +204,7 @@ class _Running:
         try:
             ran = Ran(**future.result())
         except Exception as error:
-            why = f"{type(error).__name__}: {error}"
+            why = in_words(error)
             self.outcome.states[future.task_run_id] = Failed(message=why)
             if self.server.is_to_wait(error):  # it was not begun, or its end not told
                 self.waiting.append(replace(suspect, refresh=True))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from sweepflow.errors import SweepflowError
+from sweepflow.words import shortened
 
 if TYPE_CHECKING:
     import httpx
@@ -217,7 +218,7 @@ def _no_prefect(shown: str, said: str) -> Fault:
     words = " ".join(said.split())
     return Fault(
         "there is no Prefect API at this address",
-        f"{shown}: {words[:MOST_WORDS]}{' ...' if len(words) > MOST_WORDS else ''}",
+        f"{shown}: {shortened(words, MOST_WORDS)}",
         GIVE_ADDRESS,
         ADDRESS,
     )

@@ -23,6 +23,7 @@ from sweepflow.store.record import Record
 from sweepflow.store.store import Store
 from sweepflow.sweep import Sweep
 from sweepflow.targets.workload import target_trial
+from sweepflow.words import shortened
 
 MAX_TRIALS = 20
 """Trials that a plan lists."""
@@ -133,7 +134,7 @@ def print_trial_records(store: Store, everything: bool = False, prefix: str = "t
             _written(record)[:19].replace("T", " "),
             record.workload,
             record.status,
-            _cut(varying[record.id]),
+            shortened(varying[record.id], MAX_LABEL),
             record.reasons[0] if record.reasons else "",
         )
         for record in shown
@@ -163,10 +164,6 @@ def _what_varies(records: Sequence[Record]) -> dict[str, str]:
 
 def _written(record: Record) -> str:
     return str(record.provenance.get("written", ""))
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= MAX_LABEL else f"{text[: MAX_LABEL - 1]}…"
 
 
 def print_record(record: Record, command_line: str = "") -> None:

@@ -35,7 +35,8 @@ from flows.runs.hooks import settle
 from flows.runs.liveness import ago
 from flows.runs.reconcile import StatesWarning, close_task_runs, is_away, patiently
 from flows.runs.table import MAX_CELL
-from sweepflow.errors import SweepflowError
+from sweepflow.errors import SweepflowError, in_words
+from sweepflow.words import shortened
 
 P = ParamSpec("P")
 
@@ -148,7 +149,7 @@ def end(
     state: State[Any] = (Completed if well else Failed)(message=said, data=found)
     if error is not None:  # which is all that a command prints
         say(f"{said}; tables and report: {where}")
-    beat.ends("completed" if well and error is None else "failed", said if error is None else str(error))
+    beat.ends("completed" if well and error is None else "failed", said if error is None else in_words(error))
     if not await_server(AWAY_SECONDS, beat):
         raise ServerAwayAbort(error or state)
     close_task_runs(flow_run.id, outcome.states)
@@ -205,7 +206,7 @@ def tables_at_any_end(write: Callable[[], str]) -> Iterator[None]:
         try:
             said = write()
         except Exception as second:  # what has ended the sweep is more important
-            said = f"tables and report could not be written: {second}"
+            said = f"tables and report could not be written: {in_words(second)}"
         if said:
             say(said)
         raise
@@ -235,7 +236,7 @@ def await_server(seconds: float, beat: Beat | None = None) -> bool:
                 f"{why}"
             )
         if beat is not None:
-            beat.note(waiting=f"Prefect's server: {why}"[:MAX_CELL])
+            beat.note(waiting=shortened(f"Prefect's server: {why}", MAX_CELL))
 
     try:
         patiently(lambda client: client.read_flow_run(run_id), since + seconds, on_silence)

@@ -23,13 +23,14 @@ from sweepflow.streak import MOST
 from sweepflow.trials.draw import DesignOptions
 from sweepflow.trials.modes import Mode
 from sweepflow.trials.result import TrialsSweep, note_in_manifest
+from sweepflow.words import shortened
 from tasks.progress import SweepProgress
 from tasks.report import publish_trials
 
 
 def _run_name() -> str:
     overrides = flow_run.parameters.get("overrides") or []
-    return ("sweep " + " ".join(overrides))[:120]
+    return shortened(" ".join(["sweep", *overrides]), 120)
 
 
 @sweep_flow("sweep", _run_name)

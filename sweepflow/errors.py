@@ -5,8 +5,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from sweepflow.words import shortened
+
 MAX_GOT = 600
-"""Characters of a given value that an error echoes."""
+"""Characters of a given value that an error echoes: a list of thousands must not hide the rest."""
 
 
 class SweepflowError(Exception):
@@ -29,7 +31,7 @@ class SweepflowError(Exception):
         self.what, self.got, self.allowed, self.do = what, got, allowed, do
         lines = [what]
         if got is not None:
-            lines.append(f"  got:     {_shortened(str(got))}")
+            lines.append(f"  got:     {shortened(str(got), MAX_GOT, tail=100)}")
         if allowed:
             lines.append(f"  allowed: {allowed}")
         if do:
@@ -39,11 +41,6 @@ class SweepflowError(Exception):
     def __reduce__(self) -> tuple[object, ...]:
         # Keyword-only arguments do not survive the default exception pickling.
         return (_rebuild, (type(self), self.what, self.got, self.allowed, self.do))
-
-
-def _shortened(text: str) -> str:
-    """A long value by its two ends: a list of thousands must not hide the rest of the error."""
-    return text if len(text) <= MAX_GOT else f"{text[: MAX_GOT - 100]} ... {text[-95:]}"
 
 
 def _rebuild(
@@ -66,6 +63,28 @@ class StoreError(SweepflowError):
     """A store that cannot be read or written."""
 
     exit_code = 2
+
+
+def in_words(error: BaseException) -> str:
+    """An exception on one line: what is wrong and what was given, or the type and text of a foreign one.
+
+    >>> in_words(ConfigError("there is no such key", got="depht=2", do="did you mean 'depth'?"))
+    'there is no such key: depht=2'
+    >>> in_words(KeyError("depth"))
+    "KeyError: 'depth'"
+    """
+    if isinstance(error, SweepflowError):
+        parts = [error.what, "" if error.got is None else shortened(str(error.got), MAX_GOT, tail=100)]
+    else:
+        parts = [type(error).__name__, _text(error)]
+    return ": ".join(" ".join(part.split()) for part in parts if part)
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # whatever a user's own type may raise
+        return ""
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from sweepflow.errors import SweepflowError
+from sweepflow.errors import SweepflowError, in_words
 
 app = typer.Typer(
     name="sweepflow",
@@ -100,7 +100,7 @@ def guarded(run: Callable[[], Any]) -> Any:
 
         said = ServerError(
             "Prefect's server failed on the way",
-            got=f"{type(error).__name__}: {' '.join(str(error).split())}",
+            got=in_words(error),
             do="see that it runs, and its database; what is done is kept: start the same command again",
         )
         typer.echo(f"error: {said}", err=True)

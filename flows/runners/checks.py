@@ -17,9 +17,10 @@ from flows.runners.check import Check, refuse
 from flows.runners.job_script import job_script
 from flows.runners.probe import api_url, expectations
 from flows.server_faults import find_fault
-from sweepflow.errors import SweepflowError
+from sweepflow.errors import SweepflowError, in_words
 from sweepflow.schema.runner import LocalRunner, RunnerConfig, SlurmRunner
 from sweepflow.store.store import Store
+from sweepflow.words import shortened
 
 __all__ = ["Check", "preflight", "refuse"]
 
@@ -279,7 +280,7 @@ def _limit(name: str | None) -> list[Check]:
         ]
     except Exception as error:  # no server: another check says so
         words = "the global concurrency limit cannot be read"
-        return [Check("limit", False, words, got=f"{type(error).__name__}: {error}"[:300], remedy=create)]
+        return [Check("limit", False, words, got=shortened(in_words(error), 300), remedy=create)]
     state = "" if limit.active else ", but it is inactive"
     return [Check("limit", True, f"{name} lets {limit.limit} batches run at once{state}")]
 

@@ -16,6 +16,7 @@ from flows.runs.liveness import Life, is_alive
 from flows.runs.reconcile import PAGE, close_task_runs, patiently, set_flow_run_state
 from flows.runs.record import RunRecord, RunState
 from flows.runs.server import server_of
+from sweepflow.errors import in_words
 
 ASK_SECONDS = 10.0
 """How long a server that answers at all is asked."""
@@ -51,7 +52,8 @@ def differing(
         try:
             rows = _rows(ended)
         except Exception as error:  # whatever is wrong with a server, the rest can be cleaned up
-            say(f"{len(ended)} runs were not compared with what Prefect says of them: {url}: {error}")
+            why = in_words(error)
+            say(f"{len(ended)} runs were not compared with what Prefect says of them: {url}: {why}")
             continue
         for record in ended:
             row = rows.get(record.flow_run_id)

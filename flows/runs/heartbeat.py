@@ -26,10 +26,11 @@ from flows.runs.claim import alone
 from flows.runs.liveness import is_at_work, process_start, this_host, this_machine
 from flows.runs.record import RunFileWarning, RunRecord, RunState, get_run, now, write_run
 from flows.runs.requests import cancel_asked, forget_request
-from sweepflow.errors import ConfigError, StoreError
+from sweepflow.errors import ConfigError, StoreError, in_words
 from sweepflow.provenance import provenance
 from sweepflow.store.leases import Leases, forget, leases_by_owner
 from sweepflow.store.store import Store
+from sweepflow.words import shortened
 from tasks.output import lasting_output
 
 BEAT_SECONDS = 5.0
@@ -65,7 +66,7 @@ class Beat:
 
     def ends(self, state: RunState, reason: str) -> None:
         """Say how the run ends where nothing is raised, if not well."""
-        self._end = state, " ".join(reason.split())[:MAX_REASON]
+        self._end = state, shortened(" ".join(reason.split()), MAX_REASON)
 
     @property
     def news(self) -> bool:
@@ -327,5 +328,5 @@ def _how_it_ended(beat: Beat, error: BaseException) -> tuple[RunState, str]:
         return "crashed", "interrupted (Ctrl-C)"
     if isinstance(error, TerminationSignal):
         return "crashed", "ended from outside (TERM)"
-    text = " ".join(f"{type(error).__name__}: {error}".split())
-    return ("failed" if isinstance(error, Exception) else "crashed"), text[:MAX_REASON]
+    state: RunState = "failed" if isinstance(error, Exception) else "crashed"
+    return state, shortened(in_words(error), MAX_REASON)

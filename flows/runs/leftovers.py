@@ -22,7 +22,7 @@ from flows.runs.leftover_jobs import orphans
 from flows.runs.liveness import Life, is_alive, lives
 from flows.runs.record import RunRecord, get_run, now, runs, short_id, short_ids, write_run
 from flows.runs.requests import forget_request
-from sweepflow.errors import SweepflowError
+from sweepflow.errors import SweepflowError, in_words
 from sweepflow.report.numbers import counted
 from sweepflow.store.atomic import abandoned_temporaries
 from sweepflow.store.checkpoints import stale_checkpoints
@@ -105,7 +105,7 @@ def remove(found: Sequence[Leftover]) -> list[str]:
         try:
             item.remove()
         except (SweepflowError, OSError, psutil.Error) as error:
-            failures.append(f"{item.kind} {item.name}: {error}")
+            failures.append(f"{item.kind} {item.name}: {in_words(error)}")
         else:
             if item.run is not None:
                 closed[item.run.api_url].append(item.run)
@@ -113,7 +113,7 @@ def remove(found: Sequence[Leftover]) -> list[str]:
         try:
             _close_in_prefect(group)
         except Exception as error:  # its file is closed, and `sweepflow resume` closes the rest
-            failures.append(f"Prefect was not told of {len(group)} dead runs: {error}")
+            failures.append(f"Prefect was not told of {len(group)} dead runs: {in_words(error)}")
     return failures
 
 

@@ -28,6 +28,8 @@ from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.states import Cancelled, Crashed
 
+from sweepflow.errors import in_words
+
 T = TypeVar("T")
 DEADLINE_SECONDS = 60.0
 """How long a server that does not answer is tried."""
@@ -86,7 +88,7 @@ def close_task_runs(
                 closed.add(i)
     except Exception as error:
         warnings.warn(
-            f"Prefect may say of batches of {flow_run_id} that they run, though none does: {error}",
+            f"Prefect may say of batches of {flow_run_id} that they run, though none does: {in_words(error)}",
             StatesWarning,
             stacklevel=2,
         )
@@ -142,7 +144,7 @@ def patiently(
             if not is_away(error) or time.monotonic() >= deadline:
                 raise
             if on_silence is not None:
-                on_silence(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}")
+                on_silence(in_words(error))
         time.sleep(RETRY_SECONDS)
 
 

@@ -11,6 +11,7 @@ from flows.runs.leftovers import Leftover
 from flows.runs.liveness import Life, ago, is_alive
 from flows.runs.record import RunRecord, now, short_id, short_ids
 from sweepflow.store.store import Store
+from sweepflow.words import shortened
 
 MAX_CELL = 60
 """Characters of a cell that may hold anything."""
@@ -41,15 +42,15 @@ def runs_table(
             (
                 short[record.flow_run_id],
                 record.flow,
-                _cut(record.name),
+                shortened(record.name, MAX_CELL),
                 f"{_count(record.done)}/{_count(record.total)}",
                 _count(record.known),
                 str(record.lost) if record.lost else "-",
                 record.runner,
                 f"{ago(max(0.0, (at - record.attempt_started).total_seconds()))} ago",
                 ago(max(0.0, took.total_seconds())),
-                _cut(state_words(record, at, short), MAX_STATE),
-                _cut(record.waiting or ""),
+                shortened(state_words(record, at, short), MAX_STATE),
+                shortened(record.waiting or "", MAX_CELL),
             )
         )
     return lines(rows)
@@ -105,10 +106,6 @@ def resume_command(record: RunRecord, store: Store, usual: Path) -> str:
 
 def _count(number: int | None) -> str:
     return "?" if number is None else str(number)
-
-
-def _cut(text: str, most: int = MAX_CELL) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _bytes(size: int) -> str:

@@ -25,6 +25,7 @@ from sweepflow.compose.allowed import (
 from sweepflow.compose.axes import Axis
 from sweepflow.compose.origins import A_FILE, Origins, Source
 from sweepflow.errors import ConfigError, nearest
+from sweepflow.words import shortened
 
 MAX_NAMED = 80
 """Characters of a value that the first line names; the line below has more of it."""
@@ -227,8 +228,7 @@ def _refused(
 def _named(value: object) -> str:
     if isinstance(value, str):
         return repr(value) if value else "empty"
-    text = typed(value)
-    return text if len(text) <= MAX_NAMED else f"{text[:MAX_NAMED]}..."
+    return shortened(typed(value), MAX_NAMED)
 
 
 def _lowered(message: str) -> str:

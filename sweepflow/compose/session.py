@@ -27,6 +27,7 @@ from sweepflow.compose.axes import Axis, Groups, parse_axes
 from sweepflow.compose.grammar import quote
 from sweepflow.compose.overlaps import settles
 from sweepflow.errors import ConfigError
+from sweepflow.words import shortened
 
 CONF = Path(sweepflow.__file__).parent.parent / "conf"
 """Shipped beside the package, both in a checkout and where a wheel is installed."""
@@ -71,7 +72,7 @@ class Session:
         try:
             return hydra.compose(self.primary, list(overrides), return_hydra_config=hydra_too)
         except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
-            said = " ".join(str(error).split())[:500]
+            said = shortened(" ".join(str(error).split()), 500)
             if found := NO_DEFAULT.match(said):
                 raise self._not_chosen(found["group"], overrides, found["file"]) from error
             raise ConfigError(

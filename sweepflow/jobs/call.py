@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from sweepflow.errors import ConfigError
-from sweepflow.jobs.job import Job, in_words
+from sweepflow.errors import ConfigError, in_words
+from sweepflow.jobs.job import Job
 from sweepflow.jobs.told import told
 from sweepflow.jobs.values import UnkeepableError, keep, restore
 from sweepflow.jobs.vectorize import Group, call_together
@@ -108,7 +108,7 @@ def call_batched(callee: Callee, group: Group) -> str:
     try:
         values = call_together(callee.function, group)
     except ConfigError as error:
-        return str(error)
+        return f"{error.what}; {error.do}"
     except (Exception, SystemExit) as error:  # of which job, only calls one by one can tell
         return f"{group.jobs[0].task_name} raises in a call of several jobs: {in_words(error)}"
     each = (time.perf_counter() - started) / len(group.jobs)
@@ -143,7 +143,7 @@ def _record(callee: Callee, job: Job, device: bool) -> Record:
             content, arrays = keep(job.value)
             figures |= {"return_value": content, "kept": True, "arrays": bool(arrays)}
         except UnkeepableError as error:
-            job.note = f"{error.what}: {error.got}"
+            job.note = in_words(error)
             reasons.append(job.note)
     return Record(
         id=job.fingerprint,

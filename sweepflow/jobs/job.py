@@ -12,6 +12,9 @@ from typing import Any, Literal
 
 from omegaconf import DictConfig, flag_override
 
+from sweepflow.errors import in_words
+from sweepflow.words import shortened
+
 Status = Literal["not called", "ok", "failed"]
 Goal = Literal["minimize", "maximize"]
 MAX_SHOWN = 60
@@ -163,14 +166,5 @@ def summary(jobs: Sequence[Job]) -> str:
     return ", ".join([said, *(f"{count:,} of them {status}" for status, count in lost.items() if count)])
 
 
-def in_words(error: BaseException) -> str:
-    """An exception's type and text, whatever the latter raises."""
-    try:
-        return f"{type(error).__name__}: {error}"
-    except Exception:
-        return type(error).__name__
-
-
 def _short(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= MAX_SHOWN else f"{line[: MAX_SHOWN - 3]}..."
+    return shortened(" ".join(text.split()), MAX_SHOWN)

@@ -15,12 +15,12 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
-from sweepflow.errors import ConfigError
+from sweepflow.errors import ConfigError, in_words
 from sweepflow.jobs.call import Callee
 from sweepflow.jobs.carried import source_of
 from sweepflow.jobs.expand import Composed, Composer
 from sweepflow.jobs.identity import job_id, name_of, plain
-from sweepflow.jobs.job import Job, Jobs, in_words
+from sweepflow.jobs.job import Job, Jobs
 from sweepflow.jobs.source import validator
 from sweepflow.schema.name import as_name, check_name
 from sweepflow.schema.runner import default_store

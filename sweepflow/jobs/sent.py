@@ -23,10 +23,10 @@ from hydra.core.utils import setup_globals
 from omegaconf.basecontainer import BaseContainer
 
 from sweepflow.engine.workload import Trial
-from sweepflow.errors import ConfigError, SweepflowError
+from sweepflow.errors import ConfigError, SweepflowError, in_words
 from sweepflow.fingerprint import fingerprint
 from sweepflow.jobs.call import Callee, keep_record, perform
-from sweepflow.jobs.job import Job, in_words
+from sweepflow.jobs.job import Job
 from sweepflow.provenance import provenance
 from sweepflow.schema.fields import Config
 from sweepflow.stop import raise_if_stopped

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from sweepflow.errors import ConfigError
+from sweepflow.words import shortened
 from sweepflow.workloads.command_config import CommandConfig, flat, text
 
 LONGEST_LABEL = 40
@@ -63,7 +64,7 @@ def typed(config: CommandConfig, given: Mapping[str, str] | None = None) -> str:
 def label(config: CommandConfig) -> str:
     """The command for people: its words without their directories, cut to LONGEST_LABEL characters."""
     said = " ".join(os.path.basename(word) or word for word in shlex.split(config.command))
-    return said if len(said) <= LONGEST_LABEL else f"{said[: LONGEST_LABEL - 1]}…"
+    return shortened(said, LONGEST_LABEL)
 
 
 def check_line(config: CommandConfig) -> None:

@@ -14,7 +14,7 @@ from jaxtyping import Array
 
 from sweepflow.engine.datasets import ROW
 from sweepflow.engine.workload import Arrays, LaneFunction
-from sweepflow.errors import ConfigError, SweepflowError
+from sweepflow.errors import ConfigError, SweepflowError, in_words
 from sweepflow.schema.fields import Config, traced_part
 from sweepflow.schema.numbers import type_of
 
@@ -70,7 +70,7 @@ def user_code(function: str, module: ModuleType) -> Iterator[None]:
         place = f"{module.__file__}, line {frames[-1].lineno}: {frames[-1].line}: " if frames else ""
         raise ConfigError(
             f"{function}() of {module.__name__} raises",
-            got=f"{place}{type(error).__name__}: {' '.join(str(error).split())}",
+            got=f"{place}{in_words(error)}",
             allowed="a pure JAX function, in which traced fields are arrays and Content and Location fields "
             "cannot be read"
             if function == "run"

@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 from pydantic import ValidationError
 
-from sweepflow.errors import ConfigError
+from sweepflow.errors import ConfigError, in_words
 from sweepflow.schema.fields import Config
 from sweepflow.workloads.function import function_workload
 from sweepflow.workloads.neighbours import (
@@ -153,7 +153,7 @@ def _import(path: str) -> ModuleType:
     except Exception as error:  # a user's module may raise anything
         raise ConfigError(
             "this workload cannot be imported",
-            got=f"{path}: {type(error).__name__}: {error}",
+            got=f"{path}: {in_words(error)}",
             do="try: python -c 'import ...' with the same name, in the same directory",
         ) from error
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -15,6 +17,7 @@ from sweepflow.errors import (
     StoreError,
     SweepflowError,
     did_you_mean,
+    in_words,
     nearest,
 )
 
@@ -55,7 +58,7 @@ def test_misuse_ends_with_exit_code_2_and_the_rest_with_1() -> None:
 def test_a_long_value_is_shown_by_its_ends(value: str) -> None:
     error = ConfigError("too long", got=value, do="give less")
     shown = str(error).removeprefix("too long\n  got:     ").removesuffix("\n  do:      give less")
-    assert len(shown) == MAX_GOT
+    assert len(shown) <= MAX_GOT
     assert value.startswith(shown[:400]) and value.endswith(shown[-50:])
     assert error.got == value
 
@@ -63,6 +66,32 @@ def test_a_long_value_is_shown_by_its_ends(value: str) -> None:
 @given(st.text(max_size=MAX_GOT))
 def test_a_short_value_is_shown_whole(value: str) -> None:
     assert str(ConfigError("wrong", got=value)) == f"wrong\n  got:     {value}"
+
+
+@given(st.text(), st.none() | st.text())
+def test_on_one_line_an_error_of_ours_has_neither_labels_nor_the_name_of_its_class(
+    what: str, got: str | None
+) -> None:
+    said = in_words(StoreError(what, got=got, allowed="less", do="mend it"))
+    assert said == " ".join(said.split())
+    assert len(said) <= len(what) + len(got or "") + 2
+    assert not said.startswith("StoreError") and "mend it" not in said
+
+
+def test_a_foreign_exception_keeps_the_name_of_its_class() -> None:
+    class OddError(Exception):
+        def __str__(self) -> str:
+            raise ValueError
+
+    assert in_words(ValueError("no\n  number")) == "ValueError: no number"
+    assert in_words(OddError()) == "OddError" and in_words(KeyError()) == "KeyError"
+
+
+def test_exceptions_are_put_into_words_in_one_place() -> None:
+    root = Path(__file__).parents[2]
+    files = [file for folder in ("sweepflow", "flows", "tasks") for file in (root / folder).rglob("*.py")]
+    by_hand = re.compile(r"type\(\w+\)\.__name__\}: \{")
+    assert [str(file) for file in files if by_hand.search(file.read_text())] == []
 
 
 @pytest.mark.parametrize(

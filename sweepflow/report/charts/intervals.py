@@ -22,6 +22,7 @@ from sweepflow.report.charts.panel import (
 from sweepflow.report.labels import Labels, target_key, target_order
 from sweepflow.report.numbers import counted, llc_text, number, points
 from sweepflow.store.record import Record
+from sweepflow.words import shortened
 
 MAX_TICKS = 30
 """Target names under the axis; with more targets only every k-th is named."""
@@ -186,7 +187,7 @@ def _wrapped(name: str, count: int) -> str:
     """A name on several lines where few targets share the axis; cut where many do."""
     if count <= 8:
         return escaped(name).replace(" ", "<br>")
-    return escaped(name if len(name) <= 28 else f"{name[:27]}…")
+    return escaped(shortened(name, 28))
 
 
 def _separators(count: int) -> list[Json]:

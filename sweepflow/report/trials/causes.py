@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from sweepflow.report.trials.view import TrialsView
 from sweepflow.store.record import Status
 from sweepflow.streak import alike
+from sweepflow.words import shortened
 
 MAX_CAUSE = 200
 """Characters of a cause that a line holds."""
@@ -34,10 +35,8 @@ class Cause:
     @property
     def text(self) -> str:
         """`2 failed: exit code 2; its log ends: … (one of them: sweepflow show trl_…)`."""
-        half = MAX_CAUSE // 2
         # A log says what went wrong at its end, and what was run at its beginning.
-        cut = len(self.reason) > MAX_CAUSE
-        reason = f"{self.reason[:half]} … {self.reason[-half:]}" if cut else self.reason
+        reason = shortened(self.reason, MAX_CAUSE, tail=MAX_CAUSE // 2)
         one = "one of them: " if len(self.ids) > 1 else ""
         return f"{len(self.ids):,} {self.status}: {reason} ({one}sweepflow show {self.ids[0]})"
 

@@ -21,7 +21,7 @@ from flows.runs.heartbeat import Beat, beating
 from flows.runs.liveness import Life, is_alive
 from flows.runs.record import RunFileWarning, RunRecord, get_run
 from flows.runs.requests import ask_to_cancel, cancel_asked
-from sweepflow.errors import ConfigError
+from sweepflow.errors import ConfigError, StoreError
 from sweepflow.store.leases import Leases, leases_by_owner
 from sweepflow.store.store import Store
 
@@ -62,6 +62,7 @@ def test_the_file_is_there_at_once_and_says_that_it_completed(store: Store) -> N
     ("error", "state", "reason"),
     [
         (ValueError("no\n  such thing"), "failed", "ValueError: no such thing"),
+        (StoreError("it cannot be written", got="a\nb", do="mend it"), "failed", "it cannot be written: a b"),
         (KeyboardInterrupt(), "crashed", "interrupted (Ctrl-C)"),
         (TerminationSignal(signal=15), "crashed", "ended from outside (TERM)"),
         (SystemExit(3), "crashed", "SystemExit: 3"),
