@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 from collections import defaultdict, deque
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +42,30 @@ Stamps = dict[Path, tuple[int, int, int]]
 
 
 @dataclass(frozen=True)
+class _Seen:
+    """What a module was executed from here.
+
+    Attributes:
+        module: The module.
+        stamps: Those that its file and its neighbours' had, as far as they were there.
+        beside: Files of its neighbours, by name; those of earlier versions, too, which may come back.
+    """
+
+    module: ModuleType
+    stamps: Stamps
+    beside: Mapping[str, Path]
+
+    def now(self) -> Stamps:
+        """The stamps of the same files now."""
+        return _stamps([getattr(self.module, "__file__", None), *self.beside.values()])
+
+    def gone(self) -> list[str]:
+        """Neighbours that were there, and are not any more."""
+        now = self.now()
+        return [name for name, file in self.beside.items() if file in self.stamps and file not in now]
+
+
+@dataclass(frozen=True)
 class _Version:
     module: ModuleType
     workload: SweepWorkload[Any]
@@ -49,8 +73,8 @@ class _Version:
 
 _LOCK = threading.RLock()
 _VERSIONS: defaultdict[str, deque[_Version]] = defaultdict(lambda: deque(maxlen=KEPT))
-_STAMPS: dict[str, tuple[ModuleType, Stamps]] = {}
-"""The stamps that a module's file and its neighbours had when it was executed here, by the module's name."""
+_SEEN: dict[str, _Seen] = {}
+"""By the module's name."""
 
 
 def load_workload(path: str, trial: Mapping[str, Any] | None = None) -> SweepWorkload[Any]:
@@ -140,11 +164,11 @@ def _import(path: str) -> ModuleType:
         spec = None if known is not None else importlib.util.find_spec(path)
         file = getattr(known, "__file__", None) or (spec.origin if spec else None)
         beside = _beside(path, file)
-        edited = _edited(path, known, [name for name in beside if name in sys.modules], beside)
+        edited = _edited(path, known, beside)
         if known is None and not edited:
             stamps = _stamps([file, *beside.values()])  # before: executing it may take long
             known = importlib.import_module(path)
-            _STAMPS[path] = known, stamps
+            _SEEN[path] = _Seen(known, stamps, beside)
             return known
         with imported_anew(edited):
             return _execute(path, Path(str(file)), beside, getattr(known, "__path__", None))
@@ -184,7 +208,9 @@ def _execute(
     )
     assert spec is not None and spec.loader is not None  # it has a loader
     module, before = importlib.util.module_from_spec(spec), sys.modules.get(name)
-    stamps = _stamps([file, *beside.values()])
+    seen = _SEEN.get(name)
+    earlier = seen.beside if seen is not None and seen.module.__file__ == str(file) else {}
+    stamps = _stamps([file, *earlier.values(), *beside.values()])
     sys.modules[name] = module  # pydantic and pickle look a class's module up by name
     if in_world and beside:
         open_world(module, file, digest_of(file, beside))
@@ -199,7 +225,7 @@ def _execute(
     parent, _, child = name.rpartition(".")
     if parent:
         setattr(sys.modules[parent], child, module)
-    _STAMPS[name] = module, stamps
+    _SEEN[name] = _Seen(module, stamps, {**earlier, **beside})
     return module
 
 
@@ -217,33 +243,36 @@ def _beside(name: str, file: str | Path | None) -> dict[str, Path]:
 def _has_changed(name: str, module: ModuleType) -> bool:
     """Whether a user's module is no longer what its file and its neighbours' say.
 
+    A neighbour that is gone has changed. Where the file itself is gone, nothing has: there is no other
+    version, and a sweep that runs goes on with this one.
+
     One that was imported elsewhere has changed if one of them is younger than this process: it may have been
     imported before the change, and is executed again if it was not.
     """
     if _is_own(name):
         return False
-    known, stamps = _STAMPS.get(name, (None, {}))
-    if known is module:
-        return any(now != stamps[file] for file, now in _stamps(stamps).items())
-    file = getattr(module, "__file__", None)
-    stamps = _stamps([file, *_beside(name, file).values()])
+    file, seen = getattr(module, "__file__", None), _SEEN.get(name)
+    if seen is not None and seen.module is module:
+        return seen.now() != seen.stamps and bool(_stamps([file]))
+    beside = _beside(name, file)
+    stamps = _stamps([file, *beside.values()])
     if any(map(_is_young, stamps.values())):
         return True
-    _STAMPS[name] = module, stamps
+    _SEEN[name] = _Seen(module, stamps, beside)
     return False
 
 
-def _edited(
-    name: str, module: ModuleType | None, loaded: Collection[str], files: Mapping[str, Path]
-) -> list[str]:
-    """The neighbours to import anew: all that are loaded, where one has changed that others may hold."""
-    known, stamps = _STAMPS.get(name, (None, {}))
-    now = _stamps([files[one] for one in loaded])
-    if module is not None and known is module:
-        changed = any(stamps.get(file) != stamp for file, stamp in now.items())
-    else:
+def _edited(name: str, module: ModuleType | None, beside: Mapping[str, Path]) -> list[str]:
+    """The neighbours to import anew: all that are loaded, where one that others hold has changed or gone."""
+    seen = _SEEN.get(name)
+    gone = [] if seen is None or seen.module is not module else seen.gone()
+    loaded = [one for one in (*gone, *beside) if one in sys.modules]
+    now = _stamps(beside[one] for one in loaded if one in beside)
+    if seen is None or seen.module is not module:
         changed = any(map(_is_young, now.values()))
-    return list(loaded) if changed else []
+    else:
+        changed = bool(gone) or any(seen.stamps.get(file) != stamp for file, stamp in now.items())
+    return list(dict.fromkeys(loaded)) if changed else []
 
 
 def _is_own(name: str) -> bool:

@@ -183,11 +183,11 @@ FRESH: set[str] = set()
 def imported_anew(names: Iterable[str]) -> Iterator[None]:
     """Modules are forgotten, so that the block imports them as their files are now.
 
-    Packages are executed again as they stand, since other modules of theirs stay. What was forgotten comes
-    back where the block raises.
+    Packages are executed again as they stand, since other modules of theirs stay, unless their files are
+    gone. What was forgotten comes back where the block raises.
     """
     before = {name: sys.modules[name] for name in names}
-    modules = [name for name, module in before.items() if not hasattr(module, "__path__")]
+    modules = [name for name, module in before.items() if not _is_package(module)]
     FRESH.update(before)
     _open_finder()
     try:
@@ -210,6 +210,11 @@ def imported_anew(names: Iterable[str]) -> Iterator[None]:
         raise
     finally:
         FRESH.difference_update(before)
+
+
+def _is_package(module: ModuleType) -> bool:
+    """Whether it is one whose file is there."""
+    return hasattr(module, "__path__") and Path(str(module.__file__)).is_file()
 
 
 def _open_finder() -> None:

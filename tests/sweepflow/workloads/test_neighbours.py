@@ -95,6 +95,50 @@ def test_a_file_imports_what_lies_beside_it_and_an_edit_there_makes_other_trials
     assert not {"helper", "package", "bare", "through"} & (set(sys.modules) - modules)
 
 
+def remove(*files: Path) -> None:
+    for file in files:
+        file.unlink()
+    importlib.invalidate_caches()
+
+
+@pytest.mark.parametrize("text", IMPORTS, ids=[text.splitlines()[0] for text in IMPORTS])
+def test_a_neighbour_that_is_gone_is_missing_at_once_and_back_once_it_is_back(
+    text: str, folder: Path, store: Store
+) -> None:
+    number = "NUMBER = {}\n"
+    write(
+        folder,
+        main=text + "\n" + HEAD + LOSS,
+        through="import package.inner.helper as helper\n",
+        package__in____init__="",
+        package__in__inner__in____init__="from . import helper\n",
+    )
+    places = ("helper", "package__in__helper", "package__in__inner__in__helper", "bare__in__helper")
+    write(folder, **dict.fromkeys(places, number.format(2)))
+    main = folder / "main.py"
+    planned = load_workload(str(main))
+    trial = planned.trial(planned.config_type())
+    assert loss_of(main, store) == 2
+    remove(*folder.rglob("helper.py"))
+    for _ in range(2):
+        with pytest.raises(ConfigError, match=r"No module named|cannot import name 'helper'"):
+            loss_of(main, store)
+    content = {"id": trial.id, "config": trial.config.model_dump(mode="json")}
+    assert load_workload(str(main), content) is planned, "a sweep that runs has what it was planned with"
+    write(folder, **dict.fromkeys(places, number.format(3)))
+    assert loss_of(main, store) == 3
+
+
+def test_a_file_that_is_gone_while_its_sweep_runs_is_what_it_was(folder: Path) -> None:
+    write(folder, main="import helper\n" + HEAD + LOSS, helper="NUMBER = 2\n")
+    main = folder / "main.py"
+    workload = load_workload(str(main))
+    remove(main)
+    assert load_workload(str(main)) is workload
+    remove(folder / "helper.py")
+    assert load_workload(str(main)) is workload, "as with its whole folder"
+
+
 def test_two_workloads_whose_neighbours_have_the_same_name(folder: Path, store: Store) -> None:
     for name, number in (("one", 5), ("two", 7)):
         lazy = PLAIN + "    import helper\n    return {'loss': config.x * helper.NUMBER}\n"
@@ -176,3 +220,16 @@ def test_a_module_of_a_package_is_loaded_again_where_a_neighbour_was_edited(
         load_workload(path)
     if name != "beside":
         assert package.helper.NUMBER == 2 and sys.modules["my_package.helper"] is package.helper
+    importlib.invalidate_caches()
+    write(root, my_package__in__helper="NUMBER = 5\n", my_neighbour="NUMBER = 5\n")
+    assert loss_of(path, store) == 5
+    remove(root / "my_package" / "helper.py", root / "my_neighbour.py")
+    for _ in range(2):
+        with pytest.raises(ConfigError, match=r"helper|my_neighbour"):
+            load_workload(path)
+    write(root, my_package__in__helper__in____init__="NUMBER = 6\n", my_neighbour="NUMBER = 6\n")
+    importlib.invalidate_caches()
+    assert loss_of(path, store) == 6, "which may be a package by now"
+    remove(root / "my_package" / "helper" / "__init__.py", root / "my_neighbour.py")
+    with pytest.raises(ConfigError, match=r"helper|my_neighbour"):
+        loss_of(path, store)
