@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sweepflow.batching import Batch
+from sweepflow.engine.workload import Workload
+from sweepflow.workloads import SweepWorkload
+from tasks.batch import find_workload
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,11 @@ class Job:
     def ids(self) -> set[str]:
         """Of its trials."""
         return {trial.id for trial in self.batch.trials}
+
+    def find_workload(self) -> Workload[Any] | SweepWorkload[Any]:
+        """Its workload as it was planned, whatever has become of its files since."""
+        first = replace(self.batch, trials=self.batch.trials[:1])
+        return find_workload(self.workload, first.to_json()["trials"][0])
 
 
 @dataclass

@@ -18,7 +18,7 @@ from flows.runs.away import ServerWatch
 from flows.runs.record import short_id
 from flows.seen import await_records, changed, look
 from flows.shared import Shared
-from flows.suspects import Again, Suspect, after_leaving, after_loss
+from flows.suspects import HOPELESS, Again, Suspect, Walltimes, after_leaving, after_loss, spread
 from sweepflow.engine.failure import failed_record
 from sweepflow.engine.workload import Workload
 from sweepflow.errors import StoreError, in_words
@@ -29,7 +29,7 @@ from sweepflow.store.record import Record
 from sweepflow.store.reruns import of_before
 from sweepflow.store.store import Store
 from sweepflow.workloads import SweepWorkload
-from tasks.batch import Ran, find_workload, run_batch_task
+from tasks.batch import Ran, run_batch_task
 from tasks.progress import SweepProgress
 
 LOOK_SECONDS = 1.0
@@ -48,7 +48,8 @@ def run_jobs(
 
     A batch that a worker leaves goes on in another. One whose worker is lost is run again, without what the
     store has of it; after some losses it is bisected, until the trial that ends its workers is alone and
-    `failed`. Trials that another sweep runs just now are left to it, and its results are this sweep's, too.
+    `failed`. Where three walltimes are over before anything is done, the rest is not begun. Trials that
+    another sweep runs just now are left to it, and its results are this sweep's, too.
 
     Args:
         jobs: Batches, and what they need.
@@ -85,7 +86,7 @@ class _Running:
         again = of_before(store.paths, self.unfinished)  # what Prefect remembers of them is not asked for
         self.waiting = [Suspect(job, refresh=not again.isdisjoint(job.ids)) for job in jobs]
         self.running: dict[PrefectFuture[Any], tuple[Suspect, float]] = {}
-        self.outcome, self.server = Outcome(), ServerWatch()
+        self.outcome, self.server, self.walltimes = Outcome(), ServerWatch(), Walltimes()
         self.remote = runner.kind != "local"
 
     def run(self) -> Outcome:
@@ -102,14 +103,26 @@ class _Running:
             idle = not self._any_ready() and (not self.running or self.pool.free() > 0)
             self._take_up(idle)
             self._submit_ready()
-            self.pool.outstanding(len(self.waiting) + len(self.running))
+            waiting = 0 if self.walltimes.hopeless else len(self.waiting)
+            self.pool.outstanding(waiting + len(self.running))
             others = self.server.waiting or (self._others() if idle else "")
             self.progress.now(self.pool.waiting or others, self.pool.lost, self._longest())
         self.progress.say(self._summary())
+        if self.walltimes.hopeless and self.waiting:
+            self._give_up()
         self.outcome.failures += [
             f"{suspect.job.batch.name}: what it needs could not be made" for suspect in self.waiting
         ]
         return self.outcome
+
+    def _give_up(self) -> None:
+        """Begin nothing more, as no walltime is long enough for anything."""
+        ids = {i for suspect in self.waiting for i in suspect.job.ids}
+        why = f"{counted(len(ids), 'trial')} given up: {HOPELESS}"
+        self.outcome.failures.append(why)
+        self.outcome.why |= dict.fromkeys(ids, why)
+        self.progress.say(why)
+        self.waiting = []
 
     def _summary(self) -> str:
         """What became of workers and programs, where that is worth a line."""
@@ -120,7 +133,7 @@ class _Running:
         return "; ".join(found)
 
     def _is_ready(self, suspect: Suspect) -> bool:
-        return self.unfinished.isdisjoint(suspect.job.needs)
+        return self.unfinished.isdisjoint(suspect.job.needs) and not self.walltimes.hopeless
 
     def _any_ready(self) -> bool:
         return any(self._is_ready(suspect) for suspect in self.waiting)
@@ -199,7 +212,7 @@ class _Running:
         job = suspect.job
         loss = self.pool.loss(future)
         if loss is not None:
-            self._lost(future, suspect, loss)
+            self._lost(future, suspect, loss, started)
             return
         try:
             ran = Ran(**future.result())
@@ -223,16 +236,21 @@ class _Running:
         if ran.left and not ran.began:  # all slots of its concurrency limit were taken
             self.waiting.append(replace(suspect, refresh=True))
         elif ran.left and state != "Cached":
-            self._left(suspect)
+            self._left(suspect, started)
         elif ran.left or (state == "Cached" and not job.ids <= self.store.finished(job.ids).keys()):
             # What Prefect remembers, the store has lost, or it was not the end, or a failure.
             self.waiting.insert(0, replace(suspect, refresh=True))
         else:
             if state != "Cached":
                 self.shared.took(job.batch.label, time.monotonic() - started)
+                self._fits()
             self._done(job, state)
 
-    def _left(self, suspect: Suspect) -> None:
+    def _fits(self) -> None:
+        """Something was done before the walltime of its worker was over."""
+        self.walltimes = replace(self.walltimes, fits=True)
+
+    def _left(self, suspect: Suspect, started: float) -> None:
         """Let a batch that a worker had to leave go on elsewhere, where it gets on."""
         job = suspect.job
         records = self.store.finished(job.ids)
@@ -240,15 +258,23 @@ class _Running:
         if not missing:
             self._done(job, "Completed")
             return
-        found = find_workload(job.workload)
+        found = job.find_workload()
         in_turn = isinstance(found, SweepWorkload) and not isinstance(found.run, Workload)
         times = {i: changed(self.store.paths.checkpoint(i)) for i in missing}
         traces = frozenset((i, time) for i, time in times.items() if time is not None)
         again = after_leaving(suspect, missing, traces, in_turn=in_turn)
-        if not again.failure:
+        before = self.walltimes
+        if again.fruitless:
+            self.walltimes = before.after(started, time.monotonic())
+        else:
+            self._fits()
+        if not again.failure and not self.walltimes.hopeless:
             where = "begins again elsewhere" if in_turn else "goes on elsewhere"
             self.progress.say(f"left by its worker, and {where}: {job.batch.name}")
         self._again(job, again, records)
+        if self.walltimes.fruitless > before.fruitless == 0:
+            until = len(self.waiting) - len(again.last)
+            self.waiting = [*spread(self.waiting[:until]), *self.waiting[until:]]
 
     def _failed(self, job: Job, why: str) -> None:
         """A batch has ended without some of its results."""
@@ -277,7 +303,7 @@ class _Running:
         self.progress.batch_done(job.batch.name, job.ids, state)
         self.unfinished -= job.ids
 
-    def _lost(self, future: PrefectFuture[Any], suspect: Suspect, loss: Loss) -> None:
+    def _lost(self, future: PrefectFuture[Any], suspect: Suspect, loss: Loss, started: float) -> None:
         job = suspect.job
         records = self.store.finished(job.ids)
         missing = job.ids - records.keys()
@@ -287,8 +313,10 @@ class _Running:
             return
         self.outcome.states[future.task_run_id] = Crashed(message=loss.why)
         if loss.late:
-            self._left(suspect)
+            self._left(suspect, started)
             return
+        if records:
+            self._fits()
         if loss.begun:  # else it has lost nothing
             self.progress.say(f"lost the worker of {job.batch.name}: {loss.why}")
         self._again(job, after_loss(suspect, missing, loss), records)
@@ -305,7 +333,7 @@ class _Running:
             self._failed(job, again.failure)
             return
         for trial in again.guilty:
-            self.store.put(failed_record(find_workload(job.workload), trial, again.why, device=False))
+            self.store.put(failed_record(job.find_workload(), trial, again.why, device=False))
         self.waiting = [*again.run, *self.waiting, *again.last]
         if parts := len(again.run) + len(again.last):
             self._count(records.values())

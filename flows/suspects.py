@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from flows.job import Job
 from flows.runners.pool import Loss
 from sweepflow.batching import Batch
 from sweepflow.engine.workload import Trial
 
+T = TypeVar("T")
 MOST_LOSSES = 3
 """Workers that a batch, or a trial alone, may take with it before it counts as the cause."""
 MOST_INNOCENT = 20
 """Workers that may be lost under a batch for reasons that are not its own, before it is given up."""
 MOST_FRUITLESS = 3
 """Workers in a row that may leave a batch without having got on with it: their walltime is too short."""
+
+ADVICE = "give a longer runner.walltime"
+HOPELESS = f"{MOST_FRUITLESS} workers in a row had to leave before any trial of the sweep was done; {ADVICE}"
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,7 @@ class Again:
         guilty: Trials to give up.
         why: What is said of those.
         failure: Why the batch has failed, where that says nothing of its trials.
+        fruitless: Whether its worker has left it as it had found it.
     """
 
     run: Sequence[Suspect]
@@ -59,6 +65,58 @@ class Again:
     guilty: Sequence[Trial[Any]] = ()
     why: str = ""
     failure: str = ""
+    fruitless: bool = False
+
+
+@dataclass(frozen=True)
+class Walltimes:
+    """Walltimes of a sweep, one after the other, that were over before anything of it was done.
+
+    Attributes:
+        fruitless: How many.
+        since: When the last of them was over.
+        fits: Whether anything was done in one: what else takes longer then costs `MOST_FRUITLESS` each.
+    """
+
+    fruitless: int = 0
+    since: float = -math.inf
+    fits: bool = False
+
+    def after(self, begun: float, now: float) -> Walltimes:
+        """Once a worker has left a batch as it had found it; of workers side by side, one counts.
+
+        Args:
+            begun: When it had begun the batch.
+            now: When it left it, by the same clock.
+        """
+        if self.fits or begun < self.since:
+            return self
+        return replace(self, fruitless=self.fruitless + 1, since=now)
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether nothing more is to be begun, unless something that runs is done."""
+        return not self.fits and self.fruitless >= MOST_FRUITLESS
+
+
+def far_apart(items: Sequence[T]) -> list[T]:
+    """The same in another order, the last and then the middle one before the others.
+
+    After the first of a grid, which differs from its last in every key, these say best what else fits.
+    """
+    if len(items) < 3:
+        return list(reversed(items))
+    middle = (len(items) - 1) // 2
+    return [items[-1], items[middle], *items[:middle], *items[middle + 1 : -1]]
+
+
+def spread(waiting: Sequence[Suspect]) -> list[Suspect]:
+    """Batches, and the trials of each, in the order that says soonest whether anything fits a walltime."""
+    return [
+        replace(one, job=replace(one.job, batch=replace(one.job.batch, trials=tuple(far_apart(trials)))))
+        for one in far_apart(waiting)
+        for trials in [one.job.batch.trials]
+    ]
 
 
 def after_leaving(
@@ -85,11 +143,11 @@ def after_leaving(
     if suspect.fruitless >= MOST_FRUITLESS:
         why = f"{MOST_FRUITLESS} workers in a row had to leave before they got on with it"
         smaller = ", or a smaller runner.batch_size" if len(batch.trials) > 1 else ""
-        return Again((), failure=f"{why}; give a longer runner.walltime{smaller}")
+        return Again((), failure=f"{why}; {ADVICE}{smaller}", fruitless=True)
     if not in_turn or len(batch.trials) == 1:
-        return Again((), [_again(suspect, batch)])
+        return Again((), [_again(suspect, batch)], fruitless=True)
     first, others = replace(batch, trials=batch.trials[:1]), replace(batch, trials=batch.trials[1:])
-    return Again([_again(replace(suspect, fruitless=0), others)], [_again(suspect, first)])
+    return Again([_again(replace(suspect, fruitless=0), others)], [_again(suspect, first)], fruitless=True)
 
 
 def after_loss(suspect: Suspect, missing: Collection[str], loss: Loss) -> Again:

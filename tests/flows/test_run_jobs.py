@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from pathlib import Path
 from queue import SimpleQueue
 from types import SimpleNamespace
 from typing import Any
@@ -28,6 +29,7 @@ from sweepflow.store.record import Record
 from sweepflow.store.reruns import ask_again
 from sweepflow.store.store import Store
 from sweepflow.workloads.landscape import Config
+from sweepflow.workloads.load import load_workload
 from tasks.batch import Ran
 from tasks.progress import SweepProgress, TooManyFailuresError
 
@@ -35,6 +37,15 @@ KILLED = Loss("job 7: FAILED, signal 9 on n1", innocent=False)
 CANCELLED = Loss("job 7: CANCELLED on n1", innocent=True)
 LATE = Loss("job 7 left before its walltime", innocent=True, late=True)
 GONE = Loss("job 7 had gone before it began", innocent=True, begun=False)
+WALK = """
+import sweepflow
+
+class Config(sweepflow.Config):
+    x: sweepflow.Traced[float] = 0.0
+
+def run(config, inputs, key):
+    return {"loss": config.x}
+"""
 Deed = Callable[["Bench", dict[str, Any]], tuple[Any, Loss | None]]
 """What a worker does with a batch: how its task run ends, and how the worker was lost, if it was."""
 
@@ -225,11 +236,65 @@ def test_a_batch_that_outlasts_its_workers_is_left_as_one_that_is_left(
 ) -> None:
     bench = Bench(store, *[does(0, LATE)] * 10)
     outcome = run(bench, job(1), job(2))
-    assert bench.given == [[name(1)], [name(2)]] * MOST_FRUITLESS, "the other does not wait behind it"
-    assert len(outcome.failures) == 2 and "give a longer runner.walltime" in outcome.failures[0]
-    assert states(outcome) == [("Crashed", LATE.why)] * 2 * MOST_FRUITLESS
+    assert bench.given == [[name(1)], [name(2)], [name(1)]], "the other does not wait behind it"
+    (failure,) = outcome.failures
+    assert "give a longer runner.walltime" in failure and outcome.why == {name(1): failure, name(2): failure}
+    assert states(outcome) == [("Crashed", LATE.why)] * MOST_FRUITLESS
     assert not store.known([name(1), name(2)])
     assert "lost the worker" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("places", [1, 4])
+def test_a_sweep_of_which_nothing_fits_a_walltime_ends_after_three(store: Store, places: int) -> None:
+    leaves = does(0, state=ran(left=True, name="Checkpointed"))
+    bench = Bench(store, *[leaves] * 1000, places=places)
+    outcome = run(bench, *map(job, range(100)))
+    assert len(bench.given) == MOST_FRUITLESS * places
+    if places == 1:
+        assert bench.given == [[name(0)], [name(99)], [name(50)]], "which are least alike"
+    (failure,) = outcome.failures
+    assert failure.startswith("100 trials given up: 3 workers in a row had to leave before any trial")
+    assert failure.endswith("give a longer runner.walltime") and len(outcome.why) == 100
+    assert bench.told[-1] == 0, "no worker is wanted any more"
+
+
+@pytest.mark.parametrize("fit", [{8}, {4}, {1, 7}, {0}])
+def test_a_sweep_of_which_anything_fits_a_walltime_tries_everything(store: Store, fit: set[int]) -> None:
+    def deed(bench: Bench, batch: dict[str, Any]) -> tuple[Any, Loss | None]:
+        fits = batch["trials"][0]["id"] in set(map(name, fit))
+        return (DONE if fits else does(0, LATE))(bench, batch)
+
+    bench = Bench(store, *[deed] * 1000)
+    outcome = run(bench, *map(job, range(9)))
+    if fit == {1, 7}:
+        assert len(bench.given) == MOST_FRUITLESS, "none of the three"
+        return
+    assert store.known(map(name, range(9))).keys() == set(map(name, fit))
+    assert len(bench.given) == 1 + 8 * MOST_FRUITLESS and len(outcome.failures) == 8
+
+
+def test_workers_that_leave_side_by_side_are_one_walltime(store: Store) -> None:
+    """The fifth of five trials at once is done in the third walltime only."""
+    leaves = does(0, LATE)
+    bench = Bench(store, *[leaves] * 14, DONE, places=5)
+    outcome = run(bench, *map(job, range(5)))
+    assert len(bench.given) == 15 and len(outcome.failures) == 4
+
+
+def test_what_a_workload_was_planned_as_settles_its_batch(store: Store, tmp_path: Path) -> None:
+    """Its file may have been edited, or a neighbour removed, since."""
+    file = tmp_path / f"edited_{tmp_path.name}.py"
+    file.write_text(WALK)
+    workload = load_workload(str(file))
+    trial = workload.trial(workload.config_type())
+
+    def deed(bench: Bench, batch: dict[str, Any]) -> tuple[Any, Loss | None]:
+        file.write_text("import not_there_at_all")
+        return ran(), KILLED
+
+    bench = Bench(store, *[deed] * MOST_LOSSES)
+    run(bench, Job(str(file), Batch("edited", 1, 1, (trial,), 1, 1)))
+    assert store.known([trial.id])[trial.id].status == "failed"
 
 
 def test_the_first_of_trials_that_are_begun_in_turn_keeps_the_others_from_nothing(
@@ -237,7 +302,7 @@ def test_the_first_of_trials_that_are_begun_in_turn_keeps_the_others_from_nothin
 ) -> None:
     in_turn = SimpleNamespace(run=None, name="landscape", version=1)
     monkeypatch.setattr("flows.run_jobs.SweepWorkload", SimpleNamespace)
-    monkeypatch.setattr("flows.run_jobs.find_workload", lambda name: in_turn)
+    monkeypatch.setattr("flows.job.find_workload", lambda name, trial: in_turn)
     leaves = does(0, state=ran(left=True, name="Checkpointed"))
     bench = Bench(store, does(1, LATE), does(0, LATE), DONE, leaves, does(0, LATE))
     outcome = run(bench, job(1, 2, 3, 4))

@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 
 from flows.job import Job
 from flows.runners.pool import Loss
-from flows.suspects import MOST_FRUITLESS, MOST_INNOCENT, MOST_LOSSES, Suspect, after_leaving, after_loss
+from flows.suspects import (
+    MOST_FRUITLESS,
+    MOST_INNOCENT,
+    MOST_LOSSES,
+    Suspect,
+    Walltimes,
+    after_leaving,
+    after_loss,
+    far_apart,
+    spread,
+)
 from sweepflow.batching import Batch
 from sweepflow.engine.workload import Trial
 
@@ -161,3 +171,31 @@ def test_trials_that_outlast_every_worker_cost_three_each_and_keep_the_others_fr
     assert done == set(order) - long and given_up == long
     assert fruitless == MOST_FRUITLESS * len(long)
     assert ended_at[: len(done)] == [i for i in order if i not in long], "they did not wait"
+
+
+@given(jobs=st.integers(1, 20), walltimes=st.lists(st.booleans(), max_size=8))
+def test_a_sweep_is_hopeless_after_three_walltimes_however_many_workers(
+    jobs: int, walltimes: list[bool]
+) -> None:
+    """Workers that begin together leave together; in some walltimes something is done."""
+    held = Walltimes()
+    for hour, fits in enumerate(walltimes):
+        for worker in range(jobs):
+            if fits and not worker:
+                held = replace(held, fits=True)
+            else:
+                held = held.after(hour + worker / 100, hour + 1 + worker / 100)
+    assert held.hopeless is (not any(walltimes) and len(walltimes) >= MOST_FRUITLESS)
+
+
+@given(items=st.lists(st.integers(), unique=True))
+def test_what_is_least_alike_is_tried_first_and_nothing_is_left_out(items: list[int]) -> None:
+    found = far_apart(items)
+    assert sorted(found) == sorted(items)
+    assert not items or found[0] == items[-1]
+    assert len(items) < 3 or found[1] == items[(len(items) - 1) // 2]
+
+
+def test_trials_within_batches_are_spread_too() -> None:
+    found = spread([suspect(5), suspect(1)])
+    assert [[trial.seed for trial in one.job.batch.trials] for one in found] == [[0], [4, 2, 0, 1, 3]]
