@@ -40,7 +40,8 @@ def llc(
         overrides: Hydra overrides, as after `sweepflow llc` in a shell.
         config_dir: A directory of configuration groups of your own.
         rerun: Run again what the store knows; each record stays until the new one takes its place.
-        max_failures: Calls in a row that may fail alike before the sweep is ended; 0 for all of them.
+        max_failures: Calls in a row that may fail alike before the sweep is ended; 0 for any number. Trials
+            that share a call of a compiled program are one.
 
     Returns:
         The sweep's records, and where its tables and report are.

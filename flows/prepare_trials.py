@@ -222,7 +222,7 @@ def collect_trials(
             *plan.drawn.notes,
             *notes,
             *_old(store, ids.values()),
-            *replaced_note(store.paths.sweep(plan.name), list(ids.values())),
+            *replaced_note(store.paths.sweep(plan.name), prepared.command, list(ids.values())),
         ],
         option=prepared.option,
         own=prepared.own,

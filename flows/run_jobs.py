@@ -285,7 +285,7 @@ class _Running:
             known = set(records)
             self._count(records.values())
         self.outcome.why |= dict.fromkeys(job.ids - known, f"{job.batch.name}: {why}")
-        self.progress.batch_done(job.batch.name, known, "Failed", why)
+        self.progress.batch_done(job.batch.name, known, "Failed", why, job.ids - known)
         self.unfinished -= known
 
     def _count(self, records: Iterable[Record]) -> None:

@@ -23,7 +23,7 @@ def run_plan(
         store: Where results are kept.
         workers: Where batches run.
         beat: Told of the progress; and whose leases the trials are while they run.
-        max_failures: Calls in a row that may fail alike; 0 for all of them.
+        max_failures: Calls in a row that may fail alike before the sweep is ended; 0 for any number.
 
     Raises:
         TooManyFailuresError: where more do.

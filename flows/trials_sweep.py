@@ -66,7 +66,8 @@ def sweep(
         goal: Whether a small or a large metric is good.
         config_dir: A directory of configuration groups of your own.
         rerun: Run again what the store knows; each record stays until the new one takes its place.
-        max_failures: Trials in a row that may fail alike before the sweep is ended; 0 for all of them.
+        max_failures: Calls in a row that may fail alike before the sweep is ended; 0 for any number. Trials
+            that share a call of a compiled program are one.
 
     Returns:
         The sweep's records, and where its tables and report are.

@@ -83,7 +83,7 @@ class SweepProgress:
         remark: Called with every record; what it returns is shown (the best so far, say).
         tell: Called with what has changed: `total`, `done`, `known`, `lost` and `waiting`.
         store: Where records are looked for that other processes write; None where none does.
-        max_failures: Calls in a row that may fail alike before `now` ends the sweep; 0 for all of them.
+        max_failures: Calls in a row that may fail alike before `now` ends the sweep; 0 for any number.
         clock: Seconds.
     """
 
@@ -112,6 +112,7 @@ class SweepProgress:
         self._waiting_for = self._straggler = ""
         self._points: dict[str, float] = {}
         self._waiting = set(trials)
+        self._failed: set[str] = set()
         self._missing = len(self._waiting)
         self._total = batches
         self._hits = hits
@@ -168,7 +169,9 @@ class SweepProgress:
             batches: Their batches.
             calls: The call that a trial shares with others, where it does.
         """
-        more = set(trials) - self._waiting
+        trials = set(trials)
+        self._failed -= trials  # they are run again
+        more = trials - self._waiting
         self._waiting |= more
         self._missing += len(more)
         self._total += batches
@@ -223,13 +226,27 @@ class SweepProgress:
         since = self._clock() - self._line_at
         if since >= (LINE_SECONDS if self._how_far() != self._line else SAME_LINE_SECONDS):
             self._say_how_far()
-        if 0 < self._max_failures <= len(self._streak):
+        if self._fails_only():
+            self._look_at = -math.inf
+            self._look()
+        if self._fails_only():  # as far as the store has it
             raise TooManyFailuresError(
-                f"{counted(len(self._streak), 'call')} in a row failed alike, and the sweep is ended",
+                f"{counted(len(self._streak), 'call')} in a row failed alike, so the sweep is ended with "
+                f"{len(self._not_run):,} of {counted(self._missing + self._hits, 'trial')} not run",
                 got=self._streak.said,
-                do="mend the cause and start the same command again: what is done is kept; "
-                "or let them all run: --max-failures 0",
+                do="mend the cause and start the same command again: it goes on with the trials that were "
+                "not run, and those that failed; to run all, however many fail: --max-failures 0 (in Python "
+                "max_failures=0)",
             )
+
+    @property
+    def _not_run(self) -> set[str]:
+        """Trials that have neither a result nor failed."""
+        return self._waiting - self._failed
+
+    def _fails_only(self) -> bool:
+        """Whether so many calls in a row have failed alike that what there is to run is not begun."""
+        return 0 < self._max_failures <= len(self._streak) and bool(self._not_run)
 
     def points(self, name: str, done: int, of: int) -> None:
         """A batch has come so far."""
@@ -241,7 +258,9 @@ class SweepProgress:
         if line:
             self._console.print(line, highlight=False, soft_wrap=True)
 
-    def batch_done(self, name: str, trials: Iterable[str], ended: str, why: str = "") -> None:
+    def batch_done(
+        self, name: str, trials: Iterable[str], ended: str, why: str = "", failed: Iterable[str] = ()
+    ) -> None:
         """Count a batch that has ended, well or not.
 
         Args:
@@ -249,12 +268,14 @@ class SweepProgress:
             trials: Ids of those of its trials that have a record.
             ended: How, in a word.
             why: Why, where its task run has failed.
+            failed: Ids of those that have none because of that.
         """
         self._batches += 1
         if why:
             self._ended(name, why)
         self._points.pop(name, None)
         self._waiting -= set(trials)
+        self._failed |= set(failed)
         self._show()
         if self._bar.disable:
             said = f"; {self._said}" if self._said else ""

@@ -50,7 +50,8 @@ MaxFailures = Annotated[
     typer.Option(
         "--max-failures",
         min=0,
-        help="Trials in a row that may fail alike before the sweep ends; 0: all of them.",
+        help="Calls in a row that may fail alike before the sweep is ended; 0: any number. A call runs one "
+        "trial, or all that share a call of a compiled program.",
     ),
 ]
 

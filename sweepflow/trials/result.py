@@ -93,12 +93,25 @@ def note_in_manifest(directory: Path, event: str, **what: Any) -> None:
     append_line(path, f"\n{line}" if torn else line)
 
 
-def replaced_note(directory: Path, trials: Sequence[str]) -> list[str]:
-    """A note where the folder holds the results of other trials, which are about to be replaced."""
+def replaced_note(directory: Path, command: str, trials: Sequence[str]) -> list[str]:
+    """A note where the folder holds the results of other trials, which are about to be replaced.
+
+    Args:
+        directory: Of the sweep.
+        command: What was typed to get it.
+        trials: Ids of its trials.
+    """
     ended = _last_ended(directory)
     if ended is None or set(ended["trials"]) & set(trials):
         return []
-    return [f"{directory.name} named another sweep before ({ended['command']}): its tables are replaced"]
+    if ended["command"] == command:
+        return [
+            "the same command has other trials than before, because files or code behind it have changed: "
+            f"the tables in {directory.name} are replaced"
+        ]
+    return [
+        f"{directory.name} named the sweep of another command ({ended['command']}): its tables are replaced"
+    ]
 
 
 def load_sweep(store: Store, name: str) -> TrialsSweep:

@@ -174,3 +174,14 @@ def test_a_metric_that_nothing_promises_and_no_record_has_is_refused_before_work
     trial = next(iter(prepare_trials(program, SweepOptions()).plan.drawn.trials.values()))
     store.put(Record(trial.id, "command", 1, "ok", (), trial.config.model_dump(mode="json"), {"recall": 0.5}))
     assert prepare_trials(program, SweepOptions(metric="recall")).aim.goal == "maximize", "one record has it"
+
+
+def test_other_trials_under_a_name_are_said_to_be_of_the_same_command_or_of_another(lab: Lab) -> None:
+    typed = [*lab(), "name=mine"]
+    assert not [note for note in run(typed).notes if "replaced" in note]
+    lab(more="OFFSET = 1")
+    (edited,) = [note for note in run(typed).notes if "replaced" in note]
+    assert edited.startswith("the same command has other trials than before, because files or code")
+    (other,) = [note for note in run([*typed, "x=2"]).notes if "replaced" in note]
+    assert other.startswith("mine named the sweep of another command (sweepflow sweep workload=")
+    assert not [note for note in run([*typed, "x=2,3"]).notes if "replaced" in note], "it has that trial, too"

@@ -160,10 +160,42 @@ def test_a_sweep_that_only_fails_is_ended(clock: Clock) -> None:
     with pytest.raises(TooManyFailuresError, match="10 calls in a row failed alike") as raised:
         tick(progress, clock, 1.0)
     assert "exit code" in str(raised.value) and "--max-failures 0" in str(raised.value)
+    assert "11 of 20 trials not run" in raised.value.what
+    assert "the same command again: it goes on with the trials that were not run" in str(raised.value.do)
     patient = SweepProgress("a sweep", ids, 1, 0, max_failures=0, clock=clock)
     for trial_id in ids:
         patient.trial_done(replace(record(trial_id), status="failed", reasons=("exit code 1",)))
     tick(patient, clock, 1.0)
+
+
+def test_trials_that_failed_without_a_record_were_run_and_those_of_the_store_count(clock: Clock) -> None:
+    progress = SweepProgress("a sweep", [f"trl_{n}" for n in range(6)], 3, 4, max_failures=2, clock=clock)
+    for place in (0, 2):
+        progress.batch_done(f"batch {place}", (), "Failed", "no", [f"trl_{place}", f"trl_{place + 1}"])
+    with pytest.raises(TooManyFailuresError, match=r"2 calls in a row .* 2 of 10 trials not run"):
+        tick(progress, clock, 1.0)
+    progress.expect(["trl_0"], 1)
+    with pytest.raises(TooManyFailuresError, match="3 of 10 trials not run"):
+        tick(progress, clock, 1.0)
+
+
+def test_a_sweep_of_which_nothing_is_left_to_run_comes_to_its_own_end(clock: Clock) -> None:
+    progress = SweepProgress("a sweep", ["trl_0", "trl_1"], 1, 0, max_failures=2, clock=clock)
+    for trial_id in ("trl_0", "trl_1"):
+        progress.trial_done(replace(record(trial_id), status="failed", reasons=("exit code 1",)))
+    tick(progress, clock, 1.0)
+    progress.expect(["trl_2"], 1)  # of a later stage
+    with pytest.raises(TooManyFailuresError, match="1 of 3 trials not run"):
+        tick(progress, clock, 1.0)
+
+
+def test_a_success_that_the_store_has_and_nobody_has_seen_yet_counts(clock: Clock, store: Store) -> None:
+    progress = SweepProgress("a sweep", (), 0, 0, store=store, max_failures=1, clock=clock)
+    progress.expect(["trl_0", "trl_1", "trl_2"], 1)
+    tick(progress, clock, 1.0)
+    progress.trial_done(replace(record("trl_0"), status="failed", reasons=("exit code 1",)))
+    store.put(record("trl_1"))
+    tick(progress, clock, 0.0)
 
 
 def test_trials_that_failed_in_one_call_are_one_failure(clock: Clock) -> None:
