@@ -72,7 +72,7 @@ class Sweep:
             "missing": list(self.missing),
         }
         write_bytes(self.directory / "manifest.json", json.dumps(manifest, indent=1).encode())
-        write_tables(self.rows(), self.directory)
+        write_tables(self.estimates, self.targets, self.directory)
         write_report(
             self.report,
             name=self.name,

@@ -1,27 +1,31 @@
 """One flat row an estimate, and the files that hold them: `results.csv` and `results.parquet`.
 
-Any other flat rows are written by the same `write_rows`.
+Any other flat rows are written by the same `write_rows`. Settings are written as `--from` reads them: what
+goes back is the same configuration.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.parquet
 
 from sweepflow.report.labels import flatten, target_key
+from sweepflow.space.csv_cells import cell_text, csv_text
+from sweepflow.space.parquet_cells import ABSENT, column_of
 from sweepflow.store.atomic import write_bytes
 from sweepflow.store.record import Record
 
 Row = dict[str, Any]
 
 _TEXT, _REAL, _WHOLE = pa.string(), pa.float64(), pa.int64()
+_HELD: dict[pa.DataType, set[type]] = {_TEXT: {str}, pa.bool_(): {bool}, _WHOLE: {int}, _REAL: {int, float}}
+"""The types of values that a column of a type has."""
 
 COLUMNS: dict[str, pa.DataType] = {
     "id": _TEXT,
@@ -68,13 +72,13 @@ def estimate_rows(estimates: Sequence[Record], targets: Mapping[str, Record]) ->
         estimates: Records of the workload `llc`.
         targets: Records of the workload `target` by id; a missing one leaves its columns out.
     """
-    return [_row(estimate, targets.get(target_key(estimate))) for estimate in estimates]
+    return [cells(row) for row, _ in _rows(estimates, targets)]
 
 
-def write_tables(rows: Sequence[Row], directory: Path) -> tuple[Path, Path]:
-    """Writes `results.csv` and `results.parquet`, each aside and then renamed.
-
-    All rows get all columns, None where a row has no value. A column that mixes numbers and text is text.
+def write_tables(
+    estimates: Sequence[Record], targets: Mapping[str, Record], directory: Path
+) -> tuple[Path, Path]:
+    """Writes `results.csv` and `results.parquet`, each aside and then renamed; see `estimate_rows`.
 
     Returns:
         The two paths.
@@ -82,27 +86,42 @@ def write_tables(rows: Sequence[Row], directory: Path) -> tuple[Path, Path]:
     Raises:
         StoreError: where the directory cannot be written.
     """
-    return write_rows(rows, directory, "results", COLUMNS)
+    rows = _rows(estimates, targets)
+    settings = {key for _, ours in rows for key in ours}
+    return write_rows([row for row, _ in rows], directory, "results", COLUMNS, settings)
 
 
 def write_rows(
-    rows: Sequence[Row], directory: Path, stem: str, columns: Mapping[str, pa.DataType]
+    rows: Sequence[Row],
+    directory: Path,
+    stem: str,
+    columns: Mapping[str, pa.DataType],
+    settings: Collection[str],
 ) -> tuple[Path, Path]:
     """Writes `STEM.csv` and `STEM.parquet`, each aside and then renamed; as `write_tables` for any rows.
 
+    All rows get all columns. A column that mixes types is text, in which text that reads as another type is
+    in quotes. Settings are read back by `read_table`, of either file, as what they were; one that is None is
+    `null`, while figures without a value are empty.
+
     Args:
-        rows: Flat, of what `cell` gives.
+        rows: Flat, of JSON's values.
         directory: Is made where it is not there.
         stem: Name of both files.
         columns: Those that the table has first, with their types, even where no row has a value.
+        settings: Names of the columns that are settings.
     """
-    table = table_of(rows, columns)
     csv, parquet = directory / f"{stem}.csv", directory / f"{stem}.parquet"
-    for path, write in ((csv, pyarrow.csv.write_csv), (parquet, pyarrow.parquet.write_table)):
-        content = pa.BufferOutputStream()
-        write(table, content)
-        write_bytes(path, content.getvalue().to_pybytes())
+    write_bytes(csv, _csv_of(rows, columns, settings).encode())
+    content = pa.BufferOutputStream()
+    pyarrow.parquet.write_table(table_of(rows, columns, settings), content)
+    write_bytes(parquet, content.getvalue().to_pybytes())
     return csv, parquet
+
+
+def cells(row: Row) -> Row:
+    """A row as people look at it: every value as `cell` has it."""
+    return {key: cell(value) for key, value in row.items()}
 
 
 def cell(value: Any) -> Any:
@@ -114,7 +133,12 @@ def cell(value: Any) -> Any:
     return value
 
 
-def _row(estimate: Record, target: Record | None) -> Row:
+def _rows(estimates: Sequence[Record], targets: Mapping[str, Record]) -> list[tuple[Row, Row]]:
+    """One row an estimate, and the part of it that is its settings."""
+    return [_row(estimate, targets.get(target_key(estimate))) for estimate in estimates]
+
+
+def _row(estimate: Record, target: Record | None) -> tuple[Row, Row]:
     config = dict(estimate.config)
     settings = flatten({**config.pop("target", {}), **config})
     row: Row = {
@@ -131,31 +155,75 @@ def _row(estimate: Record, target: Record | None) -> Row:
     row |= settings
     row |= {f"seconds_{k}": estimate.seconds.get(k) for k in ("compile", "run")}
     row |= {k: estimate.provenance.get(k) for k in ("host", "device", "versions")}
-    return {key: cell(value) for key, value in row.items()}
+    return row, settings
 
 
-def table_of(rows: Sequence[Row], columns: Mapping[str, pa.DataType]) -> pa.Table:
+def table_of(rows: Sequence[Row], columns: Mapping[str, pa.DataType], settings: Collection[str]) -> pa.Table:
     """Rows as a table; see `write_rows`."""
-    present = dict.fromkeys(key for row in rows for key in row)
-    # Figures and settings that only some rows have stand after the columns that all tables have.
-    names = list(columns) + [name for name in present if name not in columns]
-    return pa.table({name: _column(columns.get(name), [row.get(name) for row in rows]) for name in names})
+    fields, arrays = [], []
+    for name, values in _values(rows, columns, settings).items():
+        if name in settings:
+            field, array = column_of(name, values)
+        else:
+            array = _figures(columns.get(name), values)
+            field = pa.field(name, array.type)
+        fields.append(field)
+        arrays.append(array)
+    return pa.table(arrays, schema=pa.schema(fields))
 
 
-def _column(kind: pa.DataType | None, values: list[Any]) -> pa.Array:
+def _csv_of(rows: Sequence[Row], columns: Mapping[str, pa.DataType], settings: Collection[str]) -> str:
+    found = _values(rows, columns, settings)
+    texts = []
+    for name, values in found.items():
+        if name in settings:
+            texts.append(["" if value is ABSENT else cell_text(value) for value in values])
+        else:
+            texts.append([value or "" for value in _texts(values, bare=columns.get(name) == _TEXT)])
+    return csv_text(list(found), zip(*texts, strict=True))
+
+
+def _values(
+    rows: Sequence[Row], columns: Mapping[str, pa.DataType], settings: Collection[str]
+) -> dict[str, list[Any]]:
+    """The values of each column. Figures and settings that only some rows have stand after the columns that
+    all tables have."""
+    names = dict.fromkeys([*columns, *(key for row in rows for key in row)])
+    found = {name: [row.get(name, ABSENT) for row in rows] for name in names}
+    return {
+        name: values if name in settings else [_given(value) for value in values]
+        for name, values in found.items()
+    }
+
+
+def _given(value: Any) -> Any:
+    """A figure as it is written: None where there is none, and for a number that is not finite."""
+    match value:
+        case list() | tuple():
+            return [_given(item) for item in value]
+        case Mapping():
+            return {key: _given(value[key]) for key in sorted(value)}
+        case float() if not math.isfinite(value):
+            return None
+    return None if value is ABSENT else value
+
+
+def _figures(kind: pa.DataType | None, values: list[Any]) -> pa.Array:
     """A column of a type, or of its values'; of text where that could not hold them as they are."""
     kinds = {type(v) for v in values if v is not None}
-    if kind is None and len(kinds) > 1 and not kinds <= {int, float}:
-        kind = _TEXT
-    elif kind is None and kinds <= {int, float, str}:
-        kind = _TEXT if kinds <= {str} else _WHOLE if kinds == {int} else _REAL
+    if kind is None:
+        kind = next((one for one, held in _HELD.items() if kinds <= held), _TEXT)
     if kind == _WHOLE and float in kinds:  # which would be cut off
         kind = _REAL
-    try:
-        return pa.array(values, type=kind)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
-        return pa.array(_as_text(values), type=_TEXT)
+    if kind != _TEXT and kinds <= _HELD[kind]:
+        try:
+            return pa.array(values, type=kind)
+        except (pa.ArrowInvalid, OverflowError):
+            pass  # digits would be lost
+    return pa.array(_texts(values, bare=kind == _TEXT), type=_TEXT)
 
 
-def _as_text(values: list[Any]) -> list[str | None]:
-    return [v if v is None or isinstance(v, str) else json.dumps(v) for v in values]
+def _texts(values: list[Any], *, bare: bool) -> list[str | None]:
+    """Values as cells; text as it stands where nothing else is in a column of text."""
+    bare &= all(value is None or isinstance(value, (str, list, dict)) for value in values)
+    return [v if v is None or (bare and isinstance(v, str)) else cell_text(v) for v in values]

@@ -17,6 +17,7 @@ NUMBER = re.compile(r"[+-]?((0|[1-9]\d*)(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+([eE][+-]?\d+)?")
 WORDS = {"true": True, "false": False, "True": True, "False": False, "null": None}
 """Cells that are no text: JSON's spelling, and what Python and pandas write for truth values."""
+_JSON = json.JSONEncoder(allow_nan=False, ensure_ascii=False).encode
 SEPARATORS = {";": "semicolon", "\t": "tab"}
 """Beside the comma; what spreadsheets write where the comma parts a number, and on their clipboard."""
 
@@ -94,7 +95,7 @@ def cell_text(value: Any) -> str:
     """The text of a value: a bare word where it is read back as the same string, JSON elsewhere."""
     if isinstance(value, str) and value.strip() and cell_value(value) == value:
         return value
-    return json.dumps(value, allow_nan=False, ensure_ascii=False)
+    return _JSON(value)
 
 
 def cell_value(cell: str) -> Any:

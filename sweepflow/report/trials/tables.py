@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import pyarrow as pa
 
-from sweepflow.report.table import Row, cell, write_rows
+from sweepflow.report.table import Row, cells, write_rows
 from sweepflow.report.trials.configurations import Configuration, configurations, ranked
 from sweepflow.report.trials.view import TrialsView
 
@@ -44,9 +45,13 @@ CONFIGURATION_COLUMNS: dict[str, pa.DataType] = {
 def trial_rows(view: TrialsView) -> list[Row]:
     """One flat row a trial: id, status, reasons, group, figures, dotted settings, cost and provenance.
 
-    The settings come under the names they have on the command line; a figure of the same name as a
-    setting is prefixed `figure_`. Lists are JSON strings.
+    The settings come under the names they have on the command line, prefixed `setting_` where every table has
+    a column of that name; a figure of the name of either is prefixed `figure_`. Lists are JSON strings.
     """
+    return [cells(row) for row in _trial_rows(view)]
+
+
+def _trial_rows(view: TrialsView) -> list[Row]:
     rows = []
     for record, settings in zip(view.records, view.settings, strict=True):
         row: Row = {
@@ -55,13 +60,19 @@ def trial_rows(view: TrialsView) -> list[Row]:
             "reasons": "; ".join(record.reasons),
             "group": view.groups.get(record.id),
         }
-        taken = {*RUN_COLUMNS, *settings}
+        ours = _renamed(settings, RUN_COLUMNS)
+        taken = {*RUN_COLUMNS, *ours}
         row |= {f"figure_{k}" if k in taken else k: v for k, v in record.figures.items()}
-        row |= settings
+        row |= ours
         row |= {f"seconds_{k}": record.seconds.get(k) for k in ("compile", "run")}
         row |= {k: record.provenance.get(k) for k in ("host", "device", "written", "versions")}
-        rows.append({key: cell(value) for key, value in row.items()})
+        rows.append(row)
     return rows
+
+
+def _renamed(settings: Row, taken: Collection[str]) -> Row:
+    """Settings by their names beside columns that have names of their own."""
+    return {f"setting_{key}" if key in taken else key: value for key, value in settings.items()}
 
 
 def configuration_rows(view: TrialsView, *, best_first: bool = False) -> list[Row]:
@@ -71,7 +82,8 @@ def configuration_rows(view: TrialsView, *, best_first: bool = False) -> list[Ro
     `mean`, `sd` (n - 1), `best` and `worst` are over the repeats that have a value, `n` counts all of them
     and `n_failed` those without one; `seconds` is what all of them cost, compilation included.
     """
-    return [_configuration_row(view, one) for one in (ranked if best_first else configurations)(view)]
+    found = (ranked if best_first else configurations)(view)
+    return [cells(_configuration_row(view, one)) for one in found]
 
 
 def write_trial_tables(view: TrialsView, directory: Path) -> tuple[Path, Path]:
@@ -85,8 +97,17 @@ def write_trial_tables(view: TrialsView, directory: Path) -> tuple[Path, Path]:
     """
     names = list(RUN_COLUMNS)
     first = {name: RUN_COLUMNS[name] for name in names[:4]} | {view.metric: _REAL}
-    runs, _ = write_rows(trial_rows(view), directory, "runs", first | RUN_COLUMNS)
-    configs, _ = write_rows(configuration_rows(view), directory, "configurations", CONFIGURATION_COLUMNS)
+    settings = {key: None for one in view.settings for key in one}
+    runs, _ = write_rows(
+        _trial_rows(view), directory, "runs", first | RUN_COLUMNS, _renamed(settings, RUN_COLUMNS)
+    )
+    configs, _ = write_rows(
+        [_configuration_row(view, one) for one in configurations(view)],
+        directory,
+        "configurations",
+        CONFIGURATION_COLUMNS,
+        _renamed(settings, CONFIGURATION_COLUMNS),
+    )
     return runs, configs
 
 
@@ -105,5 +126,4 @@ def _configuration_row(view: TrialsView, one: Configuration) -> Row:
         "group": view.groups.get(view.records[one.place].id),
         "seconds": sum(sum(record.seconds.values()) for record in one.records),
     }
-    row |= {f"setting_{k}" if k in row else k: v for k, v in settings.items()}
-    return {key: cell(value) for key, value in row.items()}
+    return row | _renamed(settings, CONFIGURATION_COLUMNS)

@@ -11,11 +11,13 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sweepflow.errors import StoreError
-from sweepflow.report.table import COLUMNS, cell, estimate_rows, table_of, write_tables
+from sweepflow.report.table import COLUMNS, estimate_rows, table_of, write_rows, write_tables
+from sweepflow.space import read_table
+from sweepflow.space.csv_cells import cell_value
 from sweepflow.store.record import Record
 
 Make = Callable[..., Record]
@@ -48,7 +50,7 @@ def test_the_status_of_the_target_is_in_the_row(typical: Sweep) -> None:
 
 def test_files_are_read_back(typical: Sweep, tmp_path: Path) -> None:
     rows = estimate_rows(*typical)
-    csv, parquet = write_tables(rows, tmp_path / "with a space")
+    csv, parquet = write_tables(*typical, tmp_path / "with a space")
     table = pyarrow.parquet.read_table(parquet)
     text = pyarrow.csv.read_csv(csv)
     assert text.column_names == table.column_names
@@ -64,15 +66,15 @@ def test_files_are_read_back(typical: Sweep, tmp_path: Path) -> None:
 def test_a_missing_value_is_none_and_keeps_its_type(typical: Sweep, tmp_path: Path) -> None:
     estimates, targets = typical
     lost = [e for e in estimates if e.status == "diverged"]
-    _, parquet = write_tables(estimate_rows(lost, targets), tmp_path)
+    _, parquet = write_tables(lost, targets, tmp_path)
     table = pyarrow.parquet.read_table(parquet)
     assert table["llc"].to_pylist() == [None]
     assert table.schema.field("llc").type == pa.float64()
 
 
 def test_no_rows(tmp_path: Path) -> None:
-    csv, parquet = write_tables([], tmp_path)
-    assert csv.read_text().splitlines() == [",".join(f'"{name}"' for name in COLUMNS)]
+    csv, parquet = write_tables([], {}, tmp_path)
+    assert csv.read_text().splitlines() == [",".join(COLUMNS)]
     assert pyarrow.parquet.read_table(parquet).shape == (0, len(COLUMNS))
 
 
@@ -81,7 +83,7 @@ def test_rows_of_different_samplers_share_their_columns(
 ) -> None:
     target = target_of()
     estimates = [estimate_of(target, "sgld"), estimate_of(target, "hmc"), failed_of(target)]
-    _, parquet = write_tables(estimate_rows(estimates, {}), tmp_path)
+    _, parquet = write_tables(estimates, {}, tmp_path)
     table = pyarrow.parquet.read_table(parquet)
     assert table["sampler.step_size"].to_pylist() == [1e-5, None, None]
     assert table["target_status"].to_pylist() == [None, None, None]
@@ -93,7 +95,7 @@ def test_numbers_beside_text_are_text_and_nan_is_none(
     one = estimate_of(target_of())
     two = replace(one, id="est_2", figures={**one.figures, "llc": math.nan, "odd": "many"})
     one = replace(one, figures={**one.figures, "odd": 3})
-    _, parquet = write_tables(estimate_rows([one, two], {}), tmp_path)
+    _, parquet = write_tables([one, two], {}, tmp_path)
     table = pyarrow.parquet.read_table(parquet)
     assert table["odd"].to_pylist() == ["3", "many"]
     assert table["llc"].to_pylist()[1] is None
@@ -102,17 +104,63 @@ def test_numbers_beside_text_are_text_and_nan_is_none(
 def test_a_place_that_cannot_be_written_is_a_readable_error(tmp_path: Path) -> None:
     (tmp_path / "results.csv").mkdir()
     with pytest.raises(StoreError, match="cannot be written"):
-        write_tables([], tmp_path)
+        write_tables([], {}, tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["results.csv"]
 
 
-NUMBERS = st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
-CELLS = st.lists(st.none() | NUMBERS | st.text(), min_size=1, max_size=5)
+TEXTS = st.sampled_from(["true", "1", "1.0", "null", "[1]", '"', '"a"', "", " "]) | st.text(
+    st.characters(exclude_categories=["Cs"])
+)
+NUMBERS = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+SCALARS = st.none() | st.booleans() | NUMBERS | TEXTS
+CELLS = st.lists(SCALARS, min_size=1, max_size=5)
+
+
+def exactly(value: Any) -> str:
+    """A value with its type: 1 is neither 1.0 nor true."""
+    return repr(value)
 
 
 @given(CELLS, st.sampled_from([None, *set(COLUMNS.values())]))
-def test_every_cell_is_the_value_or_its_text(values: list[Any], kind: Any) -> None:
+def test_a_figure_is_its_value_or_a_text_that_no_other_has(values: list[Any], kind: Any) -> None:
     """No digit is lost: not those of whole numbers beyond 64 bits, and not beside fractions."""
-    table = table_of([{"a": cell(value)} for value in values], {} if kind is None else {"a": kind})
-    for value, found in zip(values, table.column("a").to_pylist(), strict=True):
-        assert found == value or found == json.dumps(value)
+    column = table_of([{"a": value} for value in values], {} if kind is None else {"a": kind}, ()).column("a")
+    found = column.to_pylist()
+    only_text = kind in (None, pa.string()) and all(isinstance(value, str | None) for value in values)
+    if column.type != pa.string() or only_text:
+        assert found == values
+    else:
+        back = [None if text is None else cell_value(text) for text in found]
+        assert exactly(back) == exactly(values)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    rows=st.lists(
+        st.dictionaries(st.sampled_from(["a", "b.c"]), SCALARS | st.lists(SCALARS, max_size=2), min_size=1),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_settings_are_read_back_from_either_file(rows: list[dict[str, Any]], tmp_path: Path) -> None:
+    for path in write_rows(rows, tmp_path, "rows", {}, ["a", "b.c"]):
+        back = list(read_table(path).rows.values())
+        assert [exactly(sorted(row.items())) for row in back] == [exactly(sorted(r.items())) for r in rows], (
+            path
+        )
+
+
+def test_text_and_truth_in_one_column_are_told_apart_by_who_reads_the_file(tmp_path: Path) -> None:
+    rows = [{"figure": value, "setting": value} for value in (True, "true", 1, "auto", None)]
+    csv, parquet = write_rows(rows, tmp_path, "rows", {}, ["setting"])
+    assert csv.read_text().splitlines() == [
+        "figure,setting",
+        "true,true",
+        '"""true""","""true"""',
+        "1,1",
+        "auto,auto",
+        ",null",
+    ]
+    table = pyarrow.parquet.read_table(parquet)
+    assert table["figure"].to_pylist() == ["true", '"true"', "1", "auto", None]
+    assert table["setting"].to_pylist() == ["true", '"true"', "1", "auto", "null"]

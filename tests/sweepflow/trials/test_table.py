@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -16,7 +19,10 @@ from sweepflow.compose import compose_trials
 from sweepflow.compose.trials import TrialsRequest
 from sweepflow.errors import ConfigError
 from sweepflow.jobs.sweepers import override
+from sweepflow.report.trials.tables import write_trial_tables
+from sweepflow.report.trials.view import TrialsView
 from sweepflow.space import Space, categorical, write_table
+from sweepflow.store.record import Record
 from sweepflow.trials.draw import DesignOptions, Drawn, draw_trials
 
 FIELDS = """
@@ -115,6 +121,45 @@ def test_a_table_of_samples_gives_the_same_configurations_and_ids(
     write_table(path, list(drawn.rows.values()))
     again = draw_trials(composed, DesignOptions(table=path))
     assert {i: t.config for i, t in again.trials.items()} == {i: t.config for i, t in drawn.trials.items()}
+
+
+def settings_of(path: Path, known: Collection[str], to: Path) -> None:
+    """What a user takes of a sweep's table: its columns that are keys of the workload."""
+    if path.suffix == ".parquet":
+        table = pq.read_table(path)
+        pq.write_table(table.select([name for name in table.column_names if name.split(".")[0] in known]), to)
+        return
+    with path.open(newline="") as file, to.open("w", newline="") as out:
+        rows = list(csv.DictReader(file))
+        kept = csv.DictWriter(
+            out, [key for key in rows[0] if key.split(".")[0] in known], extrasaction="ignore"
+        )
+        kept.writeheader()
+        kept.writerows(rows)
+
+
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    rows=st.lists(
+        st.fixed_dictionaries({}, optional=AXES),
+        min_size=1,
+        max_size=3,
+    ).filter(any),
+    suffix=st.sampled_from(["csv", "parquet"]),
+)
+def test_settings_in_a_sweeps_table_give_the_same_configurations_and_ids(
+    rows: list[dict[str, Any]], suffix: str, composed: TrialsRequest, tmp_path: Path
+) -> None:
+    write_table(tmp_path / "asked.json", rows)
+    drawn = draw_trials(composed, DesignOptions(table=tmp_path / "asked.json"))
+    records = [
+        Record(i, "fields", 1, "ok", (), one.config.model_dump(mode="json"), {"loss": 0.5, "rates": [1.0]})
+        for i, one in drawn.trials.items()
+    ]
+    runs, _ = write_trial_tables(TrialsView(records, "loss", "minimize", frozenset(), {}), tmp_path)
+    path = tmp_path / f"again.{suffix}"
+    settings_of(runs.with_suffix(f".{suffix}"), composed.workload.config_type.model_fields, path)
+    assert list(draw_trials(composed, DesignOptions(table=path)).trials) == list(drawn.trials)
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])

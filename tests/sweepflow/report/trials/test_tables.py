@@ -34,6 +34,13 @@ def test_a_figure_does_not_hide_a_setting_of_its_name(trial: Trial, view_of: Vie
     assert row["num_params"] == 10 and row["figure_num_params"] == 4810
 
 
+def test_a_setting_that_is_called_as_a_column_of_every_table_has_another_name(
+    trial: Trial, view_of: ViewOf
+) -> None:
+    (row,) = trial_rows(view_of([trial(0.25, device="gpu")]))
+    assert (row["device"], row["setting_device"]) == ("cpu x2", "gpu")
+
+
 def test_files_hold_every_trial_and_every_configuration(
     sweep_of: Callable[..., TrialsView], tmp_path: Path
 ) -> None:
