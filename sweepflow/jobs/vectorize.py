@@ -95,10 +95,11 @@ def call_together(function: Callable[[Any], Any], group: Group) -> list[Any]:
     import jax.numpy as jnp
     import numpy as np
 
+    from sweepflow.jobs.in_order import in_order
     from sweepflow.jobs.number import IN_HAND, DiffersError, Number, OneCall
 
     if not group.numbers:
-        return [jax.device_get(function(job.cfg)) for job in group.jobs]
+        return [jax.device_get(in_order(function(job.cfg))) for job in group.jobs]
     call = OneCall()
     for one in functions_in(function):
         if "type" in names_in(one.__code__):  # which nothing can answer for a `Number`
@@ -117,7 +118,7 @@ def call_together(function: Callable[[Any], Any], group: Group) -> list[Any]:
                 returned = function(_with(group.jobs[0].cfg, numbers))
             finally:
                 IN_HAND.reset(token)
-        leaves, structure = jax.tree.flatten(returned, is_leaf=lambda leaf: type(leaf) is Number)
+        leaves, structure = jax.tree.flatten(in_order(returned), is_leaf=lambda leaf: type(leaf) is Number)
         repr(structure)  # which refuses where a number is in it, outside its leaves
         for leaf in leaves:
             if not isinstance(leaf, _kept()):

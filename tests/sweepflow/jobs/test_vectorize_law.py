@@ -6,6 +6,7 @@ import dataclasses
 import math
 import numbers
 import warnings
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -21,6 +22,7 @@ from omegaconf import OmegaConf
 from pydantic import BaseModel, PrivateAttr, computed_field
 
 from sweepflow.jobs.call import Callee, call_batched, perform
+from sweepflow.jobs.in_order import in_order
 from sweepflow.jobs.job import Job
 from sweepflow.jobs.vectorize import Group, groups
 from sweepflow.store.store import Store
@@ -102,6 +104,14 @@ jax.tree_util.register_pytree_node(
     Frozen, lambda f: ((f.leaf,), f.number), lambda n, leaf: Frozen(leaf[0], n)
 )
 
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass
+class Registered:
+    z: Any
+    a: Any
+
+
 ANY: dict[str, Callable[[Any], Any]] = {
     # Python's own arithmetic, which is exact, and of what types it is
     "whole numbers": lambda c: jnp.asarray(1.0) * (c.x * 1_000_003 % 97 / 7),
@@ -154,6 +164,12 @@ ANY: dict[str, Callable[[Any], Any]] = {
     "constant": lambda c: jnp.ones(2),
     "a tree": lambda c: jax.tree.map(lambda leaf: leaf * 10**9, {"n": c.x}),
     "a tree in jit": lambda c: jax.jit(lambda t: jax.tree.map(lambda leaf: leaf + jnp.ones(2), t))([c.x]),
+    # the order of keys
+    "keys": lambda c: {"z": jnp.sin(c.x), 3: c.x, "a": [{"q": {}, "p": {"c": c.x, "b": (jnp.cos(c.x),)}}]},
+    "kinds of dicts": lambda c: Registered(
+        OrderedDict(z=c.x, a={"d": 1, "c": 2}), defaultdict(list, z=[{"b": c.x, "a": None}], a=[jnp.sin(c.x)])
+    ),
+    "a number as a key": lambda c: {c.x: 1, "a": jnp.sin(c.x)},
     # what fails, or cannot be given back
     "fails": fails,
     "own TypeError": own_type_error,
@@ -203,7 +219,17 @@ def check(function: Any, make: Callable[[], list[Any]], store: Store) -> list[st
     for one, other in zip(expected, found, strict=True):
         assert one[:2] == other[:2]
         same(one[2], other[2])
+        assert keys_of(one[2]) == keys_of(other[2])
     return whys
+
+
+def keys_of(value: Any) -> Any:
+    """Its keys in their order, and those of what it holds; `jax.tree` sorts them."""
+    if isinstance(value, (Opaque, Frozen, Registered)):
+        value = vars(value)
+    if isinstance(value, dict):
+        return [(key, keys_of(inner)) for key, inner in value.items()]
+    return [keys_of(inner) for inner in value] if isinstance(value, (list, tuple)) else None
 
 
 def same(one: Any, other: Any) -> None:
@@ -211,7 +237,7 @@ def same(one: Any, other: Any) -> None:
         assert type(one) is type(other)
         same(vars(one), vars(other))
         return
-    (leaves, structure), (others, of_other) = jax.tree.flatten(one), jax.tree.flatten(other)
+    (leaves, structure), (others, of_other) = (jax.tree.flatten(in_order(value)) for value in (one, other))
     assert structure == of_other
     for leaf, its in zip(leaves, others, strict=True):
         if isinstance(leaf, (jax.Array, np.ndarray)):
@@ -251,7 +277,20 @@ def test_it_is_the_same_with_and_without(name: str, store: Store) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["itself", "worked out", "an array", "narrow", "jit", "a tree in jit", "grad", "scan", "fori", "where"],
+    [
+        "itself",
+        "keys",
+        "kinds of dicts",
+        "worked out",
+        "an array",
+        "narrow",
+        "jit",
+        "a tree in jit",
+        "grad",
+        "scan",
+        "fori",
+        "where",
+    ],
 )
 def test_what_can_be_batched_is(name: str, store: Store) -> None:
     whys = check(
