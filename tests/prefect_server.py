@@ -18,6 +18,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.guard import guard
+
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
 START_SECONDS = 180
@@ -99,6 +101,7 @@ class Machine:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        guard(process.pid)
         self.started.append(Running(process, log))
         return self.started[-1]
 
