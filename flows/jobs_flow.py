@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
@@ -83,7 +82,7 @@ def jobs_flow(kind: str, plan: Plan, how: How, drive: Callable[[Launch], T]) -> 
         with told(), tags("sweepflow", plan.name), _launcher(plan, how) as launch:
             found.append(drive(launch))
         if how.cache and (job := next((job for job in plan.jobs if job.note), None)) is not None:
-            warnings.warn(f"{job.task_name} will be called again: {job.note}", NotKeptWarning, stacklevel=2)
+            plan.caller.warn(f"{job.task_name} will be called again: {job.note}", NotKeptWarning)
         # What the jobs gave is no result of Prefect's: `found` has it, whatever the state.
         state: State[None] = (Completed if well(plan.jobs) else Failed)(message=summary(plan.jobs))
         if not await_server(AWAY_SECONDS):
@@ -168,9 +167,7 @@ def _call_batched(plan: Plan, how: How, jobs: Iterable[Job], ended: Callable[[Jo
         for job in group.jobs:
             ended(job)
     if why:
-        warnings.warn(
-            f"{counted(len(alone), 'job')} called one by one: {why}", NotBatchedWarning, stacklevel=2
-        )
+        plan.caller.warn(f"{counted(len(alone), 'job')} called one by one: {why}", NotBatchedWarning)
     keys = [key for group in shared for key in group.keys]
     plan.jobs.batched = tuple(dict.fromkeys([*plan.jobs.batched, *keys]))
     said = f"{len(left) - len(alone)} of {counted(len(left), 'job')} in {counted(len(shared), 'call')}"

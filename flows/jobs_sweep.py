@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import math
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import chain
@@ -17,6 +16,7 @@ from sweepflow.compose.overlaps import refuse_parts_of_drawn
 from sweepflow.compose.place import compose_runner
 from sweepflow.engine.devices import worker_count
 from sweepflow.errors import ConfigError, in_words
+from sweepflow.jobs.caller import Caller
 from sweepflow.jobs.job import Goal, Job, Jobs
 from sweepflow.jobs.plan import Plan
 from sweepflow.jobs.sweepers import Sweeper
@@ -214,7 +214,7 @@ def _search(
             yield list(untold)
             while untold:
                 job = untold[0]
-                job.score = _score(score, job)
+                job.score = _score(score, job, plan.caller)
                 sweeper.tell(untold.pop(0), job.score)
 
     try:
@@ -226,11 +226,11 @@ def _search(
     finally:
         # The search has ended by an error: a study that is kept has what was found, and waits for none.
         for job in untold:
-            job.score = _score(score, job)
+            job.score = _score(score, job, plan.caller)
             sweeper.tell(job, job.score)
 
 
-def _score(score: Callable[[Any], float], job: Job) -> float:
+def _score(score: Callable[[Any], float], job: Job, caller: Caller) -> float:
     """A job's score; NaN where it has none, which is said."""
     if job.status != "ok":
         return math.nan
@@ -238,5 +238,5 @@ def _score(score: Callable[[Any], float], job: Job) -> float:
         return float(score(job.value))
     except Exception as error:  # whatever a user's function may raise
         what = f"job {job.number} ({' '.join(job.overrides)}) has no score: {in_words(error)}"
-        warnings.warn(f"{what}; return a number, or give score=", NoScoreWarning, stacklevel=2)
+        caller.warn(f"{what}; return a number, or give score=", NoScoreWarning)
         return math.nan

@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import PurePath
 from typing import Any
 
 import numpy as np
-from hydra._internal.grammar.functions import Functions
+from hydra._internal.grammar.functions import FunctionCall, Functions
 from hydra._internal.grammar.grammar_functions import glob
 from hydra._internal.grammar.utils import escape_special_characters
 from hydra.core.override_parser.overrides_parser import OverridesParser, create_functions
 from hydra.core.override_parser.types import (
     ChoiceSweep,
+    Glob,
     Override,
     QuotedString,
     RangeSweep,
@@ -36,6 +37,8 @@ WORD = re.compile(r"[A-Za-z_/][A-Za-z0-9_/.-]*")
 """Text that needs no quotes, unless it is one of these."""
 KEYWORDS = ("null", "true", "false", "inf", "nan")
 CASTS = ("int", "float", "str", "bool")
+OF_VALUES = ("range", "interval", "glob")
+"""Functions that make a sweep, and of values only."""
 
 
 def read(text: str, source: str = "") -> Override:
@@ -49,14 +52,50 @@ def read(text: str, source: str = "") -> Override:
         ConfigError: for text that is no override.
     """
     try:
-        return _parser().parse_override(text)
+        found = _parser().parse_override(text)
+        if not found.is_delete() and _holds_sweep(_parts(found._value)):
+            raise _nested(text, source)
+        return found
     except HydraException as error:
+        if isinstance(error.__cause__, _NestedSweepError):
+            raise _nested(text, source) from error
         raise ConfigError(
             "this is not an override in Hydra's grammar",
             got=f"{text}{source}",
             allowed="key=value, key=value,value, key=range(start,stop), group=option, +experiment=name",
             do=f"quote what has special characters; Hydra says: {str(error).splitlines()[0]}",
         ) from error
+
+
+class _NestedSweepError(TypeError):
+    """A function of the grammar is given a sweep among other arguments."""
+
+
+def _nested(text: str, source: str) -> ConfigError:
+    key = text.partition("=")[0]
+    return ConfigError(
+        f"{key.lstrip('+')}: there is a sweep within the list of another one, or within a value",
+        got=f"{text}{source}",
+        allowed=f"one list of values: {key}=1,2,3, with a function round the whole of it: {key}=float(1,2), "
+        f"{key}=sort(3,1,2), {key}=choice(a,b); or one {key}=range(1,4)",
+        do="write all values into one list; for values of several types cast each: float(1),float(2),str(3)",
+    )
+
+
+def _parts(value: Any) -> list[Any]:
+    """What a parsed value holds; the values of a sweep, and not the sweep itself."""
+    match value:
+        case ChoiceSweep():
+            return list(value.list)
+        case list():
+            return value
+        case dict():
+            return list(value.values())
+    return []
+
+
+def _holds_sweep(values: Iterable[Any]) -> bool:
+    return any(isinstance(value, Sweep | Glob) or _holds_sweep(_parts(value)) for value in values)
 
 
 def key_of(override: Override) -> str:
@@ -198,11 +237,22 @@ def _calls(text: str) -> bool:
 def _parser() -> OverridesParser:
     """Hydra's own, whose casts forget neither tags nor that the order is shuffled, and whose glob takes lists
     of quoted patterns."""
-    functions = create_functions()
+    functions = _Functions()
+    vars(functions).update(vars(create_functions()))
     functions.functions["glob"] = lambda include, exclude=None: glob(plain(include), plain(exclude))
     for name in CASTS:
         functions.functions[name] = _keeping(functions.functions[name])
     return OverridesParser(functions=functions)
+
+
+class _Functions(Functions):
+    """Hydra's, which take a sweep as the only thing that they are given, or say otherwise in odd words."""
+
+    def eval(self, func: FunctionCall) -> Any:
+        alone = func.name == "tag" or (len(func.args) == 1 and func.name not in OF_VALUES)
+        if _holds_sweep([part for arg in func.args for part in ([arg], _parts(arg))[alone]]):
+            raise _NestedSweepError(func.name)
+        return super().eval(func)
 
 
 def _keeping(cast: Callable[..., Any]) -> Callable[..., Any]:

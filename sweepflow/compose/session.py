@@ -9,23 +9,22 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import hydra
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
-from hydra.errors import HydraException
 from hydra.version import VersionBase
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
 import sweepflow
 from sweepflow.compose.axes import Axis, Groups, parse_axes
 from sweepflow.compose.grammar import quote
 from sweepflow.compose.overlaps import settles
+from sweepflow.compose.refusal import UNFIT, refusal
 from sweepflow.errors import ConfigError
 from sweepflow.words import shortened
 
@@ -71,13 +70,15 @@ class Session:
         """
         try:
             return hydra.compose(self.primary, list(overrides), return_hydra_config=hydra_too)
-        except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
+        except (*UNFIT, YAMLError) as error:
             said = shortened(" ".join(str(error).split()), 500)
             if found := NO_DEFAULT.match(said):
                 raise self._not_chosen(found["group"], overrides, found["file"]) from error
-            raise ConfigError(
+            raise refusal(
+                partial(hydra.compose, self.primary, return_hydra_config=hydra_too), overrides, self.groups
+            ) or ConfigError(
                 f"Hydra cannot compose this: {said}",
-                got=" ".join(overrides),
+                got=" ".join(text.removeprefix("++") for text in overrides),
                 allowed=f"files that Hydra can read, and options of the groups {', '.join(self.groups)}",
                 do="mend the file or the override that it names",
             ) from error

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import hydra
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
@@ -24,6 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sweepflow.compose.axes import Axis, Groups, parse_axes
 from sweepflow.compose.overlaps import late, refuse_overlaps
+from sweepflow.compose.refusal import UNFIT, apply, keys_of, refusal, unfit
 from sweepflow.compose.session import NO_DEFAULT, ONE_AT_A_TIME, Session, session
 from sweepflow.errors import ConfigError, did_you_mean
 from sweepflow.jobs.source import registered
@@ -119,7 +119,7 @@ class Composer:
             of = list(zip(axes, chosen, strict=True))
             for axis, override in of:
                 if axis in later:
-                    _set(tree, override)
+                    _set(tree, override, [one for _, one in of])
             params = {
                 axis.key: override.value() if axis.is_group else held(tree, axis.key, override.value())
                 for axis, override in of
@@ -131,7 +131,7 @@ class Composer:
         """The tree that Hydra composes, and Hydra's own configuration; once for the same overrides."""
         if overrides not in self._bases:
             with self._session() as view:
-                self._bases[overrides] = _base(view, overrides, self._own)
+                self._bases[overrides] = _base(view, overrides, self._own, self._groups)
         return self._bases[overrides]
 
     @contextmanager
@@ -141,12 +141,12 @@ class Composer:
             yield view
 
 
-def _set(tree: DictConfig, override: Override) -> None:
+def _set(tree: DictConfig, override: Override, among: Sequence[Override]) -> None:
     """Set one value as Hydra does, in what it has composed."""
     try:
-        ConfigLoaderImpl._apply_overrides_to_config([override], tree)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise _refused(str(override.input_line), error, tree) from error
+        apply(override, tree)
+    except UNFIT as error:
+        raise unfit(override, tree, among) or _refused(str(override.input_line), error, tree) from error
 
 
 def held(tree: DictConfig, key: str, given: Any) -> Any:
@@ -188,7 +188,7 @@ def choosing(
     while True:
         try:
             return load(texts)
-        except (HydraException, OmegaConfBaseException) as error:
+        except UNFIT as error:
             added = {text.partition("=")[0][1:] for text in texts if text.startswith("+")}
             group = _not_chosen(str(error), added)
             if group is None or group in added:
@@ -205,13 +205,21 @@ def _not_chosen(said: str, added: Collection[str]) -> str | None:
     return found["group"] if found and set(found["others"].split(", ")) <= set(added) else None
 
 
-def _base(view: Session, overrides: Sequence[str], own: DictConfig) -> tuple[DictConfig, DictConfig]:
+def _base(
+    view: Session, overrides: Sequence[str], own: DictConfig, groups: Groups
+) -> tuple[DictConfig, DictConfig]:
     """The composed tree, and Hydra's own configuration."""
 
     def load(texts: list[str]) -> DictConfig:
         return hydra.compose(view.primary, texts, return_hydra_config=True)
 
-    whole = choosing(load, overrides, lambda error: _refused(" ".join(overrides), error, own))
+    def chosen(texts: list[str]) -> DictConfig:
+        return choosing(load, texts, lambda error: _refused(" ".join(texts), error, own))
+
+    def refused(error: Exception) -> ConfigError:
+        return refusal(chosen, overrides, groups) or _refused(" ".join(overrides), error, own)
+
+    whole = choosing(load, overrides, refused)
     of_hydra = OmegaConf.masked_copy(whole, "hydra")
     with open_dict(whole):
         del whole["hydra"]
@@ -239,7 +247,7 @@ def _stored_groups(repository: dict[str, Any], above: str = "") -> Iterator[str]
 
 def _refused(text: str, error: Exception, tree: DictConfig) -> ConfigError:
     """What Hydra or OmegaConf said, in our words where it is a key that is not there."""
-    known = sorted(_keys(tree))
+    known = sorted(keys_of(tree))
     # Hydra says which override it was; what OmegaConf said of it is the cause.
     cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__ or error
     lines = str(cause).splitlines()
@@ -255,14 +263,3 @@ def _refused(text: str, error: Exception, tree: DictConfig) -> ConfigError:
             do=f"{did_you_mean(str(missing), known)}; to add a key, write a plus: +{missing}=VALUE",
         )
     return ConfigError(f"Hydra cannot compose this: {said}", got=text, do="mend what it names")
-
-
-def _keys(tree: DictConfig, above: str = "") -> Iterator[str]:
-    """Dotted keys of all values that are not mappings themselves."""
-    for key in map(str, tree):
-        inner = None if OmegaConf.is_missing(tree, key) else tree._get_node(key)
-        special = inner is None or inner._is_none() or inner._is_interpolation()
-        if isinstance(inner, DictConfig) and not special and inner:
-            yield from _keys(inner, f"{above}{key}.")
-        else:
-            yield f"{above}{key}"

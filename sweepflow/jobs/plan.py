@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from sweepflow.errors import ConfigError, in_words
 from sweepflow.jobs.call import Callee
+from sweepflow.jobs.caller import caller
 from sweepflow.jobs.carried import source_of
 from sweepflow.jobs.expand import Composed, Composer
 from sweepflow.jobs.identity import job_id, name_of, plain
@@ -45,6 +46,7 @@ class Plan:
         source: What the callable is made of.
         name: Of the sweep.
         task_name: Name of the callable.
+        caller: The user's line that has asked for it.
         composer: Makes configurations of overrides.
         jobs: As far as they are known.
 
@@ -92,6 +94,7 @@ class Plan:
         # Of this call, whatever else has the name: another configuration, function, process or time.
         call = f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{uuid4().hex[:8]}"
         self._directory = self.callee.store.paths.jobs(self.name, call).absolute()
+        self.caller = caller()
         self.jobs = Jobs()
         self.composer = Composer(config, config_dir)
         self.source = source_of(function)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -196,8 +197,14 @@ def test_any_value_comes_back_and_what_is_not_kept_is_said() -> None:
     assert isinstance(job.return_value, Opaque) and "cannot keep" in job.note and "Opaque" in job.note
     record = Store(default()).get(job.fingerprint)
     assert record is not None and record.status == "ok" and record.reasons == (job.note,)
-    with pytest.warns(NotKeptWarning, match=r"will be called again(.|\n)*Opaque"):
+    with pytest.warns(NotKeptWarning, match=r"will be called again: .*Opaque") as warned:
         multirun({"x": 1}, lambda cfg: Opaque(), cache=True)
+    assert_points_at_the_line_above(warned)
+
+
+def assert_points_at_the_line_above(warned: pytest.WarningsRecorder) -> None:
+    (one,) = warned
+    assert (one.filename, one.lineno) == (__file__, sys._getframe(1).f_lineno - 1)
 
 
 def test_what_a_job_knows() -> None:
@@ -369,10 +376,10 @@ def test_a_search_that_ends_by_an_error_tells_its_sweeper() -> None:
 
 
 def test_what_is_no_score_is_said_and_the_search_goes_on() -> None:
-    with pytest.warns(NoScoreWarning, match=r"job \d \(x=.*has no score: TypeError(.|\n)*score="):
-        jobs = multirun(
-            {"x": 0}, lambda cfg: None if cfg.x == 2 else cfg.x, overrides=["x=1,2,3"], sweeper=Random(12)
-        )
+    sweep = partial(multirun, {"x": 0}, lambda cfg: None if cfg.x == 2 else cfg.x, sweeper=Random(12))
+    with pytest.warns(NoScoreWarning, match=r"job \d \(x=.*has no score: TypeError(.|\n)*score=") as warned:
+        jobs = sweep(overrides=["x=1,2,3"])
+    assert_points_at_the_line_above(warned)
     assert len(jobs) == 3 and jobs.best is not None
     assert jobs.best.params == {"x": 1}
 
@@ -461,8 +468,9 @@ def test_numbers_share_a_call(prefect: Any) -> None:
     again = sweep(vectorize=True, cache=True)
     assert all(job.from_store for job in again)
     assert len(CALLED) == 1 + 6
-    with pytest.warns(NotBatchedWarning, match=r"2 jobs .* one by one: .*batched over x(.|\n)*jnp.where"):
+    with pytest.warns(NotBatchedWarning, match=r"2 jobs .* one by one: .*over x.*; use jnp.where") as warned:
         apart = multirun({"x": 0}, fails_at_two, overrides=["x=1,2"], vectorize=True)
+    assert_points_at_the_line_above(warned)
     assert [job.status for job in apart] == ["ok", "failed"] and apart.batched == ()
     with (
         pytest.warns(NotBatchedWarning, match="raises in a call of several jobs: ValueError: two"),

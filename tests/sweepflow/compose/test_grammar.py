@@ -188,3 +188,36 @@ def test_hydras_own_words() -> None:
     values = swept_values(read(r"x='a','1',1,a\,b,str(1),[x,'2'],True"))
     assert list(map(quote_as_hydra, values)) == ["'a'", "'1'", "1", r"a\,b", "'1'", "[x,'2']", "True"]
     assert key_of(read("~db@x.y")) == "db@x.y"
+
+
+SWEEPS = ("float(1,2)", "choice(1,2)", "sort(2,1)", "shuffle(1,2)", "range(1,3)", "interval(0,1)", "glob(a)")
+AROUND = ("{},3", "3,{}", "choice({},3)", "sort({},3)", "shuffle(3,{})", "str({},3)", "choice(1,[{}])")
+VALUES = ("[1,{}]", "[{}],[3]", "sort([{},3])", "[[{}]]", "range({},9)", "interval({},9)")
+
+
+@pytest.mark.parametrize("around", [*AROUND, *VALUES])
+def test_a_sweep_within_a_list_is_refused(around: str) -> None:
+    for sweep in (*SWEEPS, "int(choice(1,2))"):
+        text = f"+x={around.format(sweep)}"
+        with pytest.raises(ConfigError) as error:
+            axes(text, distributions=True)
+        assert error.value.what.startswith("x: there is a sweep within"), text
+        assert error.value.got == text and "float(1,2)" in str(error.value.allowed) and error.value.do
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("x=float(1),str(2),int(3.5)", [1.0, "2", 3]),
+        ("x=float(sort(2,1))", [1.0, 2.0]),
+        ("x=int(float(1.5,2))", [1, 2]),
+        ("x=sort(choice(2,1))", [1, 2]),
+        ("x=float(range(1,3))", [1.0, 2.0]),
+        ("x=sort([2,1]),float([3])", [[1, 2], [3.0]]),
+        ("x=choice(a,float(1))", ["a", 1.0]),
+        ("x={a:float(1)},{a:2}", [{"a": 1.0}, {"a": 2}]),
+    ],
+)
+def test_a_function_round_a_whole_list_or_round_one_value_is_taken(text: str, values: list[Any]) -> None:
+    (axis,) = axes(text)
+    assert repr(list(axis.values)) == repr(values)

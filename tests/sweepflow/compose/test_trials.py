@@ -329,6 +329,9 @@ BAD: list[tuple[list[str], str, str]] = [
     ([*PROGRAM, "args.deep.mode=inf"], "args.deep.mode cannot be inf", "=\"'inf'\""),
     ([*PROGRAM, "args={a.b:1,a:{b:2}}"], "args has the same key twice: a.b", "change args"),
     (["workload=command", "command=''", "metrics=[a]"], "command names no program", "got:     command=''"),
+    ([*PROGRAM, "depends=[a,b]", "depends.5=c"], "depends is a list, and has no place 5", "in a list of 2"),
+    ([*PROGRAM, "~nothing"], "no key 'nothing' that could be removed", "command, metrics"),
+    (["learning_rate=float(1,2),str(3)"], "a sweep within the list of another one", "float(1,2)"),
     (["learning_rate=(("], "this is not an override in Hydra's grammar", "learning_rate=(("),
 ]
 

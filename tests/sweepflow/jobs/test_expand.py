@@ -197,3 +197,40 @@ def test_a_value_that_no_tree_holds() -> None:
     store({"lr": 1}, group="optim", name="sgd")
     with pytest.raises(ConfigError, match=r"did you mean '.optim=sgd'"):
         expand({"x": 1}, ["+optim=sg"])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said", "do"),
+    [
+        (["l.5=1"], "l is a list, and has no place 5", "l=["),
+        (["l.5=1,2"], "l is a list, and has no place 5", "l=["),
+        (["l.x=1"], "l is a list, and has no place x", "l=["),
+        (["l.5.k=1"], "l is a list, and has no place 5", "l=["),
+        (["+l.3=1"], "l is a list, which an override cannot make longer", "l=["),
+        (["~l.1"], "l is a list, which an override cannot make longer or shorter", "l=["),
+        (["none.0=1"], "none is a list, and has no place 0", "none=["),
+        (["~a", "a.b=1"], "a.b is to be changed, and a, which holds it, is removed", "+a.b=1"),
+        (["~a", "a.b=1,2"], "a.b is to be changed, and a, which holds it, is removed", "+a.b=1"),
+        (["~l", "l.1=3"], "l.1 is to be changed, and l, which holds it, is removed", "leave ~l out"),
+        (["~a", "~a.b"], "a.b is to be changed, and a, which holds it, is removed", "leave ~a.b out"),
+        (["~q"], "no key 'q' that could be removed", "names above"),
+        (["~a.q"], "no key 'a.q' that could be removed", "did you mean 'a."),
+        (["~a=3"], "a is to be removed, and has another value", "~a"),
+        (["+a.b=1"], "a.b is there already", "leave the plus out to change it: a.b=1"),
+        (["a.q=1"], "no key 'a.q'", "+a.q=VALUE"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_does_not_fit_the_configuration_is_said_in_four_parts(
+    overrides: list[str], said: str, do: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        expand({"l": [1, 2, 3], "none": [], "a": {"b": 1, "c": 2}, "x": 1}, overrides)
+    error = caught.value
+    assert said in error.what and do in str(error.do)
+    assert error.allowed and all(text.split(",")[0] in str(error.got) for text in overrides[-1:])
+
+
+def test_a_new_mapping_in_the_place_of_one_that_is_removed() -> None:
+    (one,) = expand({"a": {"b": 1, "c": 2}}, ["~a", "+a.b=3"])
+    assert one.tree == {"a": {"b": 3}}

@@ -1,0 +1,147 @@
+"""Overrides that Hydra cannot apply to what it has composed, in our words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from sweepflow.compose.grammar import read
+from sweepflow.compose.overlaps import holds
+from sweepflow.errors import ConfigError, did_you_mean
+
+UNFIT = (HydraException, OmegaConfBaseException, ValueError, TypeError)
+"""What applying an override may raise: OmegaConf lets what Python's lists say through."""
+
+
+def refusal(
+    load: Callable[[list[str]], DictConfig], overrides: Sequence[str], groups: Collection[str]
+) -> ConfigError | None:
+    """Why overrides cannot be composed; None where it is no override of a value that is at fault.
+
+    Args:
+        load: Lets Hydra compose overrides.
+        overrides: Each of one value.
+        groups: Those of them that options are chosen of.
+    """
+    parsed = [read(text) for text in overrides]
+    try:
+        tree = load([str(one.input_line) for one in parsed if one.key_or_group in groups])
+    except UNFIT:
+        return None
+    removed: list[Override] = []
+    for override in parsed:
+        if override.key_or_group in groups:
+            continue
+        try:
+            apply(override, tree)
+        except UNFIT:
+            return unfit(override, tree, removed)
+        removed += [override] * override.is_delete()
+    return None
+
+
+def apply(override: Override, tree: DictConfig) -> None:
+    """Set one value as Hydra does, in what it has composed."""
+    ConfigLoaderImpl._apply_overrides_to_config([override], tree)
+
+
+def unfit(override: Override, tree: DictConfig, before: Sequence[Override] = ()) -> ConfigError | None:
+    """What is wrong with an override that cannot be applied; None where that is the key that is not there.
+
+    Args:
+        override: Of one value.
+        tree: What it was to be applied to.
+        before: Overrides that have been applied already.
+    """
+    key, shown = override.key_or_group, str(override.input_line).removeprefix("++")
+    adds = override.is_add() or override.is_force_add()
+    if found := _no_place(override, tree, shown):
+        return found
+    gone = next((o for o in before if o.is_delete() and holds(o.key_or_group, key)), None)
+    if gone is not None and not adds:
+        return ConfigError(
+            f"{key} is to be changed, and {gone.key_or_group}, which holds it, is removed before",
+            got=f"{gone.input_line} and {shown}",
+            allowed="changes of keys that are there",
+            do=f"leave {shown if override.is_delete() else gone.input_line} out"
+            if override.is_delete() or key.removeprefix(f"{gone.key_or_group}.").split(".")[0].isdecimal()
+            else f"leave {gone.input_line} out; or, for a new {gone.key_or_group} of this alone: +{shown}",
+        )
+    is_there = _node_at(tree, key.split(".")) is not None
+    if override.is_delete() and is_there:
+        return ConfigError(
+            f"{key} is to be removed, and has another value than the one that is named",
+            got=shown,
+            allowed=f"~{key}, whatever its value is",
+            do=f"write ~{key}",
+        )
+    if override.is_delete():
+        known = sorted(keys_of(tree))
+        return ConfigError(
+            f"there is no key {key!r} that could be removed",
+            got=shown,
+            allowed=", ".join(known),
+            do=did_you_mean(key, known),
+        )
+    if override.is_add() and is_there:
+        return ConfigError(
+            f"{key} is there already, and cannot be added",
+            got=shown,
+            allowed="a plus before keys that are not there",
+            do=f"leave the plus out to change it: {shown.removeprefix('+')}",
+        )
+    return None
+
+
+def _no_place(override: Override, tree: DictConfig, shown: str) -> ConfigError | None:
+    """What is wrong where a key leads into a list."""
+    parts = override.key_or_group.split(".")
+    for number, part in enumerate(parts):
+        above, node = ".".join(parts[:number]), _node_at(tree, parts[:number])
+        if not isinstance(node, ListConfig) or not isinstance(node._content, list):
+            continue
+        most = len(node)
+        alone = number == len(parts) - 1 and (override.is_add() or override.is_delete())
+        if alone or not part.isdecimal() or int(part) >= most:
+            return ConfigError(
+                f"{above} is a list, which an override cannot make longer or shorter"
+                if alone
+                else f"{above} is a list, and has no place {part}",
+                got=f"{shown}, in a list of {most}",
+                allowed=f"places from 0 to {most - 1}, as in {above}.0=VALUE"
+                if most
+                else "the whole list: it is empty",
+                do=f"give the whole list: {above}=[FIRST,SECOND]",
+            )
+    return None
+
+
+def _node_at(tree: DictConfig, parts: Sequence[str]) -> Any:
+    """What is at a dotted key; None where nothing is, or something that is worked out."""
+    node: Any = tree
+    for part in parts:
+        content = getattr(node, "_content", None)
+        if isinstance(content, list) and part.isdecimal() and int(part) < len(content):
+            node = content[int(part)]
+        else:
+            node = content.get(part) if isinstance(content, dict) else None
+    return node
+
+
+def keys_of(tree: DictConfig, above: str = "") -> Iterator[str]:
+    """Dotted keys of all values that are not mappings themselves; Hydra's own are left to Hydra."""
+    for key in map(str, tree):
+        if not above and key == "hydra":
+            continue
+        inner = None if OmegaConf.is_missing(tree, key) else tree._get_node(key)
+        special = inner is None or inner._is_none() or inner._is_interpolation()
+        if isinstance(inner, DictConfig) and not special and inner:
+            yield from keys_of(inner, f"{above}{key}.")
+        else:
+            yield f"{above}{key}"
