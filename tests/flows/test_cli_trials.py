@@ -98,6 +98,15 @@ def test_bad_input_is_one_screen_and_exit_code_2(
     assert words in text and text.startswith("error: ") and len(text.splitlines()) < 12
 
 
+@pytest.mark.parametrize("runner", [["runner=slurm"], ["runner=dask", "runner.workers=1"]])
+def test_a_batch_size_holds_for_programs_on_one_worker(
+    runner: list[str], tmp_path: Path, typed: Callable[..., tuple[int, str]]
+) -> None:
+    program = ["workload=command", "command=echo", "metrics=[loss]", "args.n=range(0,5)"]
+    code, text = typed(tmp_path, "sweep", "--dry-run", *program, *runner, "runner.batch_size=2")
+    assert code == 0 and "5 to run in 3 batches" in text, text
+
+
 def test_programs_end_with_an_interrupted_sweep_and_the_same_command_goes_on(machine: Machine) -> None:
     (machine.directory / "train.py").write_text(
         "import pathlib, subprocess, sys\n"

@@ -91,6 +91,22 @@ def test_a_rerun_replaces_every_record_and_an_interrupted_one_goes_on(prefect: A
     assert [a == b for a, b in zip(second, written(again), strict=True)] == [True, False, False]
 
 
+def test_repeats_of_a_seed_that_the_program_is_fed_are_trials_of_their_own(
+    prefect: Any, store: Store, tmp_path: Path
+) -> None:
+    lab = tmp_path / "lab.py"
+    lab.write_text(
+        "import jax, sweepflow\n"
+        "class Config(sweepflow.Config):\n"
+        "    seed: sweepflow.Traced[int] = 0\n"
+        "def run(config, inputs, key):\n"
+        "    return {'loss': jax.random.normal(jax.random.key(config.seed), ()), 'seed': config.seed}\n"
+    )
+    found = sweep(overrides=here(store, f"workload='{lab}'"), repeats=4)
+    assert len({trial.figures["loss"] for trial in found.trials}) == 4
+    assert all(trial.figures["seed"] == trial.config["seed"] for trial in found.trials)
+
+
 def test_a_longer_design_runs_only_what_is_new(prefect: Any, store: Store) -> None:
     overrides = here(store, *DIGITS, "learning_rate=tag(log,interval(1e-3,1e-1))")
     short = sweep(overrides=overrides, samples=4)
