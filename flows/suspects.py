@@ -74,7 +74,7 @@ class Walltimes:
 
     Attributes:
         fruitless: How many.
-        since: When the last of them was over.
+        since: When half of the last of them was over.
         fits: Whether anything was done in one: what else takes longer then costs `MOST_FRUITLESS` each.
     """
 
@@ -85,13 +85,15 @@ class Walltimes:
     def after(self, begun: float, now: float) -> Walltimes:
         """Once a worker has left a batch as it had found it; of workers side by side, one counts.
 
+        The next worker may have begun before it is known that the last was lost.
+
         Args:
             begun: When it had begun the batch.
             now: When it left it, by the same clock.
         """
         if self.fits or begun < self.since:
             return self
-        return replace(self, fruitless=self.fruitless + 1, since=now)
+        return replace(self, fruitless=self.fruitless + 1, since=(begun + now) / 2)
 
     @property
     def hopeless(self) -> bool:

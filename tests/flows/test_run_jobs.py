@@ -80,7 +80,7 @@ class Bench:
         self.refreshed: list[bool] = []
         self.retired: list[str] = []
         self.told: list[int] = []
-        self.lost = 0
+        self.lost = self.settled = 0
         self._losses: dict[PrefectFuture[Any], Loss] = {}
 
     def __enter__(self) -> Bench:
@@ -109,7 +109,12 @@ class Bench:
         self.events.put(future)
         return future
 
+    def hours(self) -> float:
+        """A clock, by which batches that are begun together end together, an hour later."""
+        return float(-(-self.settled // self._places))
+
     def loss(self, future: PrefectFuture[Any]) -> Loss | None:
+        self.settled += 1
         return self._losses.pop(future, None)
 
     def retire(self, worker: str) -> None:
@@ -245,9 +250,12 @@ def test_a_batch_that_outlasts_its_workers_is_left_as_one_that_is_left(
 
 
 @pytest.mark.parametrize("places", [1, 4])
-def test_a_sweep_of_which_nothing_fits_a_walltime_ends_after_three(store: Store, places: int) -> None:
+def test_a_sweep_of_which_nothing_fits_a_walltime_ends_after_three(
+    store: Store, places: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     leaves = does(0, state=ran(left=True, name="Checkpointed"))
     bench = Bench(store, *[leaves] * 1000, places=places)
+    monkeypatch.setattr("flows.run_jobs.time", SimpleNamespace(monotonic=bench.hours))
     outcome = run(bench, *map(job, range(100)))
     assert len(bench.given) == MOST_FRUITLESS * places
     if places == 1:
@@ -273,10 +281,13 @@ def test_a_sweep_of_which_anything_fits_a_walltime_tries_everything(store: Store
     assert len(bench.given) == 1 + 8 * MOST_FRUITLESS and len(outcome.failures) == 8
 
 
-def test_workers_that_leave_side_by_side_are_one_walltime(store: Store) -> None:
+def test_workers_that_leave_side_by_side_are_one_walltime(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The fifth of five trials at once is done in the third walltime only."""
     leaves = does(0, LATE)
     bench = Bench(store, *[leaves] * 14, DONE, places=5)
+    monkeypatch.setattr("flows.run_jobs.time", SimpleNamespace(monotonic=bench.hours))
     outcome = run(bench, *map(job, range(5)))
     assert len(bench.given) == 15 and len(outcome.failures) == 4
 

@@ -184,7 +184,7 @@ def test_a_sweep_is_hopeless_after_three_walltimes_however_many_workers(
             if fits and not worker:
                 held = replace(held, fits=True)
             else:
-                held = held.after(hour + worker / 100, hour + 1 + worker / 100)
+                held = held.after(hour + worker / 100, hour + 1.1 + worker / 100)
     assert held.hopeless is (not any(walltimes) and len(walltimes) >= MOST_FRUITLESS)
 
 
