@@ -23,10 +23,10 @@ from sweepflow.errors import SweepflowError
 from sweepflow.jobs.call import recall
 from sweepflow.jobs.job import Job, summary, well
 from sweepflow.jobs.plan import Plan
-from sweepflow.jobs.sent import NAME, WORKLOAD, NotCalledError, sending, share
+from sweepflow.jobs.sent import NAME, WORKLOAD, NotCalledError, sending, share, why_failed
 from sweepflow.schema.runner import DaskRunner, SlurmRunner
 from sweepflow.store.record import Record
-from tasks.progress import SweepProgress
+from tasks.progress import SweepProgress, TooManyFailuresError
 
 BATCHES_EACH = 4
 """Batches of a worker, so that one that is slow or lost holds up little."""
@@ -49,7 +49,7 @@ def _when_it_answers(kind: object, error: BaseException | None, trace: object) -
 
 @contextmanager
 def jobs_elsewhere(
-    plan: Plan, runner: DaskRunner | SlurmRunner, *, cache: bool, raises: bool
+    plan: Plan, runner: DaskRunner | SlurmRunner, *, cache: bool, raises: bool, max_failures: int
 ) -> Iterator[Callable[[Iterable[Job]], None]]:
     """What calls jobs on workers, which are asked for when the first job needs one.
 
@@ -58,8 +58,10 @@ def jobs_elsewhere(
         runner: Where they run.
         cache: Whether a job that the store has a value for is not called.
         raises: Whether the first that fails ends the others, and what it raised is raised.
+        max_failures: Calls in a row that may fail alike; 0 for any number.
 
     Raises:
+        TooManyFailuresError: where so many do.
         BatchesFailedError: at the end, where any has.
     """
     run_id, store = str(flow_run.id), plan.callee.store
@@ -90,7 +92,9 @@ def jobs_elsewhere(
         )
         sender = stack.enter_context(sending(plan.callee, run_id))
         progress = stack.enter_context(
-            SweepProgress(plan.name, (), 0, hits, remark, beat.note, sender.calls, max_failures=0)
+            SweepProgress(
+                plan.name, (), 0, hits, remark, beat.note, sender.calls, max_failures, why_failed=why_failed
+            )
         )
         pools: list[Pool] = []
 
@@ -115,15 +119,20 @@ def jobs_elsewhere(
             most = min(MOST_JOBS, -(-len(trials) // (BATCHES_EACH * worker_count(runner))))
             batches = slices(NAME, trials, most if runner.batch_size == "auto" else runner.batch_size)
             progress.expect(sent, len(batches))
-            said = Outcome()
-            with suppress(_FirstError):
-                parts = [BatchJob(WORKLOAD.path, batch) for batch in batches]
-                said = run_jobs(parts, runner, sender.calls, progress, pools[0])
+            said, too_many = Outcome(), None
+            parts = [BatchJob(WORKLOAD.path, batch) for batch in batches]
+            try:
+                with suppress(_FirstError):
+                    said = run_jobs(parts, runner, sender.calls, progress, pools[0])
+            except TooManyFailuresError as error:
+                too_many = error
             outcome.add(said)
             for trial in trials:
                 sender.receive(trial.id, sent[trial.id], said.why.get(trial.id, ""))
             for job, first in twins:
                 share(first, job)
+            if too_many is not None:
+                raise too_many
             errors = [job.error for job in sent.values() if job.error is not None]
             if raises and errors:  # rather one that a job has raised
                 raise min(errors, key=lambda error: isinstance(error, NotCalledError))

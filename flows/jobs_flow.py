@@ -28,7 +28,7 @@ from sweepflow.jobs.sent import check_sendable
 from sweepflow.jobs.vectorize import Group, groups
 from sweepflow.report.numbers import counted
 from sweepflow.schema.runner import LocalRunner, RunnerConfig
-from tasks.jobs_progress import jobs_progress
+from tasks.jobs_progress import FailureLimit, jobs_progress
 
 OnError = Literal["keep", "raise"]
 T = TypeVar("T")
@@ -51,6 +51,7 @@ class How:
     cache: bool
     vectorize: bool
     runner: RunnerConfig
+    max_failures: int = 0
 
 
 def jobs_flow(kind: str, plan: Plan, how: How, drive: Callable[[Launch], T]) -> T:
@@ -110,43 +111,58 @@ def _body(function: str, overrides: list[str]) -> Any:
 
 def _launcher(plan: Plan, how: How) -> AbstractContextManager[Launch]:
     if not isinstance(how.runner, LocalRunner):
-        return jobs_elsewhere(plan, how.runner, cache=how.cache, raises=how.on_error == "raise")
+        raises = how.on_error == "raise"
+        return jobs_elsewhere(plan, how.runner, cache=how.cache, raises=raises, max_failures=how.max_failures)
     return _batched(plan, how) if how.vectorize else _one_by_one(plan, how)
 
 
 @contextmanager
 def _one_by_one(plan: Plan, how: How) -> Iterator[Launch]:
+    limit = FailureLimit(how.max_failures)
     with jobs_progress(plan.name, len(plan.jobs) or None) as ended:
 
         def launch(jobs: Iterable[Job]) -> None:
             left = iter(jobs)
             while (first := next(left, None)) is not None:
-                part = partial(_call_some, plan, how, chain([first], left), ended)
+                part = partial(_call_some, plan, how, chain([first], left), limit, ended)
                 _run_task(f"jobs from {first.number}", part)
 
         yield launch
 
 
-def _call_some(plan: Plan, how: How, jobs: Iterator[Job], ended: Callable[[Job], None]) -> None:
+def _call_some(
+    plan: Plan, how: How, jobs: Iterator[Job], limit: FailureLimit, ended: Callable[[Job], None]
+) -> None:
     """Call jobs until they have taken some seconds."""
     started = time.monotonic()
     for job in jobs:
-        if not (how.cache and recall(plan.callee, job)):
-            call(plan.callee, job)
-        ended(job)
-        if job.error is not None and how.on_error == "raise":
-            raise job.error
+        if how.cache and recall(plan.callee, job):
+            ended(job)
+        else:
+            _call_one(plan, how, job, limit, ended)
         if time.monotonic() - started > TASK_SECONDS:
             return
 
 
+def _call_one(plan: Plan, how: How, job: Job, limit: FailureLimit, ended: Callable[[Job], None]) -> None:
+    limit.check()
+    call(plan.callee, job)
+    limit.ended(job)
+    ended(job)
+    if job.error is not None and how.on_error == "raise":
+        raise job.error
+
+
 @contextmanager
 def _batched(plan: Plan, how: How) -> Iterator[Launch]:
+    limit = FailureLimit(how.max_failures)
     with jobs_progress(plan.name, len(plan.jobs) or None) as ended:
-        yield lambda jobs: _run_task("batched jobs", partial(_call_batched, plan, how, jobs, ended))
+        yield lambda jobs: _run_task("batched jobs", partial(_call_batched, plan, how, jobs, limit, ended))
 
 
-def _call_batched(plan: Plan, how: How, jobs: Iterable[Job], ended: Callable[[Job], None]) -> None:
+def _call_batched(
+    plan: Plan, how: How, jobs: Iterable[Job], limit: FailureLimit, ended: Callable[[Job], None]
+) -> None:
     """Call the function once for all jobs that differ in numbers only, and one by one for all others."""
     left = []
     for job in jobs:
@@ -165,6 +181,7 @@ def _call_batched(plan: Plan, how: How, jobs: Iterable[Job], ended: Callable[[Jo
             continue
         shared.append(group)
         for job in group.jobs:
+            limit.ended(job)
             ended(job)
     if why:
         plan.caller.warn(f"{counted(len(alone), 'job')} called one by one: {why}", NotBatchedWarning)
@@ -173,10 +190,7 @@ def _call_batched(plan: Plan, how: How, jobs: Iterable[Job], ended: Callable[[Jo
     said = f"{len(left) - len(alone)} of {counted(len(left), 'job')} in {counted(len(shared), 'call')}"
     get_run_logger().info("batched %s: %s", ", ".join(plan.jobs.batched) or "nothing", said)
     for job in sorted(alone, key=lambda job: job.number):
-        call(plan.callee, job)
-        ended(job)
-        if job.error is not None and how.on_error == "raise":
-            raise job.error
+        _call_one(plan, how, job, limit, ended)
 
 
 def _run_task(name: str, body: Callable[[], None]) -> None:

@@ -79,6 +79,7 @@ def multirun(
     at_once: int | None = None,
     vectorize: bool = False,
     on_error: OnError = "keep",
+    max_failures: int = 0,
     cache: bool = False,
     runner: str | Sequence[str] | RunnerConfig = "local",
     version: int | None = None,
@@ -103,6 +104,8 @@ def multirun(
             JAX; `batched` of what is returned says which keys were. Values may differ from those of calls one
             by one in their last bits.
         on_error: `keep` lets the other jobs go on where one raises; `raise` ends the sweep.
+        max_failures: Jobs in a row that may fail alike, with the same words but for numbers and paths, before
+            the sweep is ended; 0 for any number.
         cache: Whether a configuration that the store has a value for is not called again. The store's key is
             the function's qualified name, its own code with the values that it carries or `version`, and the
             configuration. Other functions, classes and objects that it uses are not seen: raise `version`
@@ -120,6 +123,7 @@ def multirun(
 
     Raises:
         ConfigError: before any call, for what cannot be composed, imported or sent to workers.
+        TooManyFailuresError: where `max_failures` jobs do, and there are others to call.
         Exception: what the function raises, where `on_error` is `raise`; what a sweeper raises.
     """
     if goal not in get_args(Goal):
@@ -131,7 +135,7 @@ def multirun(
             allowed="an object with begin(space, goal), ask(n) and tell(job, score)",
             do="make one of the class: sweeper=Random(20)",
         )
-    how = how_to_call(on_error, cache, runner, config_dir, vectorize)
+    how = how_to_call(on_error, cache, runner, config_dir, vectorize, max_failures)
     plan = Plan(config, task_function, overrides, store, version=version, name=name, config_dir=config_dir)
     plan.jobs.goal = goal
     if sweeper is None:
@@ -163,6 +167,7 @@ def how_to_call(
     runner: str | Sequence[str] | RunnerConfig,
     config_dir: str | Path | None,
     vectorize: bool = False,
+    max_failures: int = 0,
 ) -> How:
     """How jobs are called, of arguments of `multirun`.
 
@@ -171,6 +176,13 @@ def how_to_call(
     """
     if on_error not in get_args(OnError):
         raise ConfigError("on_error is no such thing", got=on_error, allowed=" or ".join(get_args(OnError)))
+    if isinstance(max_failures, bool) or not isinstance(max_failures, int) or max_failures < 0:
+        raise ConfigError(
+            "max_failures is no number of jobs",
+            got=f"{max_failures!r}",
+            allowed="1 or more; 0 for any number",
+            do="give max_failures=10, say",
+        )
     if runner == "local":  # without asking Hydra, which takes a while
         runner = LocalRunner()
     elif isinstance(runner, str):
@@ -183,7 +195,7 @@ def how_to_call(
             got=f"vectorize=True, runner={runner.kind}",
             do="leave one of them out",
         )
-    return How(on_error, cache, vectorize, runner)
+    return How(on_error, cache, vectorize, runner, max_failures)
 
 
 def _check_targets(plan: Plan, how: How) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from sweepflow.store.record import Record
+
 MOST = 10
 """Calls in a row that may fail alike, where nobody says how many."""
 
@@ -20,6 +22,11 @@ def alike(text: str) -> str:
     'exit code #: no module named foo in /, line #'
     """
     return " ".join(_NUMBER.sub("#", _PATH.sub("/", text)).split())
+
+
+def why_failed(record: Record) -> str | None:
+    """What the record of a trial that could not run says of it."""
+    return "; ".join(record.reasons) if record.status == "failed" else None
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,40 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from sweepflow.errors import in_words
 from sweepflow.jobs.job import Job
-from tasks.progress import LINE_SECONDS
+from sweepflow.report.numbers import counted
+from sweepflow.streak import Streak
+from tasks.progress import LINE_SECONDS, TooManyFailuresError
+
+
+class FailureLimit:
+    """Ends a sweep of jobs that this process calls, once so many in a row have failed alike.
+
+    Args:
+        most: How many; 0 for any number.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most, self._streak = most, Streak()
+
+    def ended(self, job: Job) -> None:
+        """Count a job that was called."""
+        failure = None if job.error is None else in_words(job.error)
+        self._streak = self._streak.after(str(job.number), failure)
+
+    def check(self) -> None:
+        """Before another job is called.
+
+        Raises:
+            TooManyFailuresError: where none is to be.
+        """
+        if 0 < self._most <= len(self._streak):
+            raise TooManyFailuresError(
+                f"{counted(len(self._streak), 'job')} in a row failed alike, so no more are called",
+                got=self._streak.said,
+                do="mend the cause; or give a larger max_failures, or 0 to call all, however many fail",
+            )
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from sweepflow.report.numbers import counted
 from sweepflow.stop import EndedEarlyError
 from sweepflow.store.record import Record
 from sweepflow.store.store import Store
-from sweepflow.streak import MOST, Streak
+from sweepflow.streak import MOST, Streak, why_failed
 from tasks.worker import this_worker
 
 STRAGGLER_SECONDS = 120.0
@@ -85,6 +85,7 @@ class SweepProgress:
         store: Where records are looked for that other processes write; None where none does.
         max_failures: Calls in a row that may fail alike before `now` ends the sweep; 0 for any number.
         clock: Seconds.
+        why_failed: What a record says of its trial's failure; None where it has not failed.
     """
 
     def __init__(
@@ -98,8 +99,10 @@ class SweepProgress:
         store: Store | None = None,
         max_failures: int = MOST,
         clock: Callable[[], float] = time.monotonic,
+        why_failed: Callable[[Record], str | None] = why_failed,
     ) -> None:
         self._store, self._max_failures, self._clock = store, max_failures, clock
+        self._why_failed = why_failed
         self._streak = Streak()
         self._counting = threading.Lock()
         self._calls: dict[str, str] = {}
@@ -186,8 +189,7 @@ class SweepProgress:
         """Count a trial whose record is stored."""
         if record.id in self._waiting:
             self._waiting.discard(record.id)
-            failure = "; ".join(record.reasons) if record.status == "failed" else None
-            self._ended(self._calls.get(record.id, record.id), failure)
+            self._ended(self._calls.get(record.id, record.id), self._why_failed(record))
             if self._remark is not None:
                 self._said = self._remark(record)
             self._show()

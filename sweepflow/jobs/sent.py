@@ -186,7 +186,7 @@ def _called(trial: Trial[Call], calls: Store, on_record: Callable[[Record], None
         workload=NAME,
         version=VERSION,
         status="ok",
-        reasons=(),
+        reasons=() if job.error is None else (in_words(job.error),),
         config={"job": job.fingerprint},
         figures={"failed": job.status == "failed"},
         seconds={"compile": 0.0, "run": job.duration},
@@ -196,6 +196,12 @@ def _called(trial: Trial[Call], calls: Store, on_record: Callable[[Record], None
     if on_record is not None:
         on_record(record)
     return record
+
+
+def why_failed(record: Record) -> str | None:
+    """What a job's record says of its failure; None where it has none."""
+    failed = record.status == "failed" or record.figures["failed"]
+    return "; ".join(record.reasons) if failed else None
 
 
 def _result(calls: Store, trial_id: str) -> Path:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from sweepflow.jobs.sent import CallError, NotCalledError
 from sweepflow.jobs.sweepers import Sobol
 from sweepflow.schema.runner import DaskRunner, SlurmRunner
 from sweepflow.store.store import Store
+from tasks.progress import TooManyFailuresError
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 
@@ -148,6 +150,40 @@ def test_one_that_ends_its_worker_is_found_and_the_first_error_is_raised() -> No
         _ = jobs[1].return_value
     with pytest.raises(ZeroDivisionError):
         run({"x": 0}, lambda cfg: 1 / cfg.x, runner=TWO)
+
+
+class Given:
+    """Asks for numbers in their order, all at once."""
+
+    def __init__(self, numbers: Iterable[int]) -> None:
+        self.numbers, self.scores = list(numbers), list[float]()
+
+    def begin(self, space: Any, goal: str) -> None: ...
+
+    def ask(self, n: int) -> list[list[str]]:
+        asked, self.numbers = self.numbers[:n], self.numbers[n:]
+        return [[f"x={x}"] for x in asked]
+
+    def tell(self, job: Any, score: float) -> None:
+        self.scores.append(score)
+
+
+def test_a_sweep_that_only_fails_is_ended_and_has_what_was_done(kept: Store, prefect: Any) -> None:
+    def no_five(cfg: Any) -> Any:
+        if cfg.x > 5:
+            raise ValueError(f"{cfg.x} is more than five")
+        return cfg.x
+
+    runner = DaskRunner(workers=1, batch_size=1)
+    sweeper = Given(range(4, 40))
+    with pytest.raises(TooManyFailuresError, match=r"in a row failed alike(.|\n)*is more than five"):
+        multirun(
+            {"x": 0}, no_five, ["x=range(0,40)"], sweeper=sweeper, at_once=36, runner=runner, max_failures=3
+        )
+    assert sweeper.scores[:2] == [4, 5] and all(math.isnan(score) for score in sweeper.scores[2:])
+    assert len(sweeper.scores) == 36, "those that were not called, too"
+    assert 3 <= len([r for r in kept.records("job") if r.status == "failed"]) < 10
+    assert prefect.see().run.state.is_failed()
 
 
 class Elsewhere:

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,6 +32,7 @@ from sweepflow.jobs.call import NotBatchedWarning, NotKeptWarning
 from sweepflow.jobs.sweepers import Random
 from sweepflow.space import Distribution
 from sweepflow.store.store import Store
+from tasks.progress import TooManyFailuresError
 
 pytestmark = [pytest.mark.server]
 
@@ -171,6 +173,40 @@ def test_one_that_raises_ends_them_where_that_is_asked_for(prefect: Any) -> None
     with pytest.raises(ValueError, match="two is too many"):
         run({"x": 2}, fails_at_two)
     assert run({"x": 2}, fails_at_two, on_error="keep").status == "failed"
+
+
+def fails_but_at_five(cfg: Any) -> Any:
+    note(cfg.x)
+    if cfg.x != 5:
+        raise ValueError(f"{cfg.x} is no five")
+    return cfg.x
+
+
+@pytest.mark.parametrize("vectorize", [False, True])
+def test_a_sweep_that_only_fails_is_ended_where_that_is_asked_for(vectorize: bool, prefect: Any) -> None:
+    def sweep(numbers: str, most: int, **how: Any) -> list[str]:
+        CALLED.clear()
+        jobs = multirun({"x": 0}, fails_but_at_five, [f"x={numbers}"], max_failures=most, **how)
+        assert len(CALLED) == len(jobs)
+        return [job.status for job in jobs]
+
+    fails = ["failed"] * 4
+    assert sweep("range(1,10)", 5) == [*fails, "ok", *fails], "a result begins the count anew"
+    assert sweep("range(6,10)", 4) == fails, "there are no others to call"
+    assert sweep("range(6,26)", 0) == fails * 5
+    warned = pytest.warns(NotBatchedWarning) if vectorize else nullcontext()
+    words = r"4 jobs in a row(.|\n)*9 is no five(.|\n)*max_failures"
+    with warned, pytest.raises(TooManyFailuresError, match=words):
+        sweep("range(6,26)", 4, vectorize=vectorize)
+    assert [x for x in CALLED if type(x) is int] == [6, 7, 8, 9], "and one call of all"
+    assert prefect.see().run.state.name == "Failed"
+
+
+def test_a_search_that_only_fails_tells_its_sweeper_and_ends() -> None:
+    mine = Downhill()
+    with pytest.raises(TooManyFailuresError):
+        multirun({"x": 0.0}, lambda cfg: 1 / 0, ["x=interval(-4,8)"], sweeper=mine, max_failures=1)
+    assert mine.told and all(math.isnan(score) for _, score in mine.told)
 
 
 def test_a_pure_function_is_called_once() -> None:
@@ -498,9 +534,11 @@ def test_many_jobs_are_few_task_runs(prefect: Any) -> None:
         (lambda: multirun({"x": 1}, square, overrides=["y=1"]), ["no key 'y'", "x"]),
         (lambda: multirun({"x": 1}, 3), ["something to call", "3 (int)"]),
         (lambda: multirun({"x": 1}, square, on_error="ignore"), ["on_error", "keep or raise"]),
+        (lambda: multirun({"x": 1}, square, max_failures=-1), ["max_failures", "-1", "0 for any"]),
+        (lambda: multirun({"x": 1}, square, max_failures=True), ["max_failures", "True", "0 for any"]),
         (lambda: multirun(3, square), ["cannot be the configuration of a job"]),
     ],
-    ids=["sweep", "key", "function", "on_error", "config"],
+    ids=["sweep", "key", "function", "on_error", "negative", "truth", "config"],
 )
 def test_what_is_refused_before_any_call(call: Any, said: list[str]) -> None:
     with pytest.raises(ConfigError) as error:
