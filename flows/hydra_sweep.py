@@ -27,6 +27,7 @@ from sweepflow.errors import ConfigError
 from sweepflow.jobs.expand import Composed
 from sweepflow.jobs.hydra_call import Batches, Returned
 from sweepflow.jobs.hydra_loader import HydraLoader
+from sweepflow.jobs.identity import qualified_name
 from sweepflow.jobs.job import Job
 from sweepflow.jobs.plan import Plan
 
@@ -172,5 +173,5 @@ def check_launcher(master: DictConfig) -> None:
 
 def _target(of: Any) -> str:
     if isinstance(of, type):
-        return f"{of.__module__}.{of.__qualname__}"
+        return qualified_name(of)
     return str(OmegaConf.select(of, "_target_")) if isinstance(of, DictConfig) else repr(of)

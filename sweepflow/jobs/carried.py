@@ -6,7 +6,6 @@ import dis
 import hashlib
 import inspect
 import pickle
-import sysconfig
 import textwrap
 import threading
 from collections.abc import Iterator
@@ -19,9 +18,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sweepflow.installed import is_installed
+from sweepflow.jobs.identity import qualified_name
+
 ONE_PARSES = threading.Lock()
 """Python 3.11 raises a SystemError where two threads parse at once, as `inspect` does to find a class."""
-STANDARD = sysconfig.get_path("stdlib")
 SCALARS = (type(None), bool, int, float, complex, str, bytes)
 
 
@@ -66,7 +67,7 @@ class _Walk:
             return "itself"
         self._above.append(value)
         try:
-            return f"{_name(type(value))} {self._inner(value)}"
+            return f"{qualified_name(type(value))} {self._inner(value)}"
         finally:
             self._above.pop()
 
@@ -79,9 +80,9 @@ class _Walk:
             case partial():
                 return self._all([value.func, value.args, value.keywords])
             case ModuleType() | BuiltinFunctionType():
-                return _name(value)
+                return qualified_name(value)
             case type():
-                return f"{_name(value)} {_text(value)}"
+                return f"{qualified_name(value)} {_text(value)}"
             case Enum():
                 return value.name
             case PurePath():
@@ -131,7 +132,7 @@ class _Walk:
             try:
                 return _digest(pickle.dumps(value, protocol=4))
             except Exception:  # whatever pickling a user's type may raise
-                self.unknown = _name(kind)
+                self.unknown = qualified_name(kind)
                 return "unknown"
         method = kind.__dict__.get("__call__")
         called = self.words(method) if isinstance(method, FunctionType) else ""
@@ -175,7 +176,7 @@ def functions_in(function: Any) -> Iterator[FunctionType]:
         if hasattr(one, "__wrapped__"):  # jax.jit, functools.cache, decorators
             waiting.append(one.__wrapped__)
         match one:
-            case FunctionType() if not _is_installed(one.__code__.co_filename):
+            case FunctionType() if not is_installed(one.__code__.co_filename):
                 yield one
                 waiting += _named(one)
             case partial():
@@ -210,12 +211,6 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
             yield from _codes(constant)
 
 
-def _is_installed(file: str) -> bool:
-    return file.startswith(("<frozen", STANDARD)) or not {"site-packages", "dist-packages"}.isdisjoint(
-        PurePath(file).parts
-    )
-
-
 def _byte_code(code: CodeType) -> str:
     """The text of an imported module may have changed since; a lambda's is the line that it is on."""
     return f"{code.co_code!r} {code.co_names!r} {[_constant(constant) for constant in code.co_consts]}"
@@ -233,10 +228,6 @@ def _text(of: Any) -> str:
             return textwrap.dedent(inspect.getsource(of))
     except (OSError, TypeError):
         return ""
-
-
-def _name(of: Any) -> str:
-    return f"{getattr(of, '__module__', '')}.{getattr(of, '__qualname__', getattr(of, '__name__', ''))}"
 
 
 def _digest(content: bytes) -> str:

@@ -19,8 +19,12 @@ from sweepflow.jobs.values import TAG
 def name_of(function: Callable[..., Any]) -> str:
     """Module and qualified name of a callable, of what it wraps as `func`, or of its type."""
     inner = _wrapped(function) or function
-    named = inner if hasattr(inner, "__qualname__") else type(inner)
-    return f"{named.__module__}.{named.__qualname__}"
+    return qualified_name(inner if hasattr(inner, "__qualname__") else type(inner))
+
+
+def qualified_name(of: Any) -> str:
+    """Module and qualified name of a callable or a class; a module's name after a point."""
+    return f"{getattr(of, '__module__', '')}.{getattr(of, '__qualname__', getattr(of, '__name__', ''))}"
 
 
 def _wrapped(function: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from sweepflow.jobs.number import Number
+from sweepflow.jobs.varying_number import VaryingNumber
 
 SORTED = (dict, defaultdict)
 """What `jax.tree` gives another order; an `OrderedDict` keeps its own."""
@@ -42,7 +42,7 @@ def in_order(structure: Any) -> Any:
     if type(structure) in SORTED:
         factory = (structure.default_factory,) if type(structure) is defaultdict else ()
         return _InOrder(factory, {key: in_order(value) for key, value in structure.items()})
-    leaves, of = jax.tree.flatten(structure, is_leaf=lambda leaf: type(leaf) in (*SORTED, Number))
+    leaves, of = jax.tree.flatten(structure, is_leaf=lambda leaf: type(leaf) in (*SORTED, VaryingNumber))
     if not any(type(leaf) in SORTED for leaf in leaves):
         return structure
     return jax.tree.unflatten(of, list(map(in_order, leaves)))

@@ -1,8 +1,8 @@
 """Jobs that differ in numbers only, as one vmapped call of a pure JAX function.
 
 Their statuses are those of calls one by one, and so are their values, up to rounding: a number that varies
-is a `Number`, and what cannot be done for all of them at once is an error, upon which they are called one by
-one.
+is a `VaryingNumber`, and what cannot be done for all of them at once is an error, upon which they are called
+one by one.
 """
 
 from __future__ import annotations
@@ -96,16 +96,16 @@ def call_together(function: Callable[[Any], Any], group: Group) -> list[Any]:
     import numpy as np
 
     from sweepflow.jobs.in_order import in_order
-    from sweepflow.jobs.number import IN_HAND, DiffersError, Number, OneCall
+    from sweepflow.jobs.varying_number import IN_HAND, DiffersError, OneCall, VaryingNumber
 
     if not group.numbers:
         return [jax.device_get(in_order(function(job.cfg))) for job in group.jobs]
     call = OneCall()
     for one in functions_in(function):
-        if "type" in names_in(one.__code__):  # which nothing can answer for a `Number`
+        if "type" in names_in(one.__code__):  # which nothing can answer for a `VaryingNumber`
             where = "it" if one is function else one.__qualname__
             raise _unbatchable(group, [f"type() is in {where}; isinstance() is what can be answered"])
-    numbers = {path: Number(values, call) for path, values in group.numbers.items()}
+    numbers = {path: VaryingNumber(values, call) for path, values in group.numbers.items()}
     structure: Any = None
     leaves: list[Any] = []
 
@@ -118,7 +118,9 @@ def call_together(function: Callable[[Any], Any], group: Group) -> list[Any]:
                 returned = function(_with(group.jobs[0].cfg, numbers))
             finally:
                 IN_HAND.reset(token)
-        leaves, structure = jax.tree.flatten(in_order(returned), is_leaf=lambda leaf: type(leaf) is Number)
+        leaves, structure = jax.tree.flatten(
+            in_order(returned), is_leaf=lambda leaf: type(leaf) is VaryingNumber
+        )
         repr(structure)  # which refuses where a number is in it, outside its leaves
         for leaf in leaves:
             if not isinstance(leaf, _kept()):
@@ -132,7 +134,11 @@ def call_together(function: Callable[[Any], Any], group: Group) -> list[Any]:
     if call.refused:  # and the function has caught that
         raise _unbatchable(group, call.refused)
     columns = [
-        next(arrays) if isinstance(leaf, jax.Array) else leaf.of_each_job() if type(leaf) is Number else None
+        next(arrays)
+        if isinstance(leaf, jax.Array)
+        else leaf.of_each_job()
+        if type(leaf) is VaryingNumber
+        else None
         for leaf in leaves
     ]
 
@@ -218,7 +224,7 @@ def _with(cfg: Any, numbers: Mapping[Path, Any]) -> Any:
         parent: Any = tree
         for key in above:
             parent = parent._get_node(key)
-        # Without asking the node's type, of which no `Number` is.
+        # Without asking the node's type, of which no `VaryingNumber` is.
         parent._content[last] = AnyNode(value, key=last, parent=parent, flags={"allow_objects": True})
     # What was worked out of a value would not follow a change of it.
     OmegaConf.set_readonly(tree, True)

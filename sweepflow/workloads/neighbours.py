@@ -13,7 +13,6 @@ import hashlib
 import importlib
 import importlib.util
 import sys
-import sysconfig
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,8 +23,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
-INSTALLED = {Path(sysconfig.get_path(kind)).resolve() for kind in ("stdlib", "purelib", "platlib")}
-"""Folders of which only a workload's own package is its own."""
+from sweepflow.installed import is_installed
 
 
 class FromSource(SourceFileLoader):
@@ -61,7 +59,7 @@ def neighbours(file: Path, name: str) -> dict[str, Path]:
         for path in _imported(waiting.pop(), root):
             parts = path.relative_to(root).with_suffix("").parts
             full = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-            is_own = root not in INSTALLED or full.partition(".")[0] == own
+            is_own = not is_installed(root) or full.partition(".")[0] == own
             if is_own and path != file and full not in found:
                 found[full] = path
                 waiting.append(path)

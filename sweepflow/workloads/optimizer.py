@@ -16,7 +16,7 @@ from pydantic import NonNegativeFloat, PositiveFloat
 from sweepflow.schema.fields import Config, Traced
 from sweepflow.schema.target import Decay
 
-Number = Float[Array, ""] | float
+Scalar = Float[Array, ""] | float
 """A traced field: a scalar of the running program, a float outside it."""
 
 
@@ -63,7 +63,7 @@ def direction(config: OptimizerConfig) -> optax.GradientTransformation:
             return optax.chain(optax.scale_by_lion(config.b1, config.b2), decay)
 
 
-def clipped(gradient: Float[Array, " d"], clip_norm: Number) -> Float[Array, " d"]:
+def clipped(gradient: Float[Array, " d"], clip_norm: Scalar) -> Float[Array, " d"]:
     """The gradient, scaled down to norm `clip_norm` where it is longer; 0 does not clip."""
     norm = jnp.linalg.norm(gradient)
     return jnp.where((clip_norm > 0) & (norm > clip_norm), gradient * (clip_norm / norm), gradient)

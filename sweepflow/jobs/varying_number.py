@@ -70,7 +70,7 @@ def _text_of_one(tracer: Any) -> str:
 jax.core.Tracer.__repr__ = _text_of_one  # type: ignore[method-assign]  # nothing else is asked for its text
 
 
-class Number:
+class VaryingNumber:
     """See the module.
 
     Args:
@@ -100,9 +100,9 @@ class Number:
 
     def _each(self, function: Callable[..., Any], *given: Any) -> Any:
         if any(isinstance(one, jax.Array) for one in given):
-            return function(*[one.__jax_array__() if type(one) is Number else one for one in given])
-        columns = [one._values if type(one) is Number else [one] * len(self._values) for one in given]
-        return Number([function(*row) for row in zip(*columns, strict=True)], self._call)
+            return function(*[one.__jax_array__() if type(one) is VaryingNumber else one for one in given])
+        columns = [one._values if type(one) is VaryingNumber else [one] * len(self._values) for one in given]
+        return VaryingNumber([function(*row) for row in zip(*columns, strict=True)], self._call)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *given: Any, **settings: Any) -> Any:
         if method != "__call__" or settings:
@@ -144,10 +144,10 @@ class Number:
     def __reduce__(self) -> Any:
         raise self._call.refuse("it is pickled")
 
-    def __copy__(self) -> Number:
+    def __copy__(self) -> VaryingNumber:
         return self
 
-    def __deepcopy__(self, memo: Any) -> Number:
+    def __deepcopy__(self, memo: Any) -> VaryingNumber:
         return self
 
     # --- What it is -----------------------------------------------------------------------------------------
@@ -156,7 +156,7 @@ class Number:
     def __class__(self) -> Any:
         """To `isinstance` it is what each job's value is; to what only hands it on it is no number."""
         if _asked_by(*CARRIERS):
-            return Number
+            return VaryingNumber
         kinds = {type(value) for value in self._values}
         if len(kinds) > 1:
             raise self._call.refuse("its type is asked for, which differs")
@@ -196,9 +196,11 @@ def _asked_by(*packages: str) -> bool:
     return str(frame.f_globals.get("__name__")).partition(".")[0] in packages
 
 
-def _binary(function: Callable[[Any, Any], Any], *, turned: bool = False) -> Callable[[Number, Any], Any]:
-    def apply(self: Number, other: Any) -> Any:
-        number = type(other) is Number or isinstance(
+def _binary(
+    function: Callable[[Any, Any], Any], *, turned: bool = False
+) -> Callable[[VaryingNumber, Any], Any]:
+    def apply(self: VaryingNumber, other: Any) -> Any:
+        number = type(other) is VaryingNumber or isinstance(
             other, (bool, int, float, complex, np.generic, np.ndarray)
         )
         if not (number or isinstance(other, jax.Array)):
@@ -227,17 +229,17 @@ for _name in (
     "rshift",
 ):
     _function = getattr(operator, f"__{_name}__")
-    setattr(Number, f"__{_name}__", _binary(_function))
-    setattr(Number, f"__r{_name}__", _binary(_function, turned=True))
+    setattr(VaryingNumber, f"__{_name}__", _binary(_function))
+    setattr(VaryingNumber, f"__r{_name}__", _binary(_function, turned=True))
 for _name in ("lt", "le", "eq", "ne", "gt", "ge"):
-    setattr(Number, f"__{_name}__", _binary(getattr(operator, f"__{_name}__")))
+    setattr(VaryingNumber, f"__{_name}__", _binary(getattr(operator, f"__{_name}__")))
 for _name in ("neg", "pos", "abs", "invert"):
-    setattr(Number, f"__{_name}__", _unary(getattr(operator, f"__{_name}__")))
+    setattr(VaryingNumber, f"__{_name}__", _unary(getattr(operator, f"__{_name}__")))
 for _name, _function in {"round": round, "floor": math.floor, "ceil": math.ceil, "trunc": math.trunc}.items():
-    setattr(Number, f"__{_name}__", _unary(_function))
+    setattr(VaryingNumber, f"__{_name}__", _unary(_function))
 
 
-def _flatten(number: Number) -> tuple[tuple[Any], None]:
+def _flatten(number: VaryingNumber) -> tuple[tuple[Any], None]:
     """In a function that JAX traces, it is an array like every other. In the user's own `jax.tree.map` each
     job's value stays one of Python's, with its type and all of its digits."""
     frame = sys._getframe(1)
@@ -249,4 +251,4 @@ def _flatten(number: Number) -> tuple[tuple[Any], None]:
     return (number.__jax_array__(),), None
 
 
-jax.tree_util.register_pytree_node(Number, _flatten, lambda _, array: array[0])
+jax.tree_util.register_pytree_node(VaryingNumber, _flatten, lambda _, array: array[0])
