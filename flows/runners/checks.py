@@ -16,6 +16,7 @@ from flows.runners import slurm
 from flows.runners.check import Check, refuse
 from flows.runners.job_script import job_script
 from flows.runners.probe import api_url, expectations
+from flows.runners.slurm_command import SlurmError
 from flows.server_faults import find_fault
 from sweepflow.errors import SweepflowError, in_words
 from sweepflow.schema.runner import LocalRunner, RunnerConfig, SlurmRunner
@@ -61,7 +62,7 @@ def _slurm(runner: SlurmRunner, store: Store, environment: Mapping[str, str]) ->
         yield _accepted(runner, store, environment)
         nodes = slurm.nodes()
         partition = runner.partition or next((p.name for p in slurm.partitions() if p.default), None)
-    except slurm.SlurmError as error:
+    except SlurmError as error:
         yield _of(error, "controller")
         return
     here = all(is_here(node) for node in nodes if partition is None or partition in node.partitions)

@@ -1,39 +1,19 @@
 """SLURM's commands as typed functions: submit, look, cancel, ask what became of a job.
 
-Nothing goes through a shell, every call has a time-out, and what SLURM says is read in forms that it writes
-for machines.
+What SLURM says is read in forms that it writes for machines.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sweepflow.errors import SweepflowError
+from flows.runners.slurm_command import PASSING, SlurmError, SubmitError, output_of, run, said
 
-WAIT = "try again when `scontrol ping` says that the controller is UP"
-COMMAND_SECONDS = 60.0
-"""SLURM's commands ask a controller that is away again, for about 10 s, before they fail."""
 SEPARATOR = "\x1f"
 """Between the columns of squeue and sinfo: a control character that no name, reason or list of nodes has."""
-
-PASSING = (
-    "unable to contact slurm controller",
-    "communication connection failure",
-    "controller in standby mode",
-    "temporarily un",  # able to accept job; available
-    "timed out",
-    "did not answer",
-    "connection refused",
-    "connection reset",
-    "no route to host",
-    "zero bytes were transmitted",
-    "transport endpoint is not connected",
-)
-"""What SLURM says when the same request may be taken a minute later, in lower case."""
 
 INNOCENT = frozenset({"CANCELLED", "NODE_FAIL", "PREEMPTED", "BOOT_FAIL", "REVOKED", "FORGOTTEN"})
 """States at the end of a job that say nothing against the work that was in it."""
@@ -46,22 +26,6 @@ UNENDED = frozenset(
     }
 )
 """States of a job that has not ended, or is to start again."""
-
-
-class SlurmError(SweepflowError):
-    """One of SLURM's commands failed, is not there, or did not answer in time."""
-
-    exit_code = 2
-
-    @property
-    def may_pass(self) -> bool:
-        """Whether the same request may be taken later: SLURM's controller is away or busy."""
-        said = str(self.got).lower()
-        return any(words in said for words in PASSING)
-
-
-class SubmitError(SlurmError):
-    """SLURM does not take a job."""
 
 
 @dataclass(frozen=True)
@@ -153,11 +117,11 @@ def submit(script: str) -> str:
     Raises:
         SubmitError: with what sbatch said; `may_pass` where it may be taken later.
     """
-    done = _run(["sbatch", "--parsable"], script)
+    done = run(["sbatch", "--parsable"], script)
     if done.returncode:
         raise SubmitError(
             "SLURM does not take the job",
-            got=_said(done),
+            got=said(done),
             do="see what it would be: sweepflow doctor runner=slurm --no-job",
         )
     # ID or ID;CLUSTER, as the last line: a site's submit plugin may talk before it.
@@ -170,14 +134,12 @@ def test_only(script: str) -> str | None:
     Raises:
         SlurmError: where it cannot be asked.
     """
-    done = _run(["sbatch", "--test-only"], script)
+    done = run(["sbatch", "--test-only"], script)
     if not done.returncode:
         return None
     if any(words in done.stderr.lower() for words in PASSING):
-        raise SlurmError(
-            "SLURM cannot be asked", got=_said(done), do="try again when `scontrol ping` answers"
-        )
-    return _said(done)
+        raise SlurmError("SLURM cannot be asked", got=said(done), do="try again when `scontrol ping` answers")
+    return said(done)
 
 
 test_only.__test__ = False  # type: ignore[attr-defined]  # to pytest it looks like a test
@@ -190,7 +152,7 @@ def queue(name: str | None = None) -> list[QueuedJob]:
         name: Only those with this name.
     """
     columns = SEPARATOR.join(["%i", "%T", "%r", "%N", "%S", "%L", "%j"])
-    done = _asked(["squeue", "--noheader", f"--user={os.getuid()}", "--sort=i", f"--format={columns}"])
+    done = output_of(["squeue", "--noheader", f"--user={os.getuid()}", "--sort=i", f"--format={columns}"])
     jobs = []
     for line in done.splitlines():
         parts = line.split(SEPARATOR)
@@ -205,11 +167,11 @@ def queue(name: str | None = None) -> list[QueuedJob]:
 
 def ended(job_id: str) -> Ended | None:
     """What became of a job, or None where it waits, runs, or is to start again."""
-    done = _run(["scontrol", "show", "job", "--oneliner", job_id])
+    done = run(["scontrol", "show", "job", "--oneliner", job_id])
     if done.returncode:
         if "invalid job id" in done.stderr.lower():
             return Ended("FORGOTTEN")
-        raise SlurmError("SLURM does not say what became of a job", got=f"{job_id}: {_said(done)}")
+        raise SlurmError("SLURM does not say what became of a job", got=f"{job_id}: {said(done)}")
     fields = _fields(done.stdout)
     state = fields.get("JobState", "")
     if state in UNENDED:
@@ -234,7 +196,7 @@ def partitions() -> list[Partition]:
     """The partitions that there are."""
     found = []
     # %P marks the default partition with a star; %R does not.
-    done = _asked(["sinfo", "--noheader", f"--format={SEPARATOR.join(['%P', '%l', '%a', '%D'])}"])
+    done = output_of(["sinfo", "--noheader", f"--format={SEPARATOR.join(['%P', '%l', '%a', '%D'])}"])
     for line in done.splitlines():
         name, limit, available, nodes = (part.strip() for part in line.split(SEPARATOR))
         found.append(Partition(name.rstrip("*"), limit, name.endswith("*"), available == "up", _count(nodes)))
@@ -243,7 +205,7 @@ def partitions() -> list[Partition]:
 
 def nodes() -> list[Node]:
     """The compute nodes that there are."""
-    done = _asked(["scontrol", "show", "node", "--oneliner"])
+    done = output_of(["scontrol", "show", "node", "--oneliner"])
     found = [_fields(line) for line in done.splitlines() if line.startswith("NodeName=")]
     return [
         Node(
@@ -258,90 +220,14 @@ def nodes() -> list[Node]:
 
 def answers() -> bool:
     """Whether SLURM's controller, or its backup, answers."""
-    done = _run(["scontrol", "ping"])
+    done = run(["scontrol", "ping"])
     return bool(re.search(r"\bis UP\b", done.stdout))
 
 
-def _asked(command: Sequence[str]) -> str:
-    done = _run(command)
-    if done.returncode:
-        raise SlurmError(f"{command[0]} failed", got=_said(done), do=WAIT)
-    return done.stdout
-
-
 def _cancel(command: Sequence[str]) -> None:
-    done = _run(command)
+    done = run(command)
     if done.returncode and not re.search(r"invalid job id|already completing", done.stderr, re.IGNORECASE):
-        raise SlurmError("jobs cannot be cancelled", got=_said(done), do=f"try again: {' '.join(command)}")
-
-
-def _run(command: Sequence[str], text: str | None = None) -> subprocess.CompletedProcess[str]:
-    """Run one of SLURM's commands.
-
-    Raises:
-        SlurmError: where it is not there, or does not end.
-    """
-    try:
-        return subprocess.run(
-            command,
-            input=text,
-            stdin=subprocess.DEVNULL if text is None else None,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            env=_environment(text),
-            timeout=COMMAND_SECONDS,
-            start_new_session=True,  # Ctrl-C is not for scancel
-            check=False,
-        )
-    except FileNotFoundError as error:
-        raise SlurmError(
-            f"there is no {command[0]} on this machine",
-            got=f"PATH={os.environ.get('PATH', '')}",
-            allowed="a machine from which jobs are submitted, such as the cluster's login node",
-            do="start sweepflow there; some sites need: module load slurm",
-        ) from error
-    except OSError as error:
-        raise SlurmError(f"{command[0]} cannot be started", got=error) from error
-    except subprocess.TimeoutExpired as error:
-        kind = SubmitError if command[0] == "sbatch" else SlurmError
-        raise kind(
-            f"{command[0]} did not end", got=f"{' '.join(command)} did not answer in {COMMAND_SECONDS:g} s"
-        ) from error
-
-
-OVERRIDING = {
-    "SBATCH_PARTITION": r"-p |--partition",
-    "SBATCH_ACCOUNT": r"-A |--account",
-    "SBATCH_QOS": r"-q |--qos",
-    "SBATCH_TIMELIMIT": r"-t |--time",
-    "SBATCH_CONSTRAINT": r"-C |--constraint",
-    "SBATCH_GRES": r"--gres",
-    "SBATCH_MEM_PER_NODE": r"--mem\b",
-    "SBATCH_JOB_NAME": r"-J |--job-name",
-    "SBATCH_OUTPUT": r"-o |--output",
-    "SBATCH_ERROR": r"-o |--output",
-    "SBATCH_OPEN_MODE": r"--open-mode",
-}
-"""Variables that win over a script's directives, and the directives that are to win instead."""
-
-
-def _environment(script: str | None) -> dict[str, str]:
-    """This process's environment, less what would change what SLURM's commands take or print."""
-    dropped = {name for name in os.environ if name.startswith(("SQUEUE_", "SINFO_", "SCANCEL_"))}
-    for name, directive in OVERRIDING.items():
-        if script and re.search(rf"^#SBATCH ({directive})", script, re.MULTILINE):
-            dropped.add(name)
-    kept = {name: value for name, value in os.environ.items() if name not in dropped}
-    return {**kept, "SLURM_TIME_FORMAT": "standard"}
-
-
-def _said(done: subprocess.CompletedProcess[str]) -> str:
-    """What a command that failed said, on one line."""
-    lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
-    return (
-        "; ".join(re.sub(r"^\w+: (error: )?", "", line) for line in lines) or f"exit code {done.returncode}"
-    )
+        raise SlurmError("jobs cannot be cancelled", got=said(done), do=f"try again: {' '.join(command)}")
 
 
 def _fields(line: str) -> dict[str, str]:

@@ -11,6 +11,7 @@ from flows.runners.job_script import job_script, log_path
 from flows.runners.jobs import Ended, Held, StartError
 from flows.runners.probe import last_words
 from flows.runners.reasons import hopeless
+from flows.runners.slurm_command import SlurmError
 from sweepflow.schema.runner import SlurmRunner
 
 
@@ -33,7 +34,7 @@ class SlurmJobs:
     def start(self, scheduler: str) -> str:
         try:
             return slurm.submit(self._script(scheduler))
-        except slurm.SlurmError as error:
+        except SlurmError as error:
             refused = StartError(error.what, got=error.got, do=error.do)
             refused.passes = error.may_pass
             raise refused from error
@@ -41,14 +42,14 @@ class SlurmJobs:
     def held(self) -> list[Held] | None:
         try:
             jobs = slurm.queue(self._name)
-        except slurm.SlurmError:
+        except SlurmError:
             return None
         return [_held(job) for job in jobs]
 
     def ended(self, job_id: str) -> Ended | None:
         try:
             found = slurm.ended(job_id)
-        except slurm.SlurmError:
+        except SlurmError:
             return None
         if found is None:
             return None
@@ -65,12 +66,12 @@ class SlurmJobs:
         return f"{self._script('tcp://SCHEDULER')}\nnetwork interface: {interface}\noutput: {self._logs}"
 
     def cancel(self, job_ids: Sequence[str]) -> None:
-        with suppress(slurm.SlurmError):
+        with suppress(SlurmError):
             slurm.cancel(job_ids)
 
     def close(self) -> None:
         # By name, and so also one that was submitted while this process was interrupted.
-        with suppress(slurm.SlurmError):
+        with suppress(SlurmError):
             slurm.cancel_named(self._name)
 
     def _script(self, scheduler: str) -> str:

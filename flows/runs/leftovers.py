@@ -16,7 +16,7 @@ import psutil
 from prefect.client.schemas.objects import FlowRun
 
 from flows.runners import slurm
-from flows.runners.slurm import SlurmError
+from flows.runners.slurm_command import SlurmError
 from flows.runs.claim import claim, lock_path
 from flows.runs.leftover_jobs import orphans
 from flows.runs.liveness import Life, is_alive, lives

@@ -12,7 +12,7 @@ from flows.runners.asked import Asked, asked
 from flows.runners.cluster import Cluster
 from flows.runners.job_script import job_name
 from flows.runners.pool import Threads
-from flows.runners.slurm import SlurmError
+from flows.runners.slurm_command import SlurmError
 from sweepflow.schema.runner import DaskRunner, LocalRunner, SlurmRunner
 from sweepflow.store.store import Store
 

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from flows.runners import slurm as commands
+from flows.runners import slurm_command
 from flows.runners.reasons import hopeless
-from flows.runners.slurm import Ended, SlurmError, SubmitError
+from flows.runners.slurm import Ended
+from flows.runners.slurm_command import SlurmError, SubmitError
 from tests.slurm.cluster import Cluster
 from tests.slurm.processes import wait_for
 
@@ -214,7 +216,7 @@ def test_a_command_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.Mo
         (tmp_path / name).write_text("#!/bin/sh\nexec sleep 60\n")
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setattr(commands, "COMMAND_SECONDS", 0.3)
+    monkeypatch.setattr(slurm_command, "COMMAND_SECONDS", 0.3)
     with pytest.raises(SubmitError, match="sbatch did not end") as given_up:
         commands.submit(script("true"))
     assert given_up.value.may_pass
