@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import annotated_types as bounds
@@ -11,7 +11,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from sweepflow.schema.bounds import unpacked
+from sweepflow.schema.bounds import options_of, unpacked
 from sweepflow.schema.name import NAME, NAME_IN_WORDS
 
 PATTERNS = {NAME: NAME_IN_WORDS}
@@ -29,7 +29,7 @@ def allowed_values(field: FieldInfo) -> str:
 def choices(field: FieldInfo) -> list[str]:
     """The names that a field takes where it takes names; empty for any other field."""
     found: list[str] = []
-    for option in _options(field.annotation):
+    for option in options_of(field.annotation):
         if get_origin(option) is Literal:
             found += [str(value) for value in get_args(option)]
     return found
@@ -37,7 +37,7 @@ def choices(field: FieldInfo) -> list[str]:
 
 def nullable(field: FieldInfo) -> bool:
     """Whether the field may be left empty with `null`."""
-    return type(None) in _options(field.annotation)
+    return type(None) in options_of(field.annotation)
 
 
 def example(field: FieldInfo, given: object = None) -> str | None:
@@ -61,7 +61,7 @@ def example(field: FieldInfo, given: object = None) -> str | None:
     default = field.get_default(call_default_factory=False)
     if not isinstance(default, BaseModel) and default not in (None, PydanticUndefined, (), []):
         return typed(default)
-    for option in _options(field.annotation):
+    for option in options_of(field.annotation):
         if get_origin(option) is tuple:
             return _list_example(option)
     return None
@@ -87,7 +87,7 @@ def typed(value: object) -> str:
 
 def sections(annotation: Any) -> list[type[BaseModel]]:
     """The models that a field may hold: one, or one for each `kind`."""
-    return [o for o in _options(annotation) if isinstance(o, type) and issubclass(o, BaseModel)]
+    return [o for o in options_of(annotation) if isinstance(o, type) and issubclass(o, BaseModel)]
 
 
 def tag_of(section: type[BaseModel]) -> str:
@@ -135,13 +135,6 @@ def _words(annotation: Any, metadata: Iterable[Any] = ()) -> str:
     if annotation is Any:
         return "any value"
     return f"a value of type {getattr(annotation, '__name__', annotation)}"
-
-
-def _options(annotation: Any) -> Sequence[Any]:
-    annotation, _ = unpacked(annotation)
-    if get_origin(annotation) in (Union, types.UnionType):
-        return [inner for option in get_args(annotation) for inner in _options(option)]
-    return [annotation]
 
 
 def _limits(metadata: Iterable[Any]) -> str:

@@ -8,6 +8,8 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
+from sweepflow.errors import DataError
+from sweepflow.schema.data import FileData, MnistData
 from sweepflow.schema.fields import Config
 
 Task = Literal["regression", "classification", "potential"]
@@ -49,3 +51,18 @@ class Dataset:
     x_test: Float[np.ndarray, "n_test ..."]
     y_test: Float[np.ndarray, "n_test ..."]
     truth: Float[np.ndarray, " d"] | None = None
+
+
+def check_pinned(config: FileData | MnistData, sha256: str) -> None:
+    """Make sure that the data are those of which a configuration has the digest, where it has one.
+
+    Raises:
+        DataError: where they have changed.
+    """
+    if config.sha256 and config.sha256.lower() != sha256:
+        raise DataError(
+            f"the data at {config.path!r} have changed",
+            got=f"SHA-256 {sha256}",
+            allowed=f"SHA-256 {config.sha256}, as the configuration says",
+            do="restore them, or leave data.sha256 out to take them as they are, in new trials",
+        )

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from sweepflow.data.csv_table import parse_csv
-from sweepflow.data.dataset import Dataset, DataShape
+from sweepflow.data.dataset import Dataset, DataShape, check_pinned
 from sweepflow.data.labels import class_indices
 from sweepflow.data.npz_arrays import parse_npz
 from sweepflow.data.split import split_rows, split_sizes, standardize
@@ -87,7 +87,7 @@ def pin(config: FileData) -> FileData:
         DataError: for a file that cannot be read, or that changed since it was pinned.
     """
     sha256 = _sha256(config.path, stamp(config.path))
-    _check_sha256(config, sha256)
+    check_pinned(config, sha256)
     return config.model_copy(update={"sha256": sha256})
 
 
@@ -137,19 +137,9 @@ def _sha256(path: str, _stamp: Stamp) -> str:
     return hashlib.sha256(_bytes(path)).hexdigest()
 
 
-def _check_sha256(config: FileData, sha256: str) -> None:
-    if config.sha256 and config.sha256.lower() != sha256:
-        raise DataError(
-            f"the data file {config.path!r} has changed",
-            got=f"SHA-256 {sha256}",
-            allowed=f"SHA-256 {config.sha256}, as the configuration says",
-            do="restore the file, or leave data.sha256 out to take it as it is; its targets are new ones",
-        )
-
-
 def _pinned_table(config: FileData) -> Table:
     table = _table(config.path, stamp(config.path), config.target_column, config.task == "classification")
-    _check_sha256(config, table.sha256)
+    check_pinned(config, table.sha256)
     return table
 
 

@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from sweepflow.data.dataset import Dataset, DataShape
+from sweepflow.data.dataset import Dataset, DataShape, check_pinned
 from sweepflow.data.mnist_files import IDX_STEMS, find_files, read_arrays, read_shapes
 from sweepflow.data.streams import stream
 from sweepflow.errors import DataError
@@ -62,7 +62,7 @@ def load(config: MnistData) -> Dataset:
     """
     shape = describe(config)
     parts = _parts(config.path)
-    _check_sha256(config, _digest(parts))
+    check_pinned(config, _digest(parts))
     taken = _order(len(parts["y_train"]))[: shape.n]
     all_test_rows = np.arange(shape.n_test)
     values = _standardized_values(_histogram(parts["x_train"], taken))
@@ -86,7 +86,7 @@ def pin(config: MnistData) -> MnistData:
     """
     shape = describe(config)
     sha256 = _sha256(config.path, stamp(config.path))
-    _check_sha256(config, sha256)
+    check_pinned(config, sha256)
     return config.model_copy(update={"sha256": sha256, "n_data": shape.n, "n_test": shape.n_test})
 
 
@@ -152,16 +152,6 @@ def _digest(parts: Mapping[str, UInt8[np.ndarray, "rows ..."]]) -> str:
         sha.update(f"{name} {parts[name].shape}\n".encode())
         sha.update(parts[name].data)
     return sha.hexdigest()
-
-
-def _check_sha256(config: MnistData, sha256: str) -> None:
-    if config.sha256 and config.sha256.lower() != sha256:
-        raise DataError(
-            f"the images or labels at {config.path!r} have changed",
-            got=f"SHA-256 {sha256}",
-            allowed=f"SHA-256 {config.sha256}, as the configuration says",
-            do="restore the files, or leave data.sha256 out to take them as they are, in new trials",
-        )
 
 
 def _parts(path: str) -> dict[str, UInt8[np.ndarray, "rows ..."]]:

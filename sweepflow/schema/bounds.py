@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import types
 from collections.abc import Iterable
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import annotated_types
 from pydantic.fields import FieldInfo
@@ -24,6 +25,14 @@ def unpacked(annotation: Any, metadata: Iterable[Any] = ()) -> tuple[Any, list[A
         for item in flat
         for part in (item if isinstance(item, annotated_types.GroupedMetadata) else [item])
     ]
+
+
+def options_of(annotation: Any) -> list[Any]:
+    """The types of a union, within its unions, too; the type itself where it is none."""
+    annotation, _ = unpacked(annotation)
+    if get_origin(annotation) in (Union, types.UnionType):
+        return [inner for option in get_args(annotation) for inner in options_of(option)]
+    return [annotation]
 
 
 def bounds_of(field: FieldInfo) -> list[Any]:

@@ -7,6 +7,8 @@ import platform
 import re
 import secrets
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from sweepflow.errors import StoreError
@@ -27,19 +29,12 @@ def write_bytes(path: Path, content: bytes) -> None:
     """
     writer = f"{_host()}.{os.getpid()}.{secrets.token_hex(4)}"
     temporary = path.with_name(f".{path.name}.{writer}{TEMPORARY_SUFFIX}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with _writing(path):
         try:
             temporary.write_bytes(content)
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise StoreError(
-            "the store cannot be written",
-            got=f"{path}: {error.strerror or error}",
-            do="free space, mend the permissions, or give another directory with store=DIR",
-        ) from error
 
 
 def append_line(path: Path, line: str) -> None:
@@ -48,16 +43,41 @@ def append_line(path: Path, line: str) -> None:
     Raises:
         StoreError: where the file cannot be written.
     """
+    with _writing(path), path.open("ab", buffering=0) as file:
+        file.write(line.encode() + b"\n")  # one write in append mode
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """The directory of a file is there, and an error of the file system's is a `StoreError`."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab", buffering=0) as file:
-            file.write(line.encode() + b"\n")  # one write in append mode
+        yield
     except OSError as error:
         raise StoreError(
             "the store cannot be written",
             got=f"{path}: {error.strerror or error}",
             do="free space, mend the permissions, or give another directory with store=DIR",
         ) from error
+
+
+def read_bytes(path: Path, what: str, do: str) -> bytes | None:
+    """The content of a file, or None where there is none.
+
+    Args:
+        path: The file.
+        what: Is wrong where it cannot be read.
+        do: What to do then.
+
+    Raises:
+        StoreError: where it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise StoreError(what, got=f"{path}: {error.strerror}", do=do) from error
 
 
 def abandoned_temporaries(root: Path) -> list[Path]:

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from sweepflow.errors import StoreError
-from sweepflow.store.atomic import write_bytes
+from sweepflow.store.atomic import read_bytes, write_bytes
 from sweepflow.store.store import TRIAL_ID, Store
 
 FORMAT = "1"
@@ -87,16 +87,13 @@ def read_checkpoint(store: Store, trial_id: str, identity: str, of: int) -> Chec
         StoreError: where there is a file that cannot be read.
     """
     path = store.paths.checkpoint(trial_id)
-    try:
-        content = path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
+    content = read_bytes(
+        path,
+        "a checkpoint cannot be read",
+        do="mend the permissions, or remove it: the trial then begins at the beginning",
+    )
+    if content is None:
         return None
-    except OSError as error:
-        raise StoreError(
-            "a checkpoint cannot be read",
-            got=f"{path}: {error.strerror}",
-            do="mend the permissions, or remove it: the trial then begins at the beginning",
-        ) from error
     try:
         length = int.from_bytes(content[:8], "little")
         head = json.loads(json.loads(content[8 : 8 + length])["__metadata__"][HEAD])

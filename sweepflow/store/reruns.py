@@ -15,8 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweepflow.errors import StoreError
-from sweepflow.store.atomic import write_bytes
+from sweepflow.store.atomic import read_bytes, write_bytes
 from sweepflow.store.paths import StorePaths
+
+CANNOT_BE_TOLD = "what is to be run again cannot be told"
+MEND = "mend the permissions, or give another directory with store=DIR"
 
 
 @dataclass(frozen=True)
@@ -107,17 +110,9 @@ def _requests(paths: StorePaths) -> Iterator[_Request]:
 
 
 def _digest(paths: StorePaths, trial_id: str) -> str | None:
-    try:
-        return hashlib.sha256(paths.record(trial_id).read_bytes()).hexdigest()[:16]
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        raise _unreadable(paths.record(trial_id), error) from error
+    content = read_bytes(paths.record(trial_id), CANNOT_BE_TOLD, MEND)
+    return None if content is None else hashlib.sha256(content).hexdigest()[:16]
 
 
 def _unreadable(path: Path, error: OSError) -> StoreError:
-    return StoreError(
-        "what is to be run again cannot be told",
-        got=f"{path}: {error.strerror}",
-        do="mend the permissions, or give another directory with store=DIR",
-    )
+    return StoreError(CANNOT_BE_TOLD, got=f"{path}: {error.strerror}", do=MEND)

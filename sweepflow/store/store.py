@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from sweepflow.errors import ConfigError, StoreError
-from sweepflow.store.atomic import write_bytes
+from sweepflow.store.atomic import read_bytes, write_bytes
 from sweepflow.store.paths import FOLDERS, StorePaths
 from sweepflow.store.record import Record, Status
 from sweepflow.store.reruns import of_before
@@ -87,16 +87,13 @@ class Store:
     def get(self, trial_id: str) -> Record | None:
         """The record of a trial without its arrays, or None where there is none or it is torn."""
         path = self.paths.record(trial_id)
-        try:
-            content = path.read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
+        content = read_bytes(
+            path,
+            "a record cannot be read",
+            do="mend the permissions, or give another directory with store=DIR",
+        )
+        if content is None:
             return None
-        except OSError as error:
-            raise StoreError(
-                "a record cannot be read",
-                got=f"{path}: {error.strerror}",
-                do="mend the permissions, or give another directory with store=DIR",
-            ) from error
         try:
             head = json.loads(content)
             record = _record(head)

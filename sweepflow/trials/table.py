@@ -6,11 +6,10 @@ What is typed wins over a column of the same key, as it wins over a space. A gro
 
 from __future__ import annotations
 
-import types
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -19,7 +18,7 @@ from sweepflow.compose.overlaps import assigned, gives, holds, value_at
 from sweepflow.compose.trials import TrialsRequest
 from sweepflow.errors import ConfigError, did_you_mean
 from sweepflow.report.numbers import counted
-from sweepflow.schema.bounds import unpacked
+from sweepflow.schema.bounds import options_of
 from sweepflow.space import read_table
 from sweepflow.space.table import NUMBER
 
@@ -132,7 +131,7 @@ def takes_only_text(kind: Any, key: str) -> bool:
         kind: A type of configurations, or of a part of one.
         key: Dotted key.
     """
-    options = _options(kind)
+    options = options_of(kind)
     if not key:
         texts = [one for one in options if one is not type(None)]
         return bool(texts) and all(map(_is_text, texts))
@@ -144,13 +143,6 @@ def takes_only_text(kind: Any, key: str) -> bool:
         elif get_origin(one) is dict:
             inner.append(get_args(one)[1])
     return bool(inner) and all(takes_only_text(one, rest) for one in inner)
-
-
-def _options(annotation: Any) -> list[Any]:
-    annotation, _ = unpacked(annotation)
-    if get_origin(annotation) in (Union, types.UnionType):
-        return [inner for option in get_args(annotation) for inner in _options(option)]
-    return [annotation]
 
 
 def _is_text(option: Any) -> bool:

@@ -100,7 +100,7 @@ def test_a_file_that_changed_is_refused_once_pinned_and_read_anew_else(table: Pa
     before = load(config).x
     load(pinned), describe(pinned)
     write(table, range(ROWS, 2 * ROWS + 1))
-    with pytest.raises(DataError, match=r"has changed\n.*SHA-256 [0-9a-f]{64}\n") as caught:
+    with pytest.raises(DataError, match=r"have changed\n.*SHA-256 [0-9a-f]{64}\n") as caught:
         use(pinned)  # type: ignore[operator]
     assert pinned.sha256 in str(caught.value)
     assert load(config).x.shape != before.shape
