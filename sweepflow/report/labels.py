@@ -24,7 +24,8 @@ _FIRST = ("kind", "preconditioner", "name", "path")
 """Fields that name a choice: they come before the numbers of their section."""
 _BARE = frozenset({"kind", "preconditioner", "name", "path", "optimizer", "activation"})
 """Fields whose value says what it is without the field's name."""
-_ABSENT = object()
+ABSENT = object()
+"""The value of a key that a configuration does not have."""
 
 Flat = dict[str, Any]
 
@@ -159,7 +160,7 @@ def _telling_fields(
             continue
         finer = _number(
             {
-                key: (parts[key], _ABSENT if field not in config else json.dumps(config[field]))
+                key: (parts[key], ABSENT if field not in config else json.dumps(config[field]))
                 for key, config in configs.items()
             }
         )

@@ -23,41 +23,41 @@ from sweepflow.store.record import Record
 
 Row = dict[str, Any]
 
-_TEXT, _REAL, _WHOLE = pa.string(), pa.float64(), pa.int64()
-_HELD: dict[pa.DataType, set[type]] = {_TEXT: {str}, pa.bool_(): {bool}, _WHOLE: {int}, _REAL: {int, float}}
+TEXT, REAL, WHOLE = pa.string(), pa.float64(), pa.int64()
+_HELD: dict[pa.DataType, set[type]] = {TEXT: {str}, pa.bool_(): {bool}, WHOLE: {int}, REAL: {int, float}}
 """The types of values that a column of a type has."""
 
 COLUMNS: dict[str, pa.DataType] = {
-    "id": _TEXT,
-    "status": _TEXT,
-    "reasons": _TEXT,
-    "target_id": _TEXT,
-    "target_status": _TEXT,
-    "llc": _REAL,
-    "llc_mcse": _REAL,
-    "llc_low": _REAL,
-    "llc_high": _REAL,
-    "llc_chains": _TEXT,
-    "llc_bias": _REAL,
-    "llc_bias_se": _REAL,
-    "ess_mean": _REAL,
-    "r_hat": _REAL,
-    "acceptance": _REAL,
-    "divergences": _WHOLE,
-    "frozen_chains": _WHOLE,
-    "nan_fraction": _REAL,
-    "full_gradients": _REAL,
-    "step_size": _REAL,
-    "n": _WHOLE,
-    "num_params": _WHOLE,
-    "nbeta": _REAL,
-    "gamma": _REAL,
-    "L0": _REAL,
-    "seconds_compile": _REAL,
-    "seconds_run": _REAL,
-    "host": _TEXT,
-    "device": _TEXT,
-    "versions": _TEXT,
+    "id": TEXT,
+    "status": TEXT,
+    "reasons": TEXT,
+    "target_id": TEXT,
+    "target_status": TEXT,
+    "llc": REAL,
+    "llc_mcse": REAL,
+    "llc_low": REAL,
+    "llc_high": REAL,
+    "llc_chains": TEXT,
+    "llc_bias": REAL,
+    "llc_bias_se": REAL,
+    "ess_mean": REAL,
+    "r_hat": REAL,
+    "acceptance": REAL,
+    "divergences": WHOLE,
+    "frozen_chains": WHOLE,
+    "nan_fraction": REAL,
+    "full_gradients": REAL,
+    "step_size": REAL,
+    "n": WHOLE,
+    "num_params": WHOLE,
+    "nbeta": REAL,
+    "gamma": REAL,
+    "L0": REAL,
+    "seconds_compile": REAL,
+    "seconds_run": REAL,
+    "host": TEXT,
+    "device": TEXT,
+    "versions": TEXT,
 }
 """Columns that every table has, with their types, even where no estimate has a value."""
 
@@ -126,11 +126,8 @@ def cells(row: Row) -> Row:
 
 def cell(value: Any) -> Any:
     """A value as one cell: lists and mappings are JSON, a number that is not finite is None."""
-    if isinstance(value, (list, tuple, Mapping)):
-        return json.dumps(value, ensure_ascii=False, sort_keys=isinstance(value, Mapping))
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+    value = _given(value)
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, (list, dict)) else value
 
 
 def _rows(estimates: Sequence[Record], targets: Mapping[str, Record]) -> list[tuple[Row, Row]]:
@@ -179,7 +176,7 @@ def _csv_of(rows: Sequence[Row], columns: Mapping[str, pa.DataType], settings: C
         if name in settings:
             texts.append(["" if value is ABSENT else cell_text(value) for value in values])
         else:
-            texts.append([value or "" for value in _texts(values, bare=columns.get(name) == _TEXT)])
+            texts.append([value or "" for value in _texts(values, bare=columns.get(name) == TEXT)])
     return csv_text(list(found), zip(*texts, strict=True))
 
 
@@ -212,15 +209,15 @@ def _figures(kind: pa.DataType | None, values: list[Any]) -> pa.Array:
     """A column of a type, or of its values'; of text where that could not hold them as they are."""
     kinds = {type(v) for v in values if v is not None}
     if kind is None:
-        kind = next((one for one, held in _HELD.items() if kinds <= held), _TEXT)
-    if kind == _WHOLE and float in kinds:  # which would be cut off
-        kind = _REAL
-    if kind != _TEXT and kinds <= _HELD[kind]:
+        kind = next((one for one, held in _HELD.items() if kinds <= held), TEXT)
+    if kind == WHOLE and float in kinds:  # which would be cut off
+        kind = REAL
+    if kind != TEXT and kinds <= _HELD[kind]:
         try:
             return pa.array(values, type=kind)
         except (pa.ArrowInvalid, OverflowError):
             pass  # digits would be lost
-    return pa.array(_texts(values, bare=kind == _TEXT), type=_TEXT)
+    return pa.array(_texts(values, bare=kind == TEXT), type=TEXT)
 
 
 def _texts(values: list[Any], *, bare: bool) -> list[str | None]:

@@ -12,13 +12,14 @@ from rich.text import Text
 
 from sweepflow.errors import ConfigError
 from sweepflow.report.document import Cell, Column, Document, Table, html, provenance_facts
+from sweepflow.report.labels import ABSENT
 from sweepflow.report.noted import NotedTable
 from sweepflow.report.numbers import NOT_SET, NOTHING, setting, short
 from sweepflow.report.table import Row
 from sweepflow.report.trials.charts.progress import progress_chart
 from sweepflow.report.trials.configurations import best, configurations, has_repeats
 from sweepflow.report.trials.spent import spent
-from sweepflow.report.trials.view import ABSENT, TrialsView, frozen
+from sweepflow.report.trials.view import TrialsView, frozen
 from sweepflow.store.atomic import write_bytes
 
 SHARES = (0.1, 0.25, 0.5, 1.0)

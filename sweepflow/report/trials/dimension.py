@@ -16,8 +16,9 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from sweepflow.report.charts.running import log_ticks
+from sweepflow.report.labels import ABSENT
 from sweepflow.report.numbers import NOT_SET, setting
-from sweepflow.report.trials.view import ABSENT, TrialsView
+from sweepflow.report.trials.view import TrialsView
 
 MAX_NAMED, MIN_GAP = 8, 0.06
 """Distinct round numbers up to which each has a tick of its own, if they are this share of the axis apart."""

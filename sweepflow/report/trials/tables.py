@@ -7,38 +7,36 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from sweepflow.report.table import Row, cells, write_rows
+from sweepflow.report.table import REAL, TEXT, WHOLE, Row, cells, write_rows
 from sweepflow.report.trials.configurations import Configuration, configurations, ranked
 from sweepflow.report.trials.view import TrialsView
 
-_TEXT, _REAL, _WHOLE = pa.string(), pa.float64(), pa.int64()
-
 RUN_COLUMNS: dict[str, pa.DataType] = {
-    "id": _TEXT,
-    "status": _TEXT,
-    "reasons": _TEXT,
-    "group": _TEXT,
-    "seconds_compile": _REAL,
-    "seconds_run": _REAL,
-    "host": _TEXT,
-    "device": _TEXT,
-    "written": _TEXT,
-    "versions": _TEXT,
+    "id": TEXT,
+    "status": TEXT,
+    "reasons": TEXT,
+    "group": TEXT,
+    "seconds_compile": REAL,
+    "seconds_run": REAL,
+    "host": TEXT,
+    "device": TEXT,
+    "written": TEXT,
+    "versions": TEXT,
 }
 """Columns that every `runs.*` has, the metric before the seconds; other figures and settings follow."""
 
 CONFIGURATION_COLUMNS: dict[str, pa.DataType] = {
-    "best_id": _TEXT,
-    "status": _TEXT,
-    "metric": _TEXT,
-    "mean": _REAL,
-    "sd": _REAL,
-    "best": _REAL,
-    "worst": _REAL,
-    "n": _WHOLE,
-    "n_failed": _WHOLE,
-    "group": _TEXT,
-    "seconds": _REAL,
+    "best_id": TEXT,
+    "status": TEXT,
+    "metric": TEXT,
+    "mean": REAL,
+    "sd": REAL,
+    "best": REAL,
+    "worst": REAL,
+    "n": WHOLE,
+    "n_failed": WHOLE,
+    "group": TEXT,
+    "seconds": REAL,
 }
 
 
@@ -96,7 +94,7 @@ def write_trial_tables(view: TrialsView, directory: Path) -> tuple[Path, Path]:
         StoreError: where the directory cannot be written.
     """
     names = list(RUN_COLUMNS)
-    first = {name: RUN_COLUMNS[name] for name in names[:4]} | {view.metric: _REAL}
+    first = {name: RUN_COLUMNS[name] for name in names[:4]} | {view.metric: REAL}
     settings = {key: None for one in view.settings for key in one}
     runs, _ = write_rows(
         _trial_rows(view), directory, "runs", first | RUN_COLUMNS, _renamed(settings, RUN_COLUMNS)

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 
 from sweepflow.errors import ConfigError, did_you_mean
 from sweepflow.report.headline import STATUSES
-from sweepflow.report.labels import Flat, flatten
+from sweepflow.report.labels import ABSENT, Flat, flatten
 from sweepflow.report.numbers import number, setting
 from sweepflow.store.record import Record
 from sweepflow.workloads.goal import Aim, Goal
@@ -23,9 +23,6 @@ MAX_FIELDS = 4
 
 _BARE = frozenset({"kind", "name", "path"})
 """Last parts of a key that say nothing without its first."""
-
-ABSENT = object()
-"""The value of a key that a configuration does not have."""
 
 
 @dataclass(frozen=True, eq=False)
