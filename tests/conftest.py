@@ -13,7 +13,7 @@ import pytest
 from sweepflow.engine.devices import configure
 from sweepflow.store.store import Store
 
-pytest_plugins = ["tests.prefect_server", "tests.slurm.fixture"]
+pytest_plugins = ["tests.prefect_server", "tests.postgres", "tests.slurm.fixture"]
 
 CACHE = "JAX_COMPILATION_CACHE_DIR"
 WORTH = "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"

@@ -22,6 +22,7 @@ from prefect.logging.handlers import APILogWorker
 from prefect.states import State
 from typer.testing import CliRunner
 
+from tests.postgres import ServerOnPostgres
 from tests.prefect_server import NO_SERVER, isolated
 
 
@@ -93,6 +94,20 @@ def prefect(connection: str, prefect_home: Path, monkeypatch: pytest.MonkeyPatch
     """Point this process's Prefect to the tests' server."""
     _settings(isolated(prefect_home, PREFECT_API_URL=connection), monkeypatch)
     yield Prefect()
+    monkeypatch.undo()
+    refresh_global_settings_context()
+
+
+@pytest.fixture
+def prefect_on_postgres(
+    server_on_postgres: ServerOnPostgres, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Prefect]:
+    """Point this process's Prefect to a server whose database is a PostgreSQL."""
+    _settings(server_on_postgres.environment, monkeypatch)
+    yield Prefect()
+    server_on_postgres.postgres.start()
+    for worker in (EventsWorker, APILogWorker):
+        worker.drain_all(timeout=10)
     monkeypatch.undo()
     refresh_global_settings_context()
 
