@@ -23,7 +23,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from flows.server_faults import ServerError, find_fault
-from tasks.output import keep_output, lasting_output, some_output
+from tasks.output import keep_output, some_output
 
 __all__ = ["ServerError", "is_embedded", "keep_prefect_server", "prefect_server"]
 
@@ -64,8 +64,7 @@ def prefect_server(meanwhile: Callable[[], None] | None = None) -> Iterator[None
     if url := get_current_settings().api.url:
         _check(url)
         try:
-            with lasting_output():
-                yield
+            yield
         finally:
             _flush()
         return
@@ -97,8 +96,7 @@ def prefect_server(meanwhile: Callable[[], None] | None = None) -> Iterator[None
         _OWN.add(url)
         refresh_global_settings_context()
         try:
-            with lasting_output():
-                yield
+            yield
         finally:
             _flush()
             _OWN.discard(url)

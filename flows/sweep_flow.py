@@ -37,6 +37,7 @@ from flows.runs.reconcile import StatesWarning, close_task_runs, is_away, patien
 from flows.runs.table import MAX_CELL
 from sweepflow.errors import SweepflowError, in_words
 from sweepflow.words import shortened
+from tasks.output import lasting_output
 
 P = ParamSpec("P")
 
@@ -178,7 +179,7 @@ def told() -> Iterator[None]:
         ServerAwayAbort: where it stays away: Prefect's own attempts would hide what has ended the flow.
     """
     try:
-        with patient_client():
+        with lasting_output(), patient_client():  # a deployment's flow is not called by `_state_of`
             yield
     except Abort:
         raise
@@ -256,7 +257,7 @@ def say(line: str) -> None:
 def _state_of(run: Callable[[], State[Any]]) -> State[Any]:
     """Run a flow with a client that does not give up soon: the state that it has ended in."""
     try:
-        with patient_client():
+        with lasting_output(), patient_client():
             return run()
     except ServerAwayAbort as away:
         if isinstance(away.outcome, TerminationSignal):  # Prefect has handed TERM back by now

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
@@ -18,6 +19,7 @@ DEAD = {
     *(errno.ECONNRESET, errno.ENOTCONN, errno.ESHUTDOWN),
 }
 """Of a pipe, a terminal or a socket that nobody will read again."""
+_LOCK = threading.Lock()
 
 
 @contextmanager
@@ -27,7 +29,8 @@ def lasting_output() -> Iterator[None]:
     Rich, Prefect's log, `print` and warnings all end in a call of these two streams, whoever holds them; rich
     would end the process. What cannot be written is lost, as its reader is; what is in a buffer still is
     written here, and not as the process ends. In a process of a deployment's this holds to its end: Prefect
-    logs after the flow, too. A command whose exit code tells of a sweep is decorated with it.
+    logs after the flow, too. A command whose exit code tells of a sweep is decorated with it, and every flow
+    of sweeps runs in it. Blocks may be in one another, or in several threads: it holds until the last has ended.
     """
     some_output()
     kept = [stream for stream in (sys.stdout, sys.stderr) if keep_output(stream)]
@@ -36,7 +39,7 @@ def lasting_output() -> Iterator[None]:
     finally:
         for stream in kept if ENGINE not in os.environ else ():
             stream.flush()
-            del stream.write, stream.flush
+            _release(stream)
 
 
 def some_output() -> None:
@@ -50,16 +53,28 @@ def keep_output(stream: TextIO) -> bool:
     """Let writing to a stream fail for nobody.
 
     Returns:
-        Whether it did before.
+        Whether it does: not where the stream is of somebody's own, and has calls that cannot be replaced.
     """
-    if isinstance(stream.write, _Lasting):
-        return False
-    try:
+    with _LOCK:
+        try:
+            for name in ("write", "flush"):
+                if not isinstance(getattr(stream, name), _Lasting):
+                    setattr(stream, name, _Lasting(getattr(stream, name), stream))
+                getattr(stream, name).holders += 1
+        except AttributeError:
+            return False
+        return True
+
+
+def _release(stream: TextIO) -> None:
+    """One who has kept a stream does so no more; with the last its own calls are back."""
+    with _LOCK:
         for name in ("write", "flush"):
-            setattr(stream, name, _Lasting(getattr(stream, name), stream))
-    except AttributeError:  # a stream of somebody's own, which takes none
-        return False
-    return True
+            call = getattr(stream, name)
+            if isinstance(call, _Lasting):  # nobody has replaced it meanwhile
+                call.holders -= 1
+                if not call.holders:
+                    delattr(stream, name)
 
 
 class _Lasting:
@@ -67,6 +82,7 @@ class _Lasting:
 
     def __init__(self, call: Callable[..., Any], stream: TextIO) -> None:
         self._call, self._stream = call, stream
+        self.holders = 0
 
     def __call__(self, *arguments: Any) -> Any:
         try:

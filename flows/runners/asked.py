@@ -13,7 +13,6 @@ from flows.runners.pool import Pool, Threads
 from flows.runs.claim import alone
 from sweepflow.schema.runner import DaskRunner, LocalRunner, RunnerConfig, SlurmRunner
 from sweepflow.store.store import Store
-from tasks.output import lasting_output
 
 if TYPE_CHECKING:
     from flows.runners.cluster import Cluster
@@ -113,7 +112,6 @@ def asked(
 
     runner, store = place(command, overrides, config_dir)
     with ExitStack() as stack:
-        stack.enter_context(lasting_output())
         if store is not None and not isinstance(runner, LocalRunner):
             # Before jobs of the same name are asked for.
             stack.enter_context(alone(Store(store), flow_run_id))

@@ -31,7 +31,6 @@ from sweepflow.provenance import provenance
 from sweepflow.store.leases import Leases, forget, leases_by_owner
 from sweepflow.store.store import Store
 from sweepflow.words import shortened
-from tasks.output import lasting_output
 
 BEAT_SECONDS = 5.0
 """From one sign of life to the next, where there is nothing new."""
@@ -178,7 +177,7 @@ def beating(
         parameters: The flow's, as JSON.
     """
     flow_run_id = _running(flow_run_id)
-    with alone(store, flow_run_id), lasting_output():
+    with alone(store, flow_run_id):
         record = _begin(store, name, command, runner, job_name, flow_run_id, flow, parameters)
         if record.attempt > 1:  # what it has kept since is not taken again, and so not let go of
             for lease in leases_by_owner(store).get(flow_run_id, []):

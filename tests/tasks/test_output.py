@@ -6,6 +6,7 @@ import os
 import pty
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -90,3 +91,22 @@ def test_the_streams_are_as_before(capsys: pytest.CaptureFixture[str]) -> None:
         assert print("shown") is None
     assert sys.stdout.write == before
     assert capsys.readouterr().out == "shown\n"
+
+
+def test_the_first_to_end_takes_nothing_from_another(capsys: pytest.CaptureFixture[str]) -> None:
+    before = sys.stdout.write
+    held, go_on = threading.Event(), threading.Event()
+
+    def one() -> None:
+        with lasting_output():
+            held.set()
+            go_on.wait(60)
+
+    thread = threading.Thread(target=one)
+    thread.start()
+    assert held.wait(60)
+    with lasting_output():
+        go_on.set()
+        thread.join()
+        assert sys.stdout.write != before, "this one has not ended"
+    assert sys.stdout.write == before
