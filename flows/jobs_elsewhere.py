@@ -42,11 +42,6 @@ class _FirstError(Exception):
     """A job has failed, and the others are not wanted any more."""
 
 
-def _when_it_answers(kind: object, error: BaseException | None, trace: object) -> None:
-    """Batches are closed in Prefect once its server answers."""
-    await_server(patience(error))
-
-
 @contextmanager
 def jobs_elsewhere(
     plan: Plan, runner: DaskRunner | SlurmRunner, *, cache: bool, raises: bool, max_failures: int
@@ -70,6 +65,10 @@ def jobs_elsewhere(
     outcome = Outcome()
     failed = 0
 
+    def close_batches(kind: object, error: BaseException | None, trace: object) -> None:
+        if await_server(patience(error)):
+            close_task_runs(run_id, outcome.states)
+
     def remark(record: Record) -> str:
         nonlocal failed
         failed += bool(record.status == "failed" or record.figures["failed"])
@@ -78,8 +77,7 @@ def jobs_elsewhere(
         return f"{failed} failed" if failed else ""
 
     with ExitStack() as stack:
-        stack.callback(close_task_runs, run_id, outcome.states)
-        stack.push(_when_it_answers)
+        stack.push(close_batches)
         stack.callback(workers.close)
         beat = stack.enter_context(
             beating(

@@ -80,15 +80,16 @@ def jobs_flow(kind: str, plan: Plan, how: How, drive: Callable[[Launch], T]) -> 
     found: list[T] = []
 
     def body() -> Any:
-        with told(), tags("sweepflow", plan.name), _launcher(plan, how) as launch:
-            found.append(drive(launch))
-        if how.cache and (job := next((job for job in plan.jobs if job.note), None)) is not None:
-            plan.caller.warn(f"{job.task_name} will be called again: {job.note}", NotKeptWarning)
-        # What the jobs gave is no result of Prefect's: `found` has it, whatever the state.
-        state: State[None] = (Completed if well(plan.jobs) else Failed)(message=summary(plan.jobs))
-        if not await_server(AWAY_SECONDS):
-            raise ServerAwayAbort(state)
-        return state
+        with told(), tags("sweepflow", plan.name):
+            with _launcher(plan, how) as launch:
+                found.append(drive(launch))
+            if how.cache and (job := next((job for job in plan.jobs if job.note), None)) is not None:
+                plan.caller.warn(f"{job.task_name} will be called again: {job.note}", NotKeptWarning)
+            # What the jobs gave is no result of Prefect's: `found` has it, whatever the state.
+            state: State[None] = (Completed if well(plan.jobs) else Failed)(message=summary(plan.jobs))
+            if not await_server(AWAY_SECONDS):
+                raise ServerAwayAbort(state)
+            return state
 
     # Without retries: jobs that were called are not called again.
     flow = sweep_flow(kind, plan.name, validate_parameters=False, retries=0, persist_result=False)(_body)

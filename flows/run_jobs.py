@@ -14,7 +14,8 @@ from prefect.states import Completed, Crashed, Failed
 
 from flows.job import Job, Outcome
 from flows.runners.pool import Loss, Pool
-from flows.runs.away import ServerWatch
+from flows.runs.away import AWAY_SECONDS, ServerWatch
+from flows.runs.liveness import ago
 from flows.runs.record import short_id
 from flows.seen import await_records, changed, look
 from flows.shared import Shared
@@ -140,6 +141,10 @@ class _Running:
 
     def _submit_ready(self) -> None:
         waiting, self.waiting = self.waiting, []
+        if waiting and self.server.stays_away:  # each would try for minutes
+            for suspect in waiting:
+                self._failed(suspect.job, f"Prefect's server has not answered for {ago(AWAY_SECONDS)}")
+            return
         for suspect in waiting:
             if not self._is_ready(suspect) or self.pool.free() <= 0 or self.server.waiting:
                 self.waiting.append(suspect)

@@ -29,7 +29,7 @@ from prefect.states import Completed, Failed
 
 from flows.embedded_server import is_embedded
 from flows.job import Outcome
-from flows.runs.away import AWAY_SECONDS
+from flows.runs.away import AWAY_SECONDS, one_outage, outage
 from flows.runs.heartbeat import Beat
 from flows.runs.hooks import settle
 from flows.runs.liveness import ago
@@ -178,15 +178,17 @@ def told() -> Iterator[None]:
     Raises:
         ServerAwayAbort: where it stays away: Prefect's own attempts would hide what has ended the flow.
     """
-    try:
-        with lasting_output(), patient_client():  # a deployment's flow is not called by `_state_of`
-            yield
-    except Abort:
-        raise
-    except BaseException as error:
-        if not await_server(patience(error)):
-            raise ServerAwayAbort(error) from error
-        raise
+    # A deployment's flow is not called by `_state_of`.
+    with lasting_output(), one_outage():
+        try:
+            with patient_client():
+                yield
+        except Abort:
+            raise
+        except BaseException as error:
+            if not await_server(patience(error)):
+                raise ServerAwayAbort(error) from error
+            raise
 
 
 def patience(error: BaseException | None) -> float:
@@ -217,7 +219,7 @@ def await_server(seconds: float, beat: Beat | None = None) -> bool:
     """Wait for a Prefect server that is away, or whose database is.
 
     Args:
-        seconds: How long.
+        seconds: For how long it may be away, from when this sweep first found it so.
         beat: Of the run, which says that it waits.
 
     Returns:
@@ -225,26 +227,30 @@ def await_server(seconds: float, beat: Beat | None = None) -> bool:
     """
     if is_embedded(get_current_settings().api.url):  # nobody starts it again
         seconds = min(seconds, ASK_SECONDS)
+    this = outage()
+    left = max(0.0, seconds - this.seconds)
     run_id, since, said = UUID(str(flow_run.id)), time.monotonic(), -SAY_SECONDS
 
     def on_silence(why: str) -> None:
         nonlocal said
+        this.heard()
         now = time.monotonic() - since
         if now - said >= SAY_SECONDS:
             said = now
-            say(
-                f"waiting for Prefect's server, for {ago(seconds)} at most; what is done is in the store: "
-                f"{why}"
-            )
+            say(f"waiting for Prefect's server, for {ago(left)} at most; what is done is in the store: {why}")
         if beat is not None:
             beat.note(waiting=shortened(f"Prefect's server: {why}", MAX_CELL))
 
     try:
-        patiently(lambda client: client.read_flow_run(run_id), since + seconds, on_silence)
+        patiently(lambda client: client.read_flow_run(run_id), since + left, on_silence)
     except Exception as error:
         if is_away(error):
-            say("Prefect was not told how this run has ended; once it answers: sweepflow cleanup --yes")
+            this.heard()
+            if not this.given_up:
+                say("Prefect was not told how this run has ended; once it answers: sweepflow cleanup --yes")
+            this.given_up = True
             return False
+    this.over()
     return True
 
 

@@ -30,7 +30,7 @@ def lasting_output() -> Iterator[None]:
     would end the process. What cannot be written is lost, as its reader is; what is in a buffer still is
     written here, and not as the process ends. In a process of a deployment's this holds to its end: Prefect
     logs after the flow, too. A command whose exit code tells of a sweep is decorated with it, and every flow
-    of sweeps runs in it. Blocks may be in one another, or in several threads: it holds until the last has ended.
+    of sweeps runs in it. Blocks may be in one another or in several threads: it holds until the last ends.
     """
     some_output()
     kept = [stream for stream in (sys.stdout, sys.stderr) if keep_output(stream)]

@@ -131,7 +131,7 @@ def cleanup(
         from flows.runs.table import leftovers_table
 
         opened = open_store(store)
-        found = leftovers(opened, lambda line: typer.echo(f"note: {line}", err=True))
+        found = leftovers(opened, lambda line: typer.echo(f"note: {line}", err=True), everything)
         if not found:
             typer.echo(f"nothing is left behind in {opened.root}, nor on this machine")
             return

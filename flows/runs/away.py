@@ -1,9 +1,11 @@
-"""Batches that could not be begun or ended because Prefect's server was away."""
+"""A Prefect server that is away: for how long one sweep waits for it, whatever of the sweep waits."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 from prefect.runtime import flow_run
 from prefect.settings import get_current_settings
@@ -16,46 +18,97 @@ ASK_SECONDS = 5.0
 """Between two questions whether it is back."""
 
 
+class Outage:
+    """Since when Prefect's server is away from one sweep: its batches, and its end, wait within one limit.
+
+    Attributes:
+        clock: Seconds.
+        given_up: Whether it was said that the sweep waits no longer.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
+        self.given_up = False
+        self._since: float | None = None
+        self._heard_at = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """How long it has lasted; 0 where there is none, or where the last was long ago."""
+        now = self.clock()
+        # One that answers questions, and fails at batches, is still the same: each takes minutes to say so.
+        if self._since is None or now - self._heard_at >= AWAY_SECONDS:
+            return 0.0
+        return now - self._since
+
+    def heard(self) -> float:
+        """It is away just now; for how long by now."""
+        now = self.clock()
+        lasted = self.seconds
+        self._since, self._heard_at = now - lasted, now
+        return lasted
+
+    def over(self) -> None:
+        """It is there."""
+        self._since, self.given_up = None, False
+
+
+_OUTAGE: ContextVar[Outage] = ContextVar("outage")
+
+
+@contextmanager
+def one_outage() -> Iterator[None]:
+    """Let all that waits for the server in the block, a flow's body, do so within one limit."""
+    token = _OUTAGE.set(Outage())
+    try:
+        yield
+    finally:
+        _OUTAGE.reset(token)
+
+
+def outage() -> Outage:
+    """That of the flow that runs here; one of the caller's own where none does."""
+    return _OUTAGE.get(None) or Outage()
+
+
 class ServerWatch:
     """Whether batches have to wait for Prefect's server.
 
     Args:
-        clock: Seconds.
+        of: The outage that they share; the flow's where it is not given.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._since: float | None = None
-        self._heard_at = self._ask_at = 0.0
-        self._away = False
+    def __init__(self, of: Outage | None = None) -> None:
+        self._outage = of or outage()
+        self._ask_at = 0.0
+        self._away = self._given_up = False
 
     def is_to_wait(self, error: BaseException) -> bool:
         """Whether a batch that has ended by this error is to run again once the server is back."""
         if not is_away(error) or not _is_prefect(error):
             return False
-        now = self._clock()
-        # One that answers questions, and fails at batches, is still the same: each takes minutes to say so.
-        if self._since is None or now - self._heard_at >= AWAY_SECONDS:
-            self._since = now
-        self._away, self._heard_at, self._ask_at = True, now, now + ASK_SECONDS
-        return now - self._since < AWAY_SECONDS
+        self._away, self._ask_at = True, self._outage.clock() + ASK_SECONDS
+        self._given_up = self._outage.heard() >= AWAY_SECONDS
+        return not self._given_up
 
     def worked(self) -> None:
         """A batch has begun and ended: the server is there."""
-        self._since = None
+        self._outage.over()
+
+    @property
+    def stays_away(self) -> bool:
+        """Whether it has been away for as long as a sweep waits, and is: nothing can be begun."""
+        return self._given_up and not _answers()
 
     @property
     def waiting(self) -> str:
         """What there is to wait for, in words; empty where nothing is. The server is asked now and then."""
-        now = self._clock()
+        now = self._outage.clock()
         if self._away and now >= self._ask_at:
             silent = not _answers()
-            self._heard_at = now if silent else self._heard_at
-            self._away, self._ask_at = silent and not self._is_over(now), now + ASK_SECONDS
+            self._given_up = silent and self._outage.heard() >= AWAY_SECONDS
+            self._away, self._ask_at = silent and not self._given_up, now + ASK_SECONDS
         return "Prefect's server, which does not answer" if self._away else ""
-
-    def _is_over(self, now: float) -> bool:
-        return self._since is not None and now - self._since >= AWAY_SECONDS
 
 
 def _is_prefect(error: BaseException) -> bool:

@@ -66,12 +66,13 @@ class Leftover:
     foreign: bool = False
 
 
-def leftovers(store: Store, say: Callable[[str], None]) -> list[Leftover]:
+def leftovers(store: Store, say: Callable[[str], None], everything: bool = False) -> list[Leftover]:
     """Everything that sweeps on this store, and servers of this user on this machine, have left behind.
 
     Args:
         store: The store.
         say: Called with what could not be looked at.
+        everything: Whether jobs of SLURM are looked for though no run of this store has asked for any.
     """
     from flows.runs.compared import differing
 
@@ -81,7 +82,7 @@ def leftovers(store: Store, say: Callable[[str], None]) -> list[Leftover]:
     records = runs(store)
     differ = {record.flow_run_id: (record, row) for record, row in differing(records, say)}
     return [
-        *_jobs(records, say),
+        *(_jobs(records, say) if everything or any(record.runner == "slurm" for record in records) else ()),
         *dead_servers(),
         *_dead_runs(store, [record for record in records if record.flow_run_id not in differ]),
         *_untold_runs(store, records, differ.values()),
@@ -134,7 +135,7 @@ def _jobs(records: Sequence[RunRecord], say: Callable[[str], None]) -> Iterator[
     try:
         ended, unknown = orphans(records)
     except SlurmError as error:
-        say(f"SLURM's jobs were not looked at: {error.what}: {error.got}")
+        say(f"SLURM's jobs were not looked at: {error.what}; run it where `squeue --me` answers")
         return
     for jobs, why, foreign in (
         (ended, "its run has ended", False),

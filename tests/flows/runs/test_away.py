@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from uuid import uuid4
+
 import httpx
 import pytest
 
+from flows import sweep_flow
 from flows.runs import away
-from flows.runs.away import AWAY_SECONDS, ServerWatch
+from flows.runs.away import AWAY_SECONDS, Outage, ServerWatch, one_outage, outage
 
 NOBODY = httpx.ConnectError("nobody answers")
 
@@ -23,7 +27,7 @@ def test_a_server_that_goes_away_again_under_long_batches_is_waited_for_again(
 ) -> None:
     monkeypatch.setattr(away, "_answers", lambda: True)
     clock = Clock()
-    watch = ServerWatch(clock)
+    watch = ServerWatch(Outage(clock))
     assert watch.is_to_wait(NOBODY)
     clock.now = 60.0
     assert not watch.waiting, "it is back, and no batch ends for long"
@@ -36,7 +40,7 @@ def test_a_server_is_not_waited_for_without_end(monkeypatch: pytest.MonkeyPatch,
     """Also where it answers questions, and fails at every batch."""
     monkeypatch.setattr(away, "_answers", lambda: answers)
     clock = Clock()
-    watch = ServerWatch(clock)
+    watch = ServerWatch(Outage(clock))
     for clock.now in (0.0, 250.0, 500.0):
         assert watch.is_to_wait(NOBODY)
         clock.now += 10.0
@@ -45,3 +49,37 @@ def test_a_server_is_not_waited_for_without_end(monkeypatch: pytest.MonkeyPatch,
     assert not watch.is_to_wait(NOBODY)
     clock.now += 10.0
     assert not watch.waiting, "what is left is not held up"
+    assert watch.stays_away is not answers
+
+
+def test_batches_and_the_end_of_a_sweep_wait_within_one_limit(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock, waits = Clock(), list[float]()
+
+    def stays_silent(ask: object, deadline: float, on_silence: Callable[[str], None]) -> None:
+        waits.append(round(deadline - clock.now, 3))
+        while clock.now < deadline:
+            on_silence("nobody answers")
+            clock.now += 10.0
+        raise NOBODY
+
+    monkeypatch.setenv("PREFECT__RUNTIME__FLOW_RUN__ID", str(uuid4()))
+    monkeypatch.setattr(sweep_flow, "is_embedded", lambda url: False)
+    monkeypatch.setattr(sweep_flow, "patiently", stays_silent)
+    monkeypatch.setattr(sweep_flow.time, "monotonic", clock)
+    monkeypatch.setattr(away, "_answers", lambda: False)
+    with one_outage():
+        outage().clock = clock
+        watch = ServerWatch()
+        for clock.now in (0.0, 200.0, 400.0):
+            assert watch.is_to_wait(NOBODY)
+        assert not sweep_flow.await_server(AWAY_SECONDS)
+        assert not sweep_flow.await_server(AWAY_SECONDS), "as jobs do that close their batches first"
+        assert not watch.is_to_wait(NOBODY)
+        assert waits == [200.0, 0.0] and clock.now == AWAY_SECONDS
+        said = capsys.readouterr().err
+        assert "for 3 min at most" in said and said.count("sweepflow cleanup --yes") == 1
+        outage().over()
+        assert not sweep_flow.await_server(AWAY_SECONDS)
+    assert waits[2:] == [AWAY_SECONDS], "another one has a limit of its own"

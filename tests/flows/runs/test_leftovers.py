@@ -57,6 +57,29 @@ def test_dead_runs_are_closed_and_those_alive_are_not_touched(store: Store) -> N
     assert found(store) == []
 
 
+def test_slurm_is_asked_where_it_was_used(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    squeue = tmp_path / "bin" / "squeue"
+    squeue.parent.mkdir()
+    squeue.write_text(
+        "#!/bin/sh\necho 'squeue: error: resolve_ctls_from_dns_srv: Unknown host' >&2\nexit 1\n"
+    )
+    squeue.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{squeue.parent}:{os.environ['PATH']}")
+    said: list[str] = []
+    words = "SLURM's jobs were not looked at: squeue failed; run it where `squeue --me` answers"
+    for run in (ours(state="completed", runner="local"), ours(state="completed", runner="dask")):
+        write_run(store, run)
+    leftovers(store, said.append)
+    assert said == []
+    leftovers(store, said.append, everything=True)
+    assert said == [words]
+    write_run(store, ours(state="completed", runner="slurm"))
+    leftovers(store, said.append)
+    assert said == [words, words]
+
+
 def test_calls_on_their_way_are_left_behind_by_sweeps_that_are_dead(store: Store) -> None:
     alive = ours(pid=os.getpid(), pid_started=process_start(os.getpid()))
     write_run(store, alive)
