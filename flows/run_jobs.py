@@ -88,6 +88,7 @@ class _Running:
         self.waiting = [Suspect(job, refresh=not again.isdisjoint(job.ids)) for job in jobs]
         self.running: dict[PrefectFuture[Any], tuple[Suspect, float]] = {}
         self.outcome, self.server, self.walltimes = Outcome(), ServerWatch(), Walltimes()
+        self.short: dict[str, str] = {}
         self.remote = runner.kind != "local"
 
     def run(self) -> Outcome:
@@ -178,7 +179,9 @@ class _Running:
 
     def _others(self) -> str:
         """Who runs what there is to wait for; empty where nothing is."""
-        owners = sorted(short_id(self.store, owner) for owner in self.shared.owners)
+        for owner in self.shared.owners - self.short.keys():
+            self.short[owner] = short_id(self.store, owner)  # which looks through all runs
+        owners = sorted(self.short[owner] for owner in self.shared.owners)
         return f"trials that run {' and '.join(owners)} has in hand" if owners else ""
 
     def _submit(self, suspect: Suspect) -> bool:

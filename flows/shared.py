@@ -13,7 +13,9 @@ from sweepflow.store.leases import Leases
 LEAST_PATIENCE_SECONDS = 10.0
 """Shortest time that another sweep is waited for."""
 LOOK_SECONDS = 1.0
-"""From one look at what others run to the next."""
+"""From one look at what others run to the next, at least."""
+LOOKED_FOR = 20.0
+"""From one to the next, in times of what it took: for many trials, or on a slow file system, it is longer."""
 
 
 @dataclass
@@ -79,13 +81,14 @@ class Shared:
         now = time.monotonic()
         if self._leases is None or now < self._look_at:
             return []
-        self._look_at = (
-            now + LOOK_SECONDS
-        )  # there may be an event for every batch, and a link for every trial
         aside, self._aside, self.owners = self._aside, [], set()
+        every = self._leases.others({i for one in aside for i in one.suspect.job.ids}) if aside else {}
+        # There may be an event for every batch, and a link for every trial.
+        self._look_at = time.monotonic() + max(LOOK_SECONDS, LOOKED_FOR * (time.monotonic() - now))
         found = []
         for one in aside:
-            ids, others = one.suspect.job.ids, self._leases.others(one.suspect.job.ids)
+            ids = one.suspect.job.ids
+            others = {i: every[i] for i in ids & every.keys()}
             one.idle_since = (one.idle_since or now) if idle else None
             patience = max(LEAST_PATIENCE_SECONDS, self._seconds.get(one.suspect.job.batch.label, math.inf))
             if one.idle_since is not None and now - one.idle_since > patience:

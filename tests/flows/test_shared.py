@@ -12,6 +12,8 @@ from flows import shared
 from flows.job import Outcome
 from flows.run_jobs import run_jobs
 from flows.runners.pool import Loss
+from flows.shared import LOOKED_FOR, Shared
+from flows.suspects import Suspect
 from sweepflow.schema.runner import DaskRunner
 from sweepflow.store.leases import Leases, leases_by_owner
 from sweepflow.store.record import Record
@@ -111,3 +113,47 @@ def test_two_at_once_run_each_trial_once_together(store: Store) -> None:
     assert [outcome.failures for outcome in outcomes] == [[], []]
     assert sorted(computed) == [name(number) for number in range(100)]
     assert not leases_by_owner(store)
+
+
+def test_looking_costs_little_however_much_there_is_to_wait_for(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def is_alive(owner: str) -> bool:
+        asked.append(owner)
+        clock["now"] += 3.0  # on a slow file system
+        return True
+
+    clock = {"now": 0.0}
+    monkeypatch.setattr(shared.time, "monotonic", lambda: clock["now"])
+    leases(store, "theirs").take({name(number) for number in range(40)})
+    mine = Shared(Leases(store, "mine", is_alive))
+    for first in range(0, 40, 2):
+        assert mine.take(Suspect(job(first, first + 1))) is None
+    asked.clear()
+    clock["now"] = 0.0
+    for _ in range(100):
+        assert mine.let_go(idle=False) == []
+        clock["now"] += LOOKED_FOR * 3.0 / 10
+    assert mine.owners == {"theirs"} and len(mine) == 20
+    assert 5 <= len(asked) <= 10, "each owner once a look, and a look as often as it is quick"
+
+
+def test_who_is_waited_for_is_named_without_looking_through_all_runs_again(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs, named = leases(store, "theirs"), list[str]()
+    theirs.take({name(1)})
+    looks = iter(range(5))
+
+    def one_more(mine: Leases, trial_ids: Any) -> dict[str, str]:
+        if next(looks, None) is None:
+            finish(store, theirs, 1)
+        return others(mine, trial_ids)
+
+    others = Leases.others
+    monkeypatch.setattr(Leases, "others", one_more)
+    monkeypatch.setattr(dispatch, "short_id", lambda store, owner: named.append(owner) or owner)
+    outcome, _ = run(Bench(store), job(1))
+    assert not outcome.failures and named == ["theirs"]
