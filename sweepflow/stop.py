@@ -10,6 +10,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from types import FrameType
 
 from sweepflow.errors import SweepflowError
@@ -21,24 +22,57 @@ class EndedEarlyError(SweepflowError):
 
 _CONDITION = threading.Condition()
 _ACTIVE = 0
-_ASKED = _ENDING = False
+_ENDING = False
 
 
 class InterruptedBatchError(Exception):
     """The sweep, or this process of it, was interrupted while this batch ran; nothing is kept of it."""
 
 
+class Work:
+    """The stoppable work of one sweep. Another may be at work in this process, and goes on."""
+
+    def __init__(self) -> None:
+        self.active = 0
+        self.asked = False
+
+    @contextmanager
+    def begun_here(self) -> Iterator[None]:
+        """What begins in the block, or in a context that is copied there, is of this work."""
+        token = _WORK.set(self)
+        try:
+            yield
+        finally:
+            _WORK.reset(token)
+
+    def stop(self, timeout_seconds: float) -> bool:
+        """Ask it to stop, and wait for it. What does not stop in time is asked for as long as it runs.
+
+        Returns:
+            Whether all of it has stopped in time.
+        """
+        with _CONDITION:
+            self.asked = True
+            return _CONDITION.wait_for(lambda: self.active == 0, timeout_seconds)
+
+
+_WORK: ContextVar[Work] = ContextVar("work", default=Work())  # noqa: B039  # that of no sweep
+
+
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Work that `stop_all` waits for; it calls `raise_if_stopped` several times a second."""
+    """Work that `Work.stop` waits for; it calls `raise_if_stopped` several times a second."""
     global _ACTIVE
+    work = _WORK.get()
     with _CONDITION:
         _ACTIVE += 1
+        work.active += 1
     try:
         yield
     finally:
         with _CONDITION:
             _ACTIVE -= 1
+            work.active -= 1
             _CONDITION.notify_all()
 
 
@@ -48,8 +82,8 @@ def is_working() -> bool:
 
 
 def is_stopped() -> bool:
-    """Whether `stop_all` waits, or this process is being ended."""
-    return _ASKED or _ENDING
+    """Whether the work that this is of was asked to stop, or this process is being ended."""
+    return _ENDING or _WORK.get().asked
 
 
 def raise_if_stopped() -> None:
@@ -81,18 +115,3 @@ def _stopping(before: Callable[[int, FrameType | None], object]) -> Callable[[in
         before(number, frame)
 
     return heard
-
-
-def stop_all(timeout_seconds: float) -> bool:
-    """Ask all stoppable work to stop, and wait for it.
-
-    Returns:
-        Whether all of it has stopped in time.
-    """
-    global _ASKED
-    with _CONDITION:
-        _ASKED = True
-        try:
-            return _CONDITION.wait_for(lambda: _ACTIVE == 0, timeout_seconds)
-        finally:
-            _ASKED = False

@@ -14,7 +14,7 @@ from prefect.tasks import Task
 
 from sweepflow.engine.devices import cores
 from sweepflow.schema.runner import LocalRunner
-from sweepflow.stop import EndedEarlyError, stop_all
+from sweepflow.stop import EndedEarlyError, Work
 
 STOP_SECONDS = 15.0
 """Longest wait for batches that are asked to stop: external programs end, others write a checkpoint."""
@@ -95,6 +95,7 @@ class Threads:
         self._runner: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=self._most)
         self._running: set[PrefectConcurrentFuture[Any]] = set()
         self._stack = ExitStack()
+        self._work = Work()
 
     def __enter__(self) -> Threads:
         self._stack.enter_context(self._runner)
@@ -108,14 +109,15 @@ class Threads:
             return
         for future in list(self._running):  # Ctrl-C, Prefect's TerminationSignal, or too many failures
             future.wrapped_future.cancel()
-        if stop_all(STOP_SECONDS):
+        if self._work.stop(STOP_SECONDS):
             self._stack.close()
 
     def free(self) -> int:
         return self._most - len(self._running)
 
     def submit(self, task: Task[..., Any], parameters: dict[str, Any]) -> PrefectFuture[Any]:
-        future = self._runner.submit(task, parameters=parameters)
+        with self._work.begun_here():  # its thread has a copy of this context
+            future = self._runner.submit(task, parameters=parameters)
         self._running.add(future)
         future.add_done_callback(self._ended)
         return future

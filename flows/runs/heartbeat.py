@@ -43,8 +43,11 @@ JOIN_SECONDS = 5.0
 MAX_REASON = 500
 """Characters of an error that a run file keeps."""
 
-_LATEST: list[Beat] = []
-"""The run of this process that began last, while it runs and after."""
+MOST_BEATS = 16
+"""Runs of this process that are remembered: some may be at work at once, in threads."""
+
+_BEATS: dict[str, Beat] = {}
+"""The runs of this process that began last, by id, while they run and after."""
 
 
 class Beat:
@@ -146,7 +149,12 @@ class Beat:
 
 def latest() -> Beat | None:
     """The run of this process that began last, whether it still runs or has ended."""
-    return _LATEST[-1] if _LATEST else None
+    return next(iter(list(_BEATS.values())[-1:]), None)
+
+
+def beat_of(flow_run_id: str) -> Beat | None:
+    """That of a run of this process, whether it still runs or has ended."""
+    return _BEATS.get(flow_run_id)
 
 
 @contextmanager
@@ -200,7 +208,10 @@ def _running(flow_run_id: str | None) -> str:
 @contextmanager
 def _beats(store: Store, record: RunRecord) -> Iterator[Beat]:
     beat = Beat(store, record)
-    _LATEST[:] = [beat]
+    _BEATS.pop(record.flow_run_id, None)
+    _BEATS[record.flow_run_id] = beat
+    for old in list(_BEATS)[:-MOST_BEATS]:
+        _BEATS.pop(old, None)
     forget_request(store, record.flow_run_id)
     beat.write()
     ended = threading.Event()

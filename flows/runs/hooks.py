@@ -8,7 +8,7 @@ from prefect import Flow
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.states import Cancelled
 
-from flows.runs.heartbeat import latest
+from flows.runs.heartbeat import beat_of
 from flows.runs.reconcile import close_task_runs, set_flow_run_state
 
 DEADLINE_SECONDS = 20.0
@@ -22,10 +22,9 @@ def settle(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     To be given to a flow as `on_crashed` and `on_cancellation`. Prefect calls Crashed whatever ends by a
     signal; where somebody has cancelled the run, it becomes Cancelled. Batches that were running are closed.
     """
-    beat = latest()
-    mine = beat is not None and beat.record.flow_run_id == str(flow_run.id)
-    reason = (beat.record.reason if beat is not None and mine else None) or "its flow was ended"
-    if beat is not None and mine and beat.record.state == "cancelled" and state.type is StateType.CRASHED:
+    beat = beat_of(str(flow_run.id))
+    reason = (None if beat is None else beat.record.reason) or "its flow was ended"
+    if beat is not None and beat.record.state == "cancelled" and state.type is StateType.CRASHED:
         set_flow_run_state(flow_run.id, Cancelled(message=reason), DEADLINE_SECONDS)
     close_task_runs(
         flow_run.id, reason=reason, settle_seconds=SETTLE_SECONDS, deadline_seconds=DEADLINE_SECONDS

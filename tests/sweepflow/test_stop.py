@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from contextvars import copy_context
 from types import FrameType
 
 import pytest
@@ -11,9 +12,9 @@ import pytest
 from sweepflow import stop
 from sweepflow.stop import (
     InterruptedBatchError,
+    Work,
     is_stopped,
     raise_if_stopped,
-    stop_all,
     stop_at_signals,
     stoppable,
 )
@@ -37,7 +38,7 @@ def test_a_signal_stops_what_runs_and_does_what_it_did(
         assert heard == [(number, True)], "first it is asked to stop, then what was there before"
         with pytest.raises(InterruptedBatchError):
             raise_if_stopped()
-        assert stop_all(0.0), "nothing runs"
+        assert Work().stop(0.0), "nothing runs"
         assert is_stopped(), "it is not taken back"
     finally:
         for n, handler in before.items():
@@ -45,6 +46,17 @@ def test_a_signal_stops_what_runs_and_does_what_it_did(
 
 
 def test_it_waits_for_what_is_stoppable_and_no_longer_than_it_is_told() -> None:
-    with stoppable():
-        assert not stop_all(0.01)
-    assert stop_all(0.01) and not is_stopped()
+    work = Work()
+    with work.begun_here(), stoppable():
+        assert not work.stop(0.01) and is_stopped()
+    assert work.stop(0.01)
+
+
+def test_the_work_of_another_sweep_goes_on() -> None:
+    mine, theirs = Work(), Work()
+    with mine.begun_here():
+        thread = copy_context()
+    with theirs.begun_here(), stoppable():
+        assert mine.stop(0.0), "it is not waited for"
+        raise_if_stopped()
+    assert thread.run(is_stopped) and not is_stopped()
