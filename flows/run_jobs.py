@@ -111,16 +111,16 @@ class _Running:
             self.progress.now(self.pool.waiting or others, self.pool.lost, self._longest())
         self.progress.say(self._summary())
         if self.walltimes.hopeless and self.waiting:
-            self._give_up()
+            self._give_up(HOPELESS)
         self.outcome.failures += [
             f"{suspect.job.batch.name}: what it needs could not be made" for suspect in self.waiting
         ]
         return self.outcome
 
-    def _give_up(self) -> None:
-        """Begin nothing more, as no walltime is long enough for anything."""
+    def _give_up(self, cause: str) -> None:
+        """Begin nothing of what waits."""
         ids = {i for suspect in self.waiting for i in suspect.job.ids}
-        why = f"{counted(len(ids), 'trial')} given up: {HOPELESS}"
+        why = f"{counted(len(ids), 'trial')} given up: {cause}"
         self.outcome.failures.append(why)
         self.outcome.why |= dict.fromkeys(ids, why)
         self.progress.say(why)
@@ -141,11 +141,9 @@ class _Running:
         return any(self._is_ready(suspect) for suspect in self.waiting)
 
     def _submit_ready(self) -> None:
+        if self.waiting and self.server.stays_away:  # each batch would try for minutes
+            self._give_up(f"Prefect's server has not answered for {ago(AWAY_SECONDS)}")
         waiting, self.waiting = self.waiting, []
-        if waiting and self.server.stays_away:  # each would try for minutes
-            for suspect in waiting:
-                self._failed(suspect.job, f"Prefect's server has not answered for {ago(AWAY_SECONDS)}")
-            return
         for suspect in waiting:
             if not self._is_ready(suspect) or self.pool.free() <= 0 or self.server.waiting:
                 self.waiting.append(suspect)
