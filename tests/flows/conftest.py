@@ -85,8 +85,7 @@ class Prefect:
 def connection(api_url: str) -> Iterator[str]:
     """The server's address; what this process still has to tell it is told before the server ends."""
     yield api_url
-    for worker in (EventsWorker, APILogWorker):
-        worker.drain_all(timeout=10)
+    _tell()
 
 
 @pytest.fixture
@@ -103,11 +102,11 @@ def prefect_on_postgres(
     server_on_postgres: ServerOnPostgres, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Prefect]:
     """Point this process's Prefect to a server whose database is a PostgreSQL."""
+    _tell()  # the tests' other server; what sends events goes on with the server that it began with
     _settings(server_on_postgres.environment, monkeypatch)
     yield Prefect()
     server_on_postgres.postgres.start()
-    for worker in (EventsWorker, APILogWorker):
-        worker.drain_all(timeout=10)
+    _tell()
     monkeypatch.undo()
     refresh_global_settings_context()
 
@@ -137,6 +136,12 @@ def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
     yield run
     monkeypatch.undo()
     refresh_global_settings_context()
+
+
+def _tell() -> None:
+    """Tell the server what this process still has for it."""
+    for worker in (EventsWorker, APILogWorker):
+        worker.drain_all(timeout=10)
 
 
 def _settings(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
