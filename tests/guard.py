@@ -12,7 +12,6 @@ import subprocess
 import sys
 from contextlib import suppress
 from functools import cache
-from typing import IO
 
 import psutil
 
@@ -22,18 +21,17 @@ SECONDS = 3.0
 
 def guard(pid: int) -> None:
     """End a process, the leader of its process group, and its group with this process at the latest."""
-    pipe = _pipe(os.getpid())
+    pipe = _guard().stdin
+    assert pipe is not None
     pipe.write(f"{pid}\n")
     pipe.flush()
 
 
 @cache
-def _pipe(_: int) -> IO[str]:
-    guard = subprocess.Popen(
+def _guard() -> subprocess.Popen[str]:
+    return subprocess.Popen(
         [sys.executable, "-P", __file__], stdin=subprocess.PIPE, text=True, start_new_session=True
     )
-    assert guard.stdin is not None
-    return guard.stdin
 
 
 def main() -> None:
