@@ -149,7 +149,7 @@ def test_what_cannot_be_removed_is_said(store: Store) -> None:
         raise PermissionError("not yours")
 
     failures = remove([Leftover("half-written record", "x.tmp", "its writer is gone", 1.0, 1, refuse)])
-    assert failures == ["half-written record x.tmp: not yours"]
+    assert failures == ["half-written record x.tmp: PermissionError: not yours"]
 
 
 STARTS_A_SERVER = """
