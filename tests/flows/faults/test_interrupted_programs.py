@@ -48,10 +48,13 @@ def test_they_are_run_again_when_the_sweep_is_resumed(lab: Lab, office: Machine,
     assert driver.process.wait(30) == 143, driver.text
     wait_for(lab.slurm.squeue, 30, "its jobs are gone", until=lambda jobs: not jobs)
     assert not list(lab.store.records("trl")), "they have no result"
+    run = lab.prefect.newest()
     assert [task.state.type.name for task in lab.prefect.see().tasks] == ["CRASHED"]
 
-    found = lab.sweep(overrides, goal="minimize")
-    assert found.sound
-    assert [(trial.status, trial.figures["loss"]) for trial in found.trials] == [("ok", 1.0)] * 2
-    assert lab.lost() == ([], [])
+    code, text = office.run("sweepflow", "resume", "--store", lab.store.root, **lab.slurm.environment)
+    assert code == 0, text
+    records = list(lab.store.records("trl"))
+    assert [(record.status, record.figures["loss"]) for record in records] == [("ok", 1.0)] * 2
+    assert lab.prefect.newest() == run, "the same run goes on"
+    assert sorted(task.state.type.name for task in lab.prefect.see().tasks) == ["COMPLETED", "CRASHED"]
     lab.nothing_is_left()
