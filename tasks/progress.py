@@ -103,7 +103,7 @@ class SweepProgress:
     ) -> None:
         self._store, self._max_failures, self._clock = store, max_failures, clock
         self._why_failed = why_failed
-        self._streak = Streak()
+        self._streak = self._alike = Streak()
         self._counting = threading.Lock()
         self._calls: dict[str, str] = {}
         self._written: dict[str, int] = {}
@@ -161,6 +161,10 @@ class SweepProgress:
     ) -> None:
         _SHOWN.remove(self)
         self._bar.stop()
+        if isinstance(error, TooManyFailuresError):  # what was in hand has ended since
+            self._look_at = -math.inf
+            self._look()
+            raise self._too_many() from None
 
     def expect(
         self, trials: Iterable[str], batches: int, calls: Mapping[str, str] = MappingProxyType({})
@@ -232,14 +236,18 @@ class SweepProgress:
             self._look_at = -math.inf
             self._look()
         if self._fails_only():  # as far as the store has it
-            raise TooManyFailuresError(
-                f"{counted(len(self._streak), 'call')} in a row failed alike, so the sweep is ended with "
-                f"{len(self._not_run):,} of {counted(self._missing + self._hits, 'trial')} not run",
-                got=self._streak.said,
-                do="mend the cause and start the same command again: it goes on with the trials that were "
-                "not run, and those that failed; to run all, however many fail: --max-failures 0 (in Python "
-                "max_failures=0)",
-            )
+            self._alike = self._streak
+            raise self._too_many()
+
+    def _too_many(self) -> TooManyFailuresError:
+        return TooManyFailuresError(
+            f"{counted(len(self._alike), 'call')} in a row failed alike, so the sweep is ended with "
+            f"{len(self._not_run):,} of {counted(self._missing + self._hits, 'trial')} not run",
+            got=self._alike.said,
+            do="mend the cause and start the same command again: it goes on with the trials that were "
+            "not run, and those that failed; to run all, however many fail: --max-failures 0 (in Python "
+            "max_failures=0)",
+        )
 
     @property
     def _not_run(self) -> set[str]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
+from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
 from prefect.context import refresh_global_settings_context
@@ -29,9 +30,10 @@ from flows.runs.leftovers import leftovers, remove
 from flows.runs.reconcile import is_away
 from flows.runs.record import runs, write_run
 from sweepflow.jobs.sweepers import override
+from sweepflow.store.record import Record, Status
 from sweepflow.store.store import Store
 from sweepflow.trials.result import TrialsSweep
-from tasks.progress import TooManyFailuresError
+from tasks.progress import SweepProgress, TooManyFailuresError
 from tests.flows.outage import DATABASE_AWAY, Line, line
 
 SweepOf = Callable[..., TrialsSweep]
@@ -270,8 +272,29 @@ def test_a_sweep_that_only_fails_is_ended_with_what_it_has(
     assert "1 of 13 trials is sound" in capsys.readouterr().err
     assert len(list(store.records("trl"))) == 13
     state = last_state()
-    assert state.is_failed() and "trials not run" in (state.message or "")
+    assert state.is_failed() and "10 of 23 trials not run" in (state.message or "")
     assert [run.state for run in runs(store)] == ["failed"]
+
+
+@pytest.mark.server
+@pytest.mark.slow
+@pytest.mark.parametrize("status", ["failed", "ok"])
+def test_a_trial_that_ends_while_a_sweep_is_ended_counts_as_run(prefect: Any, status: Status) -> None:
+    def record(number: int, status: Status) -> Record:
+        return Record(f"trl_{number}", "walks", 1, status, ("exit code 1",), {}, {})
+
+    @flow
+    def sweep_that_is_ended() -> None:
+        with SweepProgress("a sweep", (f"trl_{n}" for n in range(9)), 9, 0, max_failures=2) as progress:
+            try:
+                progress.trial_done(record(0, "failed"))
+                progress.trial_done(record(1, "failed"))
+                progress.now("", 0, ("", 0.0))
+            finally:  # it waits for what it has begun
+                progress.trial_done(record(2, status))
+
+    with pytest.raises(TooManyFailuresError, match=r"2 calls in a row .* 6 of 9 trials not run"):
+        sweep_that_is_ended()
 
 
 def away_after(module: Any, name: str, then: Callable[[], None], patch: pytest.MonkeyPatch) -> None:
