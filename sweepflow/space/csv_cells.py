@@ -24,11 +24,14 @@ SEPARATORS = {";": "semicolon", "\t": "tab"}
 
 def csv_text(columns: Sequence[str], rows: Iterable[Iterable[str]]) -> str:
     """A header and rows of cells, as from `cell_text`, as CSV."""
+    return "".join(map(_line, [columns, *rows]))
+
+
+def _line(cells: Iterable[str]) -> str:
     text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    return text.getvalue()
+    # Python quotes the characters that its own end of a line has, and readers take either for one.
+    csv.writer(text, lineterminator="\r\n").writerow(cells)
+    return text.getvalue().removesuffix("\r\n") + "\n"
 
 
 def csv_rows(text: str, path: str, is_text: Callable[[str], bool]) -> tuple[list[str], list[dict[str, Any]]]:

@@ -108,7 +108,7 @@ def test_a_place_that_cannot_be_written_is_a_readable_error(tmp_path: Path) -> N
     assert [p.name for p in tmp_path.iterdir()] == ["results.csv"]
 
 
-TEXTS = st.sampled_from(["true", "1", "1.0", "null", "[1]", '"', '"a"', "", " "]) | st.text(
+TEXTS = st.sampled_from(["true", "1", "1.0", "null", "[1]", '"', '"a"', "", " ", "a\rb"]) | st.text(
     st.characters(exclude_categories=["Cs"])
 )
 NUMBERS = st.integers() | st.floats(allow_nan=False, allow_infinity=False)

@@ -31,6 +31,7 @@ TRICKY = [
     '"',
     "a,b",
     "a\nb",
+    "a\rb",
     "nan",
     "yes",
 ]
