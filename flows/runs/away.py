@@ -94,6 +94,7 @@ class ServerWatch:
     def worked(self) -> None:
         """A batch has begun and ended: the server is there."""
         self._outage.over()
+        self._given_up = False
 
     @property
     def stays_away(self) -> bool:

@@ -50,6 +50,9 @@ def test_a_server_is_not_waited_for_without_end(monkeypatch: pytest.MonkeyPatch,
     clock.now += 10.0
     assert not watch.waiting, "what is left is not held up"
     assert watch.stays_away is not answers
+    watch.worked()
+    monkeypatch.setattr(away, "_answers", lambda: False)
+    assert not watch.stays_away, "a later outage, however short, is another one"
 
 
 def test_batches_and_the_end_of_a_sweep_wait_within_one_limit(
