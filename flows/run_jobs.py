@@ -262,6 +262,7 @@ class _Running:
         records = self.store.finished(job.ids)
         missing = job.ids - records.keys()
         if not missing:
+            self._fits()
             self._done(job, "Completed")
             return
         found = job.find_workload()
@@ -313,6 +314,8 @@ class _Running:
         job = suspect.job
         records = self.store.finished(job.ids)
         missing = job.ids - records.keys()
+        if records:
+            self._fits()
         if not missing:  # it was lost after its last record
             self.outcome.states[future.task_run_id] = Completed(message=f"{loss.why}, after its last record")
             self._done(job, "Completed")
@@ -321,8 +324,6 @@ class _Running:
         if loss.late:
             self._left(suspect, started)
             return
-        if records:
-            self._fits()
         if loss.begun:  # else it has lost nothing
             self.progress.say(f"lost the worker of {job.batch.name}: {loss.why}")
         self._again(job, after_loss(suspect, missing, loss), records)

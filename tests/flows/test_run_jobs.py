@@ -281,6 +281,13 @@ def test_a_sweep_of_which_anything_fits_a_walltime_tries_everything(store: Store
     assert len(bench.given) == 1 + 8 * MOST_FRUITLESS and len(outcome.failures) == 8
 
 
+@pytest.mark.parametrize("deed", [does(loss=LATE), does(state=ran(left=True, name="Checkpointed"))])
+def test_what_is_done_just_before_its_worker_is_gone_fits_a_walltime(store: Store, deed: Deed) -> None:
+    bench = Bench(store, deed, *[does(0, LATE)] * 4 * MOST_FRUITLESS)
+    outcome = run(bench, *map(job, range(5)))
+    assert len(bench.given) == 1 + 4 * MOST_FRUITLESS and len(outcome.failures) == 4
+
+
 def test_workers_that_leave_side_by_side_are_one_walltime(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
