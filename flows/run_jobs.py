@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from queue import Empty
@@ -290,20 +290,22 @@ class _Running:
         with suppress(StoreError):  # it may be why
             records = self.store.finished(job.ids)
             known = set(records)
-            self._count(records.values())
+            self._count(job, records)
         self.outcome.why |= dict.fromkeys(job.ids - known, f"{job.batch.name}: {why}")
         self.progress.batch_done(job.batch.name, known, "Failed", why, job.ids - known)
         self.unfinished -= known
 
-    def _count(self, records: Iterable[Record]) -> None:
-        """Show trials that have a record; those that ran in this process were counted as they came."""
+    def _count(self, job: Job, records: Mapping[str, Record]) -> None:
+        """Show trials that have a record, in the order that they ran in; those that ran in this process were
+        counted as they came."""
         if self.remote:
-            for record in records:
-                self.progress.trial_done(record)
+            for trial in job.batch.trials:
+                if trial.id in records:
+                    self.progress.trial_done(records[trial.id])
 
     def _done(self, job: Job, state: str) -> None:
         if self.remote:
-            self._count(await_records(self.store, job.ids).values())
+            self._count(job, await_records(self.store, job.ids))
         if of_before(self.store.paths, job.ids):
             self._failed(job, "its worker has not seen that its records are to be made again")
             return
@@ -343,7 +345,7 @@ class _Running:
             self.store.put(failed_record(job.find_workload(), trial, again.why, device=False))
         self.waiting = [*again.run, *self.waiting, *again.last]
         if parts := len(again.run) + len(again.last):
-            self._count(records.values())
+            self._count(job, records)
             self.progress.split(parts - 1)
         else:
             self._done(job, "Crashed")

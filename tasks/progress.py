@@ -309,7 +309,10 @@ class SweepProgress:
             return
         with suppress(StoreError):  # it is looked at again
             found = self._store.written(self._waiting.copy())  # batches in threads count, too
-            new = [i for i, when in found.items() if self._written.get(i) != when]
+            # In the order that they ended in: what counts as a row of failures goes by it.
+            new = sorted(
+                (i for i, when in found.items() if self._written.get(i) != when), key=found.__getitem__
+            )
             for record in self._store.known(new).values():
                 self.trial_done(record)
         took = self._clock() - begun

@@ -25,7 +25,7 @@ from flows.suspects import MOST_FRUITLESS, MOST_INNOCENT, MOST_LOSSES
 from sweepflow.batching import Batch
 from sweepflow.engine.workload import Trial
 from sweepflow.schema.runner import DaskRunner
-from sweepflow.store.record import Record
+from sweepflow.store.record import Record, Status
 from sweepflow.store.reruns import ask_again
 from sweepflow.store.store import Store
 from sweepflow.workloads.landscape import Config
@@ -154,6 +154,21 @@ def test_a_batch_is_given_once_what_it_needs_is_there(store: Store) -> None:
     assert bench.given == [[name(1)], [name(2)], [name(3)]]
     assert [state for state, _ in states(outcome)] == ["Completed"] * 3
     assert bench.told == [2, 1, 0], "what is not done, after each that has ended"
+
+
+def test_trials_of_a_batch_count_in_the_order_that_they_ran_in(store: Store) -> None:
+    """One that ends well after many that failed alike begins their count anew."""
+
+    def deed(bench: Bench, batch: dict[str, Any]) -> tuple[Any, Loss | None]:
+        for trial in batch["trials"]:
+            status: Status = "ok" if trial is batch["trials"][-1] else "failed"
+            bench.store.put(Record(trial["id"], "landscape", 1, status, ("no",), trial["config"], {}))
+        return ran(), None
+
+    jobs = [job(*range(40)), job(40)]
+    progress = SweepProgress("a sweep", {i for one in jobs for i in one.ids}, 2, 0, max_failures=1)
+    run_jobs(jobs, DaskRunner(), store, progress, Bench(store, deed))
+    assert "trials 41/41" in progress.counts
 
 
 def test_nobody_gets_a_batch_while_all_are_busy(store: Store) -> None:

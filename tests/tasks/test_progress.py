@@ -198,6 +198,19 @@ def test_a_success_that_the_store_has_and_nobody_has_seen_yet_counts(clock: Cloc
     tick(progress, clock, 0.0)
 
 
+def test_what_one_look_finds_counts_in_the_order_of_its_ends(
+    clock: Clock, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [f"trl_{number:016x}" for number in range(4)]
+    progress = SweepProgress("a sweep", ids, 1, 0, store=store, max_failures=2, clock=clock)
+    store.put(record(ids[2]))
+    for trial_id in ids[:2]:
+        store.put(replace(record(trial_id), status="failed", reasons=("exit code 1",)))
+    monkeypatch.setattr(Store, "written", lambda *_: {ids[2]: 3, ids[0]: 1, ids[1]: 2})
+    tick(progress, clock, 1.0)
+    assert "trials 3/4" in progress.counts
+
+
 def test_trials_that_failed_in_one_call_are_one_failure(clock: Clock) -> None:
     progress = SweepProgress("a sweep", (), 0, 0, max_failures=2, clock=clock)
     ids = [f"trl_{number}" for number in range(8)]
