@@ -23,12 +23,13 @@ class Outage:
 
     Attributes:
         clock: Seconds.
+        too_long: Whether it has lasted for longer than a sweep waits.
         given_up: Whether it was said that the sweep waits no longer.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
-        self.given_up = False
+        self.too_long = self.given_up = False
         self._since: float | None = None
         self._heard_at = 0.0
 
@@ -50,7 +51,8 @@ class Outage:
 
     def over(self) -> None:
         """It is there."""
-        self._since, self.given_up = None, False
+        self._since = None
+        self.too_long = self.given_up = False
 
 
 _OUTAGE: ContextVar[Outage] = ContextVar("outage")
@@ -81,25 +83,24 @@ class ServerWatch:
     def __init__(self, of: Outage | None = None) -> None:
         self._outage = of or outage()
         self._ask_at = 0.0
-        self._away = self._given_up = False
+        self._away = False
 
     def is_to_wait(self, error: BaseException) -> bool:
         """Whether a batch that has ended by this error is to run again once the server is back."""
         if not is_away(error) or not _is_prefect(error):
             return False
         self._away, self._ask_at = True, self._outage.clock() + ASK_SECONDS
-        self._given_up = self._outage.heard() >= AWAY_SECONDS
-        return not self._given_up
+        self._outage.too_long = self._outage.heard() >= AWAY_SECONDS
+        return not self._outage.too_long
 
     def worked(self) -> None:
         """A batch has begun and ended: the server is there."""
         self._outage.over()
-        self._given_up = False
 
     @property
     def stays_away(self) -> bool:
         """Whether it has been away for as long as a sweep waits, and is: nothing can be begun."""
-        return self._given_up and not _answers()
+        return self._outage.too_long and not _answers()
 
     @property
     def waiting(self) -> str:
@@ -107,8 +108,8 @@ class ServerWatch:
         now = self._outage.clock()
         if self._away and now >= self._ask_at:
             silent = not _answers()
-            self._given_up = silent and self._outage.heard() >= AWAY_SECONDS
-            self._away, self._ask_at = silent and not self._given_up, now + ASK_SECONDS
+            self._outage.too_long = silent and self._outage.heard() >= AWAY_SECONDS
+            self._away, self._ask_at = silent and not self._outage.too_long, now + ASK_SECONDS
         return "Prefect's server, which does not answer" if self._away else ""
 
 

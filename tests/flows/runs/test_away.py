@@ -40,7 +40,8 @@ def test_a_server_is_not_waited_for_without_end(monkeypatch: pytest.MonkeyPatch,
     """Also where it answers questions, and fails at every batch."""
     monkeypatch.setattr(away, "_answers", lambda: answers)
     clock = Clock()
-    watch = ServerWatch(Outage(clock))
+    this = Outage(clock)
+    watch = ServerWatch(this)
     for clock.now in (0.0, 250.0, 500.0):
         assert watch.is_to_wait(NOBODY)
         clock.now += 10.0
@@ -50,6 +51,7 @@ def test_a_server_is_not_waited_for_without_end(monkeypatch: pytest.MonkeyPatch,
     clock.now += 10.0
     assert not watch.waiting, "what is left is not held up"
     assert watch.stays_away is not answers
+    assert ServerWatch(this).stays_away is not answers, "also for what is launched later"
     watch.worked()
     monkeypatch.setattr(away, "_answers", lambda: False)
     assert not watch.stays_away, "a later outage, however short, is another one"
