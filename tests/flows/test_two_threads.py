@@ -66,4 +66,4 @@ def test_one_that_is_ended_early_ends_nothing_of_the_other(
     (found,) = ends
     assert [record.status for record in found.trials] == ["ok", "ok"], ends
     assert [(run.state, run.done) for run in runs(stores[1])] == [("completed", 2)]
-    assert "sweep-" in capfd.readouterr().err
+    assert "trials 2/2" in capfd.readouterr().err, "it is heard to its end; the first has no two trials"
