@@ -23,4 +23,9 @@ def is_installed(path: PurePath | str) -> bool:
     if str(path).startswith("<frozen"):
         return True
     path = PurePath(path)
-    return not PACKAGES.isdisjoint(path.parts) or not FOLDERS.isdisjoint([path, *path.parents])
+    return any(holds_packages(folder) for folder in (path, *path.parents))
+
+
+def holds_packages(folder: PurePath) -> bool:
+    """Whether a folder is one that packages are installed into: what lies in it side by side is unrelated."""
+    return folder.name in PACKAGES or folder in FOLDERS

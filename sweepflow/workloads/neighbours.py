@@ -23,7 +23,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
-from sweepflow.installed import is_installed
+from sweepflow.installed import holds_packages
 
 
 class FromSource(SourceFileLoader):
@@ -59,7 +59,7 @@ def neighbours(file: Path, name: str) -> dict[str, Path]:
         for path in _imported(waiting.pop(), root):
             parts = path.relative_to(root).with_suffix("").parts
             full = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-            is_own = not is_installed(root) or full.partition(".")[0] == own
+            is_own = not holds_packages(root) or full.partition(".")[0] == own
             if is_own and path != file and full not in found:
                 found[full] = path
                 waiting.append(path)

@@ -139,6 +139,12 @@ def test_a_file_that_is_gone_while_its_sweep_runs_is_what_it_was(folder: Path) -
     assert load_workload(str(main)) is workload, "as with its whole folder"
 
 
+def test_a_file_in_an_installed_package_has_what_lies_beside_it(folder: Path, store: Store) -> None:
+    package = folder / "site-packages" / "theirs"
+    write(package, main="import helper\n" + HEAD + LOSS, helper="NUMBER = 2\n")
+    assert loss_of(package / "main.py", store) == 2
+
+
 def test_two_workloads_whose_neighbours_have_the_same_name(folder: Path, store: Store) -> None:
     for name, number in (("one", 5), ("two", 7)):
         lazy = PLAIN + "    import helper\n    return {'loss': config.x * helper.NUMBER}\n"
