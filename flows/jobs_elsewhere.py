@@ -71,7 +71,7 @@ def jobs_elsewhere(
 
     def remark(record: Record) -> str:
         nonlocal failed
-        failed += bool(record.status == "failed" or record.figures["failed"])
+        failed += why_failed(record) is not None
         if failed and raises:
             raise _FirstError
         return f"{failed} failed" if failed else ""

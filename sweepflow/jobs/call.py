@@ -108,7 +108,7 @@ def call_batched(callee: Callee, group: Group) -> str:
     try:
         values = call_together(callee.function, group)
     except ConfigError as error:
-        return f"{error.what}; {error.do}"
+        return "; ".join(filter(None, [error.what, error.do]))
     except (Exception, SystemExit) as error:  # of which job, only calls one by one can tell
         return f"{group.jobs[0].task_name} raises in a call of several jobs: {in_words(error)}"
     each = (time.perf_counter() - started) / len(group.jobs)
