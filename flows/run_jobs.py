@@ -271,10 +271,12 @@ class _Running:
         traces = frozenset((i, time) for i, time in times.items() if time is not None)
         again = after_leaving(suspect, missing, traces, in_turn=in_turn)
         before = self.walltimes
-        if again.fruitless:
-            self.walltimes = before.after(started, time.monotonic())
-        else:
+        if not again.fruitless:
             self._fits()
+        elif (
+            self.runner.concurrency_limit is None
+        ):  # else it may have waited for its slot for most of the time
+            self.walltimes = before.after(started, time.monotonic())
         if not again.failure and not self.walltimes.hopeless:
             where = "begins again elsewhere" if in_turn else "goes on elsewhere"
             self.progress.say(f"left by its worker, and {where}: {job.batch.name}")

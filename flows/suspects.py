@@ -21,7 +21,7 @@ MOST_FRUITLESS = 3
 """Workers in a row that may leave a batch without having got on with it: their walltime is too short."""
 
 ADVICE = "give a longer runner.walltime"
-HOPELESS = f"{MOST_FRUITLESS} workers in a row had to leave before any trial of the sweep was done; {ADVICE}"
+HOPELESS = f"{MOST_FRUITLESS} workers in a row had to leave before any of these trials was done; {ADVICE}"
 
 
 @dataclass(frozen=True)

@@ -43,10 +43,10 @@ def main() -> None:
     # A process is known by its start, too: an id may be another's by now.
     left = [leader for leader in leaders if leader.is_running()]
     for request in (signal.SIGTERM, signal.SIGKILL):
-        for leader in left:
+        for leader in left:  # of which a group may outlive its leader
             with suppress(ProcessLookupError):
                 os.killpg(leader.pid, request)
-        _, left = psutil.wait_procs(left, SECONDS)
+        psutil.wait_procs(left, SECONDS)
 
 
 if __name__ == "__main__":

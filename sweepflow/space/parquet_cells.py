@@ -17,6 +17,8 @@ ABSENT = object()
 """In the place of a value that a row does not have."""
 AS_CELLS = {b"sweepflow": b"cells"}
 """Marks a column of lists, or of several types: its text is that of cells of CSV."""
+AS_JSON = {b"sweepflow": b"json"}
+"""Marks such a column in files of before: JSON, which cells are, too."""
 WITH_NULL = {b"sweepflow": b"null"}
 """Marks a column whose empty cells are null, and not left out."""
 
@@ -51,7 +53,7 @@ def values_of(field: pa.Field, column: pa.ChunkedArray) -> list[Any]:
     """The values of a column, whoever wrote it; `ABSENT` where a row has none."""
     mark = (field.metadata or {}).items()
     missing = None if mark >= WITH_NULL.items() else ABSENT
-    read = cell_value if mark >= AS_CELLS.items() else _as_it_is
+    read = cell_value if mark >= AS_CELLS.items() or mark >= AS_JSON.items() else _as_it_is
     return [missing if _is_empty(value) else read(value) for value in column.to_pylist()]
 
 

@@ -135,10 +135,10 @@ def name(number: int) -> str:
     return f"trl_{number:016x}"
 
 
-def run(bench: Bench, *jobs: Job) -> Outcome:
+def run(bench: Bench, *jobs: Job, **options: Any) -> Outcome:
     ids = [i for job in jobs for i in job.ids]
     progress = SweepProgress("a sweep", ids, len(jobs), 0)
-    outcome = run_jobs(jobs, DaskRunner(checkpoint_seconds=1.0), bench.store, progress, bench)
+    outcome = run_jobs(jobs, DaskRunner(checkpoint_seconds=1.0, **options), bench.store, progress, bench)
     if not outcome.failures:
         assert progress.counts.startswith("batches ") and f"trials {len(ids)}/{len(ids)}" in progress.counts
     return outcome
@@ -276,7 +276,7 @@ def test_a_sweep_of_which_nothing_fits_a_walltime_ends_after_three(
     if places == 1:
         assert bench.given == [[name(0)], [name(99)], [name(50)]], "which are least alike"
     (failure,) = outcome.failures
-    assert failure.startswith("100 trials given up: 3 workers in a row had to leave before any trial")
+    assert failure.startswith("100 trials given up: 3 workers in a row had to leave before any of these")
     assert failure.endswith("give a longer runner.walltime") and len(outcome.why) == 100
     assert bench.told[-1] == 0, "no worker is wanted any more"
 
@@ -301,6 +301,14 @@ def test_what_is_done_just_before_its_worker_is_gone_fits_a_walltime(store: Stor
     bench = Bench(store, deed, *[does(0, LATE)] * 4 * MOST_FRUITLESS)
     outcome = run(bench, *map(job, range(5)))
     assert len(bench.given) == 1 + 4 * MOST_FRUITLESS and len(outcome.failures) == 4
+
+
+def test_walltimes_of_which_a_wait_for_a_slot_took_its_share_say_nothing_of_other_batches(
+    store: Store,
+) -> None:
+    bench = Bench(store, *[does(0, LATE)] * 5 * MOST_FRUITLESS)
+    outcome = run(bench, *map(job, range(5)), concurrency_limit="licences")
+    assert len(bench.given) == 5 * MOST_FRUITLESS and len(outcome.failures) == 5
 
 
 def test_workers_that_leave_side_by_side_are_one_walltime(

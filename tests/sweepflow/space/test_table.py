@@ -108,6 +108,16 @@ def test_parquet_made_by_others(tmp_path: Path) -> None:
     assert rows_of(path) == [{"seed": 1, "w": [64]}, {"learning_rate": 0.5, "w": [32, 32]}]
 
 
+def test_parquet_of_before_whose_columns_of_json_say_so(tmp_path: Path) -> None:
+    column = pa.field("x", pa.string(), metadata={b"sweepflow": b"json"})
+    texts = ['"true"', "true", "1.0", "null", None, '[64, "a"]']
+    pq.write_table(
+        pa.table({"x": texts, "y": range(6)}, pa.schema([column, ("y", pa.int64())])), tmp_path / "a.parquet"
+    )
+    found = [{"x": "true"}, {"x": True}, {"x": 1.0}, {"x": None}, {}, {"x": [64, "a"]}]
+    assert [{key: row[key] for key in row if key != "y"} for row in rows_of(tmp_path / "a.parquet")] == found
+
+
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 def test_rows_of_empty_cells_are_no_samples_wherever_they_are(separator: str, tmp_path: Path) -> None:
     """Spreadsheets write them at the end, and some with fewer separators than the header has."""
