@@ -39,6 +39,8 @@ KEYWORDS = ("null", "true", "false", "inf", "nan")
 CASTS = ("int", "float", "str", "bool")
 OF_VALUES = ("range", "interval", "glob")
 """Functions that make a sweep, and of values only."""
+TAKES_SWEEP = ("sweep", "value")
+"""Keyword arguments by which the other functions take one."""
 
 
 def read(text: str, source: str = "") -> Override:
@@ -249,8 +251,11 @@ class _Functions(Functions):
     """Hydra's, which take a sweep as the only thing that they are given, or say otherwise in odd words."""
 
     def eval(self, func: FunctionCall) -> Any:
-        alone = func.name == "tag" or (len(func.args) == 1 and func.name not in OF_VALUES)
-        if _holds_sweep([part for arg in func.args for part in ([arg], _parts(arg))[alone]]):
+        given = [*func.args, *(func.kwargs[name] for name in TAKES_SWEEP if name in func.kwargs)]
+        if func.name == "tag" or (len(given) == 1 and func.name not in OF_VALUES):
+            given = [part for value in given for part in _parts(value)]
+        values = [value for name, value in func.kwargs.items() if name not in TAKES_SWEEP]
+        if _holds_sweep([*given, *values]):
             raise _NestedSweepError(func.name)
         return super().eval(func)
 

@@ -193,9 +193,13 @@ def test_hydras_own_words() -> None:
 SWEEPS = ("float(1,2)", "choice(1,2)", "sort(2,1)", "shuffle(1,2)", "range(1,3)", "interval(0,1)", "glob(a)")
 AROUND = ("{},3", "3,{}", "choice({},3)", "sort({},3)", "shuffle(3,{})", "str({},3)", "choice(1,[{}])")
 VALUES = ("[1,{}]", "[{}],[3]", "sort([{},3])", "[[{}]]", "range({},9)", "interval({},9)")
+KEYWORDS = (
+    *("range(start=1,stop={})", "range(1,stop={})", "interval(start=0,end={})", "glob(include={})"),
+    *("sort(2,1,reverse={})", "sort(3,sweep={})", "sort(list={})", "int(1,value={})", "shuffle(list=[{}])"),
+)
 
 
-@pytest.mark.parametrize("around", [*AROUND, *VALUES])
+@pytest.mark.parametrize("around", [*AROUND, *VALUES, *KEYWORDS])
 def test_a_sweep_within_a_list_is_refused(around: str) -> None:
     for sweep in (*SWEEPS, "int(choice(1,2))"):
         text = f"+x={around.format(sweep)}"
@@ -212,6 +216,10 @@ def test_a_sweep_within_a_list_is_refused(around: str) -> None:
         ("x=float(sort(2,1))", [1.0, 2.0]),
         ("x=int(float(1.5,2))", [1, 2]),
         ("x=sort(choice(2,1))", [1, 2]),
+        ("x=sort(sweep=choice(2,1))", [1, 2]),
+        ("x=sort(sweep=choice(1,2),reverse=true)", [2, 1]),
+        ("x=float(value=range(1,3))", [1.0, 2.0]),
+        ("x=range(start=1,stop=int(3))", [1, 2]),
         ("x=float(range(1,3))", [1.0, 2.0]),
         ("x=sort([2,1]),float([3])", [[1, 2], [3.0]]),
         ("x=choice(a,float(1))", ["a", 1.0]),
