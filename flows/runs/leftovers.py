@@ -135,7 +135,8 @@ def _jobs(records: Sequence[RunRecord], say: Callable[[str], None]) -> Iterator[
     try:
         ended, unknown = orphans(records)
     except SlurmError as error:
-        say(f"SLURM's jobs were not looked at: {error.what}; run it where `squeue --me` answers")
+        todo = "run `sweepflow cleanup` where `squeue --me` answers"
+        say(f"SLURM's jobs were not looked at: {error.what}; {todo}")
         return
     for jobs, why, foreign in (
         (ended, "its run has ended", False),

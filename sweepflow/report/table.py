@@ -17,7 +17,7 @@ import pyarrow.parquet
 
 from sweepflow.report.labels import flatten, target_key
 from sweepflow.space.csv_cells import cell_text, csv_text
-from sweepflow.space.parquet_cells import ABSENT, column_of
+from sweepflow.space.parquet_cells import NO_CELL, column_of
 from sweepflow.store.atomic import write_bytes
 from sweepflow.store.record import Record
 
@@ -174,7 +174,7 @@ def _csv_of(rows: Sequence[Row], columns: Mapping[str, pa.DataType], settings: C
     texts = []
     for name, values in found.items():
         if name in settings:
-            texts.append(["" if value is ABSENT else cell_text(value) for value in values])
+            texts.append(["" if value is NO_CELL else cell_text(value) for value in values])
         else:
             texts.append([value or "" for value in _texts(values, bare=columns.get(name) == TEXT)])
     return csv_text(list(found), zip(*texts, strict=True))
@@ -186,7 +186,7 @@ def _values(
     """The values of each column. Figures and settings that only some rows have stand after the columns that
     all tables have."""
     names = dict.fromkeys([*columns, *(key for row in rows for key in row)])
-    found = {name: [row.get(name, ABSENT) for row in rows] for name in names}
+    found = {name: [row.get(name, NO_CELL) for row in rows] for name in names}
     return {
         name: values if name in settings else [_given(value) for value in values]
         for name, values in found.items()
@@ -202,7 +202,7 @@ def _given(value: Any) -> Any:
             return {key: _given(value[key]) for key in sorted(value)}
         case float() if not math.isfinite(value):
             return None
-    return None if value is ABSENT else value
+    return None if value is NO_CELL else value
 
 
 def _figures(kind: pa.DataType | None, values: list[Any]) -> pa.Array:

@@ -21,7 +21,7 @@ import yaml  # type: ignore[import-untyped]
 
 from sweepflow.errors import ConfigError, DataError
 from sweepflow.space.csv_cells import cell_text, csv_rows, csv_text
-from sweepflow.space.parquet_cells import ABSENT, column_of, values_of
+from sweepflow.space.parquet_cells import NO_CELL, column_of, values_of
 from sweepflow.store.atomic import write_bytes
 
 IsText = Callable[[str], bool]
@@ -271,7 +271,7 @@ def _read_yaml(content: bytes, path: str, is_text: IsText) -> Found:
 
 def _write_parquet(rows: Rows) -> bytes:
     rows = _numbered(rows)
-    columns = [column_of(key, [row.get(key, ABSENT) for row in rows]) for key in _columns(rows)]
+    columns = [column_of(key, [row.get(key, NO_CELL) for row in rows]) for key in _columns(rows)]
     schema = pa.schema([field for field, _ in columns])
     sink = pa.BufferOutputStream()
     pq.write_table(pa.table([array for _, array in columns], schema=schema), sink)
@@ -290,7 +290,7 @@ def _read_parquet(content: bytes, path: str, is_text: IsText) -> Found:
     rows: list[dict[str, Any]] = [{} for _ in range(table.num_rows)]
     for field, column in zip(table.schema, table.columns, strict=True):
         for row, value in zip(rows, values_of(field, column), strict=True):
-            if value is not ABSENT:
+            if value is not NO_CELL:
                 row[field.name] = value
     return _samples(rows)
 

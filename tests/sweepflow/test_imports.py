@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import graphlib
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -49,6 +50,13 @@ def test_a_package_imports_nothing_above_it(package: str) -> None:
         if (found := FORBIDDEN[package] & set(imported(file.read_text())))
     }
     assert looks_up == {}
+
+
+def test_no_two_sentinels_have_one_name() -> None:
+    """What is compared by `is` is never equal to its namesake."""
+    text = "\n".join(file.read_text() for package in FORBIDDEN for file in (ROOT / package).rglob("*.py"))
+    names = re.findall(r"^(\w+)(?:: \w+)? = object\(\)$", text, re.MULTILINE)
+    assert len(names) > 1 and len(names) == len(set(names)), sorted(names)
 
 
 def test_the_search_for_imports_finds_every_spelling() -> None:

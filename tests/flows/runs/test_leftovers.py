@@ -68,7 +68,8 @@ def test_slurm_is_asked_where_it_was_used(
     squeue.chmod(0o755)
     monkeypatch.setenv("PATH", f"{squeue.parent}:{os.environ['PATH']}")
     said: list[str] = []
-    words = "SLURM's jobs were not looked at: squeue failed; run it where `squeue --me` answers"
+    todo = "run `sweepflow cleanup` where `squeue --me` answers"
+    words = f"SLURM's jobs were not looked at: squeue failed; {todo}"
     for run in (ours(state="completed", runner="local"), ours(state="completed", runner="dask")):
         write_run(store, run)
     leftovers(store, said.append)
