@@ -18,6 +18,7 @@ from sweepflow.compose.overlaps import assigned, gives, holds, value_at
 from sweepflow.compose.trials import TrialsRequest
 from sweepflow.errors import ConfigError, did_you_mean
 from sweepflow.report.numbers import counted
+from sweepflow.report.trials.tables import SETTING
 from sweepflow.schema.bounds import options_of
 from sweepflow.space import read_table
 from sweepflow.space.table import NUMBER
@@ -65,9 +66,17 @@ def configuration_table(request: TrialsRequest, path: Path) -> ConfigurationTabl
         ConfigError: for a table that cannot be read, a column that is no key of the workload, and one that
             an experiment sweeps.
     """
-    table = read_table(path, lambda key: takes_only_text(request.workload.config_type, key))
-    columns = list(dict.fromkeys(key for row in table.rows.values() for key in row))
-    known = request.workload.config_type.model_fields
+    kind = request.workload.config_type
+    table = read_table(path, lambda column: takes_only_text(kind, _key(column, kind)))
+    names = {column: _key(column, kind) for row in table.rows.values() for column in row}
+    columns, known = list(dict.fromkeys(names.values())), kind.model_fields
+    if twice := [column for column, key in names.items() if column != key and key in names]:
+        raise ConfigError(
+            f"the table has the key {names[twice[0]]!r} in two columns",
+            got=f"{twice[0]} and {names[twice[0]]} of {path}",
+            allowed="one of them",
+            do=f"remove {names[twice[0]]} where it is a result, and not the setting",
+        )
     for key in columns:
         if key.split(".")[0] not in known:
             raise ConfigError(
@@ -76,6 +85,7 @@ def configuration_table(request: TrialsRequest, path: Path) -> ConfigurationTabl
                 allowed=", ".join(known),
                 do=did_you_mean(key, known) + ", or remove the column",
             )
+    rows = {number: {names[c]: value for c, value in row.items()} for number, row in table.rows.items()}
     typed = {column: axis for axis in request.axes for column in columns if _replaces(axis, column)}
     for column, axis in typed.items():
         if axis.source != TYPED:
@@ -85,16 +95,13 @@ def configuration_table(request: TrialsRequest, path: Path) -> ConfigurationTabl
                 do=f"remove the column, or give {column} on the command line, which wins over both",
             )
     notes = [f"{axis.text}, as typed, in place of the column {column}" for column, axis in typed.items()]
-    notes += [
-        f"row {i} of {path} has no keys: it is the defaults" for i, row in table.rows.items() if not row
-    ]
+    notes += [f"row {i} of {path} has no keys: it is the defaults" for i, row in rows.items() if not row]
     if table.blank:
         notes.append(_skipped(table.blank, path))
     kept = sorted((column for column in columns if column not in typed), key=lambda key: key.count("."))
     return ConfigurationTable(
         rows={
-            number: {column: row[column] for column in kept if column in row}
-            for number, row in table.rows.items()
+            number: {column: row[column] for column in kept if column in row} for number, row in rows.items()
         },
         notes=notes,
         within=[
@@ -104,6 +111,13 @@ def configuration_table(request: TrialsRequest, path: Path) -> ConfigurationTabl
             if holds(column, axis.key) and not axis.is_group and axis.source == TYPED
         ],
     )
+
+
+def _key(column: str, kind: type[BaseModel]) -> str:
+    """The key of a column; reports write `setting_NAME` for one that is called as a column of results is."""
+    key = column.removeprefix(SETTING)
+    known = kind.model_fields
+    return key if column.split(".")[0] not in known and key.split(".")[0] in known else column
 
 
 def _skipped(blank: Sequence[int], path: Path) -> str:

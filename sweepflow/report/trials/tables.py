@@ -11,6 +11,8 @@ from sweepflow.report.table import REAL, TEXT, WHOLE, Row, cells, write_rows
 from sweepflow.report.trials.configurations import Configuration, configurations, ranked
 from sweepflow.report.trials.view import TrialsView
 
+SETTING = "setting_"
+"""Before the name of a setting that is called as one of these columns is."""
 RUN_COLUMNS: dict[str, pa.DataType] = {
     "id": TEXT,
     "status": TEXT,
@@ -70,7 +72,7 @@ def _trial_rows(view: TrialsView) -> list[Row]:
 
 def _renamed(settings: Row, taken: Collection[str]) -> Row:
     """Settings by their names beside columns that have names of their own."""
-    return {f"setting_{key}" if key in taken else key: value for key, value in settings.items()}
+    return {f"{SETTING}{key}" if key in taken else key: value for key, value in settings.items()}
 
 
 def configuration_rows(view: TrialsView, *, best_first: bool = False) -> list[Row]:

@@ -12,6 +12,7 @@ from sweepflow.report.terminal import STYLE
 from sweepflow.report.trials.causes import causes
 from sweepflow.report.trials.configurations import has_repeats, ranked
 from sweepflow.report.trials.headline import caveats, headline
+from sweepflow.report.trials.tables import SETTING
 from sweepflow.report.trials.view import TrialsView
 
 MAX_ROWS = 10
@@ -37,7 +38,7 @@ def trials_table(view: TrialsView, *, rows: int = MAX_ROWS) -> Table:
     ours_alone = {str(column.header) for column in table.columns} | {"status"}
     for key in keys:
         # As in configurations.csv: a setting may be called what a column of ours is.
-        name = f"setting_{view.names[key]}" if view.names[key] in ours_alone else view.names[key]
+        name = f"{SETTING}{view.names[key]}" if view.names[key] in ours_alone else view.names[key]
         table.add_column(name, justify="right", overflow="fold")
     table.add_column("status", no_wrap=True)
     for one in ours[:rows]:

@@ -19,7 +19,12 @@ from sweepflow.compose import compose_trials
 from sweepflow.compose.trials import TrialsRequest
 from sweepflow.errors import ConfigError
 from sweepflow.jobs.sweepers import override
-from sweepflow.report.trials.tables import write_trial_tables
+from sweepflow.report.trials.tables import (
+    CONFIGURATION_COLUMNS,
+    RUN_COLUMNS,
+    SETTING,
+    write_trial_tables,
+)
 from sweepflow.report.trials.view import TrialsView
 from sweepflow.space import Space, categorical, write_table
 from sweepflow.store.record import Record
@@ -41,6 +46,8 @@ class Config(Base):
     maybe: int | None = 3
     tag: Content[str] = ""
     label: Content[str | None] = "none"
+    status: Content[str] = ""
+    n: int = 1
     kind: Literal["a", "1"] = "a"
     inner: Inner = Inner()
     sizes: tuple[int, ...] = (1,)
@@ -78,6 +85,8 @@ AXES = {
     "maybe": st.none() | st.integers(0, 9),
     "tag": texts,
     "label": st.none() | texts,
+    "status": texts,
+    "n": st.integers(0, 99),
     "kind": st.sampled_from(["a", "1"]),
     "inner.names": st.lists(texts, max_size=2),
     "inner.flag": st.booleans(),
@@ -124,16 +133,19 @@ def test_a_table_of_samples_gives_the_same_configurations_and_ids(
 
 
 def settings_of(path: Path, known: Collection[str], to: Path) -> None:
-    """What a user takes of a sweep's table: its columns that are keys of the workload."""
+    """What a user takes of a sweep's table: its columns that are settings."""
+
+    def is_setting(name: str) -> bool:
+        results = RUN_COLUMNS if path.stem == "runs" else CONFIGURATION_COLUMNS
+        return name not in results and name.removeprefix(SETTING).split(".")[0] in known
+
     if path.suffix == ".parquet":
         table = pq.read_table(path)
-        pq.write_table(table.select([name for name in table.column_names if name.split(".")[0] in known]), to)
+        pq.write_table(table.select([name for name in table.column_names if is_setting(name)]), to)
         return
     with path.open(newline="") as file, to.open("w", newline="") as out:
         rows = list(csv.DictReader(file))
-        kept = csv.DictWriter(
-            out, [key for key in rows[0] if key.split(".")[0] in known], extrasaction="ignore"
-        )
+        kept = csv.DictWriter(out, [key for key in rows[0] if is_setting(key)], extrasaction="ignore")
         kept.writeheader()
         kept.writerows(rows)
 
@@ -156,10 +168,22 @@ def test_settings_in_a_sweeps_table_give_the_same_configurations_and_ids(
         Record(i, "fields", 1, "ok", (), one.config.model_dump(mode="json"), {"loss": 0.5, "rates": [1.0]})
         for i, one in drawn.trials.items()
     ]
-    runs, _ = write_trial_tables(TrialsView(records, "loss", "minimize", frozenset(), {}), tmp_path)
-    path = tmp_path / f"again.{suffix}"
-    settings_of(runs.with_suffix(f".{suffix}"), composed.workload.config_type.model_fields, path)
-    assert list(draw_trials(composed, DesignOptions(table=path)).trials) == list(drawn.trials)
+    view = TrialsView(records, "loss", "minimize", frozenset(), {})
+    for table in write_trial_tables(view, tmp_path):
+        path = tmp_path / f"again.{suffix}"
+        settings_of(table.with_suffix(f".{suffix}"), composed.workload.config_type.model_fields, path)
+        assert list(draw_trials(composed, DesignOptions(table=path)).trials) == list(drawn.trials)
+
+
+def test_a_result_beside_the_setting_of_its_name_is_refused(lab: list[str], tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("setting_n,n,rate\n7,1,0.5\n")
+    with pytest.raises(ConfigError, match=r"the key 'n' in two columns(.|\n)*setting_n and n") as refused:
+        drawn_from(path, lab)
+    assert "remove n" in str(refused.value.do)
+    path.write_text("setting_none,rate\n7,0.5\n")
+    with pytest.raises(ConfigError, match="no key of the workload: 'setting_none'"):
+        drawn_from(path, lab)
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
