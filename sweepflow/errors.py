@@ -9,6 +9,8 @@ from sweepflow.words import shortened
 
 MAX_GOT = 600
 """Characters of a given value that an error echoes: a list of thousands must not hide the rest."""
+MAX_BRIEF = 200
+"""Characters of an error that is said again and again."""
 
 
 class SweepflowError(Exception):
@@ -73,11 +75,23 @@ def in_words(error: BaseException) -> str:
     >>> in_words(KeyError("depth"))
     "KeyError: 'depth'"
     """
+    return ": ".join(" ".join(part.split()) for part in _parts(error) if part)
+
+
+def in_brief(error: BaseException) -> str:
+    """What `in_words` says of the first line of each part, shortened: for what is said again and again.
+
+    >>> in_brief(OSError("Server error '500'\\nFor more information check: https://example.org"))
+    "OSError: Server error '500'"
+    """
+    lines = (part.strip().partition("\n")[0] for part in _parts(error))
+    return shortened(": ".join(" ".join(line.split()) for line in lines if line), MAX_BRIEF)
+
+
+def _parts(error: BaseException) -> tuple[str, str]:
     if isinstance(error, SweepflowError):
-        parts = [error.what, "" if error.got is None else shortened(str(error.got), MAX_GOT, tail=100)]
-    else:
-        parts = [type(error).__name__, _text(error)]
-    return ": ".join(" ".join(part.split()) for part in parts if part)
+        return error.what, "" if error.got is None else shortened(str(error.got), MAX_GOT, tail=100)
+    return type(error).__name__, _text(error)
 
 
 def _text(error: BaseException) -> str:

@@ -28,7 +28,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.states import Cancelled, Crashed
 
-from sweepflow.errors import in_words
+from sweepflow.errors import in_brief, in_words
 
 T = TypeVar("T")
 DEADLINE_SECONDS = 60.0
@@ -130,7 +130,7 @@ def patiently(
     Args:
         ask: What to ask.
         deadline: Of the monotonic clock; what is raised after it is raised.
-        on_silence: Told, each time that it is away, why.
+        on_silence: Told, each time that it is away, why, in brief.
 
     Raises:
         Exception: at once, where the server has answered, and what it says does not pass by waiting.
@@ -144,7 +144,7 @@ def patiently(
             if not is_away(error) or time.monotonic() >= deadline:
                 raise
             if on_silence is not None:
-                on_silence(in_words(error))
+                on_silence(in_brief(error))
         time.sleep(RETRY_SECONDS)
 
 

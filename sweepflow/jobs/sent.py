@@ -223,7 +223,7 @@ def _outcome(job: Job) -> tuple[bytes, bytes]:
     try:
         value = cloudpickle.dumps(job.value)
     except Exception as error:  # whatever pickling a user's type may raise
-        what = f"a value that cannot be pickled: {type(job.value).__name__} ({error})"
+        what = f"a value that cannot be pickled: {type(job.value).__name__} ({in_words(error)})"
         job.value, value = None, cloudpickle.dumps(None)
         job.status, job.error = "failed", CallError(f"the job returned {what}", do=UNPICKLABLE)
         job.traceback = str(job.error)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import pickle
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -11,12 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sweepflow.errors import (
+    MAX_BRIEF,
     MAX_GOT,
     ConfigError,
     DataError,
     StoreError,
     SweepflowError,
     did_you_mean,
+    in_brief,
     in_words,
     nearest,
 )
@@ -92,6 +96,41 @@ def test_exceptions_are_put_into_words_in_one_place() -> None:
     files = [file for folder in ("sweepflow", "flows", "tasks") for file in (root / folder).rglob("*.py")]
     by_hand = re.compile(r"type\(\w+\)\.__name__\}: \{")
     assert [str(file) for file in files if by_hand.search(file.read_text())] == []
+    trees = {str(file.relative_to(root)): ast.parse(file.read_text()) for file in files}
+    ours = {"Exception", "BaseException", *ours_of(trees.values())}
+    assert {"ConfigError", "SlurmError"} < ours
+    found = {name for name, tree in trees.items() for node in ast.walk(tree) if writes_out(node, ours)}
+    assert found == {"flows/cli/app.py"}, "which shows one whole, on the terminal"
+
+
+def ours_of(trees: Collection[ast.AST]) -> set[str]:
+    """Names of our own errors."""
+    classes = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    found, more = set(), {"SweepflowError"}
+    while more:
+        found |= more
+        more = {one.name for one in classes for base in one.bases if ast.unparse(base) in found} - found
+    return found
+
+
+def writes_out(node: ast.AST, ours: set[str]) -> bool:
+    """Whether a handler of errors that may be ours has the whole text of one, labels included."""
+    if not isinstance(node, ast.ExceptHandler) or node.type is None:
+        return False
+    caught = {one.id for one in ast.walk(node.type) if isinstance(one, ast.Name)}
+    texts = (f"str({node.name})", f"{{{node.name}}}")
+    parts = (ast.unparse(one) for one in ast.walk(node) if isinstance(one, ast.Call | ast.JoinedStr))
+    return not ours.isdisjoint(caught) and any(text in part for part in parts for text in texts)
+
+
+@pytest.mark.parametrize(
+    "text", ["error '500'\nFor more: https://example.org", "\n\n a  b \n c", "x " * 500, ""]
+)
+def test_in_brief_an_error_is_the_beginning_of_one_line(text: str) -> None:
+    said = in_brief(OSError(text))
+    assert len(said) <= MAX_BRIEF and "\n" not in said
+    assert said.rstrip(" …") in f"OSError: {' '.join(text.strip().partition(chr(10))[0].split())}"
+    assert said.startswith("OSError")
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from uuid import uuid4
 
 import httpx
 import pytest
 
 from flows import sweep_flow
-from flows.runs import away
+from flows.runs import away, reconcile
 from flows.runs.away import AWAY_SECONDS, Outage, ServerWatch, one_outage, outage
 
 NOBODY = httpx.ConnectError("nobody answers")
@@ -55,6 +57,25 @@ def test_a_server_is_not_waited_for_without_end(monkeypatch: pytest.MonkeyPatch,
     watch.worked()
     monkeypatch.setattr(away, "_answers", lambda: False)
     assert not watch.stays_away, "a later outage, however short, is another one"
+
+
+def test_while_a_server_is_away_it_is_said_in_brief_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    request = httpx.Request("GET", "http://127.0.0.1:4200/api/flow_runs/1")
+    answer = httpx.Response(500, request=request, text="<html>\n<p>no database</p>\n" * 50)
+    link = "\nFor more information check: https://example.org/500"
+    told: list[str] = []
+
+    def ask(client: object) -> bool:
+        if told:
+            return True
+        raise httpx.HTTPStatusError(
+            f"Server error for {request.url}{link}\n{answer.text}", request=request, response=answer
+        )
+
+    monkeypatch.setattr(reconcile, "get_client", lambda **_: nullcontext())
+    monkeypatch.setattr(reconcile, "RETRY_SECONDS", 0.0)
+    assert reconcile.patiently(ask, time.monotonic() + 60, told.append)
+    assert told == ["HTTPStatusError: Server error for http://127.0.0.1:4200/api/flow_runs/1"]
 
 
 def test_batches_and_the_end_of_a_sweep_wait_within_one_limit(

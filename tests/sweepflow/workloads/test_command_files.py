@@ -217,6 +217,7 @@ def test_a_file_that_changes_between_two_trials_of_a_batch_starts_no_trial_under
     assert first.status == "flagged"
     assert second.status == "failed"
     assert second.reasons[0].startswith("could not be started: a file that the command names has changed")
+    assert "got:" not in second.reasons[0] and "do:" not in second.reasons[0]
 
 
 def test_folders_of_which_nothing_is_known_are_told(project: Path) -> None:
