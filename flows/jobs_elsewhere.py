@@ -23,9 +23,10 @@ from sweepflow.errors import SweepflowError
 from sweepflow.jobs.call import recall
 from sweepflow.jobs.job import Job, summary, well
 from sweepflow.jobs.plan import Plan
-from sweepflow.jobs.sent import NAME, WORKLOAD, NotCalledError, sending, share, why_failed
+from sweepflow.jobs.sent import NAME, WORKLOAD, NotCalledError, sending, share, why_job_failed
 from sweepflow.schema.runner import DaskRunner, SlurmRunner
 from sweepflow.store.record import Record
+from sweepflow.streak import CALL_ON
 from tasks.progress import SweepProgress, TooManyFailuresError
 
 BATCHES_EACH = 4
@@ -71,7 +72,7 @@ def jobs_elsewhere(
 
     def remark(record: Record) -> str:
         nonlocal failed
-        failed += why_failed(record) is not None
+        failed += why_job_failed(record) is not None
         if failed and raises:
             raise _FirstError
         return f"{failed} failed" if failed else ""
@@ -91,7 +92,16 @@ def jobs_elsewhere(
         sender = stack.enter_context(sending(plan.callee, run_id))
         progress = stack.enter_context(
             SweepProgress(
-                plan.name, (), 0, hits, remark, beat.note, sender.calls, max_failures, why_failed=why_failed
+                plan.name,
+                (),
+                0,
+                hits,
+                remark,
+                beat.note,
+                sender.calls,
+                max_failures,
+                why_failed=why_job_failed,
+                advice=CALL_ON,
             )
         )
         pools: list[Pool] = []
@@ -121,7 +131,7 @@ def jobs_elsewhere(
             parts = [BatchJob(WORKLOAD.path, batch) for batch in batches]
             try:
                 with suppress(_FirstError):
-                    said = run_jobs(parts, runner, sender.calls, progress, pools[0])
+                    run_jobs(parts, runner, sender.calls, progress, pools[0], said)
             except TooManyFailuresError as error:
                 too_many = error
             outcome.add(said)

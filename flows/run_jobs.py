@@ -43,8 +43,9 @@ def run_jobs(
     store: Store,
     progress: SweepProgress,
     pool: Pool,
+    outcome: Outcome,
     leases: Leases | None = None,
-) -> Outcome:
+) -> None:
     """Run every job, each as soon as what it needs is there.
 
     A batch that a worker leaves goes on in another. One whose worker is lost is run again, without what the
@@ -58,15 +59,18 @@ def run_jobs(
         store: Where results are kept.
         progress: Is told how far they are.
         pool: Where they run; entered already.
+        outcome: Takes in what they have to say, however this ends.
         leases: Tell which trials other sweeps run; None where the store is nobody else's.
 
     Raises:
         RunnerError: where there are no workers to be had.
+        TooManyFailuresError: where the sweep only fails.
     """
     running = _Running(jobs, runner, store, progress, pool, leases)
     try:
-        return running.run()
+        running.run()
     finally:
+        outcome.add(running.outcome)
         if leases is not None:
             leases.release()
 
@@ -91,7 +95,7 @@ class _Running:
         self.short: dict[str, str] = {}
         self.remote = runner.kind != "local"
 
-    def run(self) -> Outcome:
+    def run(self) -> None:
         self._submit_ready()
         while self.running or len(self.shared) or self._any_ready():
             try:
@@ -115,7 +119,6 @@ class _Running:
         self.outcome.failures += [
             f"{suspect.job.batch.name}: what it needs could not be made" for suspect in self.waiting
         ]
-        return self.outcome
 
     def _give_up(self, cause: str) -> None:
         """Begin nothing of what waits."""

@@ -35,9 +35,11 @@ def run_plan(
     calls = {trial.id: job.batch.name for job in jobs for trial in job.batch.trials}
     tell, leases = (None, None) if beat is None else (beat.note, beat.leases)
     shown = SweepProgress(plan.name, (), 0, plan.hits, tell=tell, store=store, max_failures=max_failures)
+    outcome = Outcome() if beat is None else Outcome(states=beat.states)
     with shown as progress:
         if not plan.batches:  # no workers are asked for
-            return Outcome()
+            return outcome
         progress.expect(calls, plan.batches, calls)
         with workers.pool(plan.runner, store) as pool:
-            return run_jobs(jobs, plan.runner, store, progress, pool, leases)
+            run_jobs(jobs, plan.runner, store, progress, pool, outcome, leases)
+    return outcome

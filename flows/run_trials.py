@@ -42,8 +42,8 @@ class Ran:
     stopped: dict[str, tuple[str, int]] = field(default_factory=dict)
 
 
-Run = Callable[..., Outcome]
-"""Runs batches, one trial after the other where it is told so."""
+Run = Callable[..., None]
+"""Runs batches, one trial after the other where it is told so; an outcome takes in what they have to say."""
 
 
 def run_trials(
@@ -82,7 +82,7 @@ def _run_trials(prepared: Prepared, options: SweepOptions, run: Run, ran: Ran) -
         missing = prepared.plan.workload.pad(missing)
     runner = prepared.plan.runner
     batches = cut_for(runner, prepared.plan.workload, missing)
-    ran.outcome.add(run(batches, way == "sequential"))
+    run(ran.outcome, batches, way == "sequential")
 
 
 def _run(
@@ -90,15 +90,16 @@ def _run(
     pool: Pool,
     leases: Leases,
     progress: SweepProgress,
+    outcome: Outcome,
     batches: Sequence[Batch[Any]],
     one_by_one: bool = False,
-) -> Outcome:
+) -> None:
     batches = labelled(batches, prepared.plan.groups)
     ids = {trial.id: batch.name for batch in batches for trial in batch.trials}
     one_call = isinstance(prepared.plan.workload.run, Workload) and not one_by_one
     progress.expect(ids, len(batches), ids if one_call else {})
     jobs = [Job(prepared.plan.workload.path, batch, one_by_one=one_by_one) for batch in batches]
-    return run_jobs(jobs, prepared.plan.runner, prepared.store, progress, pool, leases)
+    run_jobs(jobs, prepared.plan.runner, prepared.store, progress, pool, outcome, leases)
 
 
 def _probe(prepared: Prepared, missing: list[Trial[Any]], run: Run, ran: Ran) -> tuple[str, list[Trial[Any]]]:
@@ -127,7 +128,7 @@ def _probe(prepared: Prepared, missing: list[Trial[Any]], run: Run, ran: Ran) ->
         # Of several programs that the padded trials need, one call of each.
         batches = cut(plan.workload, trials, lanes)
         # What a probe could not run is run again with the rest, so its failures are no news.
-        ran.outcome.states |= run(batches, one_by_one).states
+        run(Outcome(states=ran.outcome.states), batches, one_by_one)
         found = measured(list(prepared.store.known(t.id for t in batches[0].trials).values()), lanes)
         if found is not None:
             probe = replace(found, lanes=1) if one_by_one else found
@@ -160,7 +161,7 @@ def _by_halving(prepared: Prepared, eta: int, run: Run, ran: Ran) -> None:
                 hold = call_size(trials, eta, len(stops), lanes)
                 parts = cut(plan.workload, todo, plan.runner.batch_size, hold)
                 batches += labelled(parts, {trial.id: group for trial in todo})
-            ran.outcome.add(run(batches))
+            run(ran.outcome, batches)
             records = prepared.store.known(trial.id for trial in here.values())
             if last or any(trial.id not in records for trial in here.values()):
                 break  # to choose without having seen all would choose differently the next time

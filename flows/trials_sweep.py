@@ -10,6 +10,7 @@ from prefect import get_run_logger, tags
 from prefect.runtime import flow_run
 from pydantic import NonNegativeInt
 
+from flows.job import Outcome
 from flows.prepare import incomplete
 from flows.prepare_trials import Prepared, SweepOptions, collect_trials, prepare_trials
 from flows.run_trials import Ran, best_so_far, run_trials
@@ -103,7 +104,7 @@ def sweep(
             ) as beat,
             tags("sweepflow", plan.name),
         ):
-            ran = Ran()
+            ran = Ran(Outcome(states=beat.states))
             with (
                 tables_at_any_end(lambda: _so_far(prepared, ran)),
                 SweepProgress(

@@ -9,6 +9,13 @@ from sweepflow.store.record import Record
 
 MOST = 10
 """Calls in a row that may fail alike, where nobody says how many."""
+GO_ON = (
+    "mend the cause and start the same command again: it goes on with the trials that were not run, and "
+    "those that failed; to run all, however many fail: --max-failures 0 (in Python max_failures=0)"
+)
+"""What to do about a sweep that only fails, where the store has what it has done."""
+CALL_ON = "mend the cause; or give a larger max_failures, or 0 to call all, however many fail"
+"""What to do about jobs that only fail, wherever they are called."""
 
 _PATH = re.compile(r"[^\s'\"`(=]*/[^\s'\"`),;:]*")
 _NUMBER = re.compile(r"\b[0-9a-f]{8,}\b|(?:(?<!\w)[-+])?\d+(?:[.,]\d+)*(?:e[+-]?\d+)?")

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from sweepflow.errors import in_words
 from sweepflow.jobs.job import Job
 from sweepflow.report.numbers import counted
-from sweepflow.streak import Streak
+from sweepflow.streak import CALL_ON, Streak
 from tasks.progress import LINE_SECONDS, TooManyFailuresError
 
 
@@ -41,7 +41,7 @@ class FailureLimit:
             raise TooManyFailuresError(
                 f"{counted(len(self._streak), 'job')} in a row failed alike, so no more are called",
                 got=self._streak.said,
-                do="mend the cause; or give a larger max_failures, or 0 to call all, however many fail",
+                do=CALL_ON,
             )
 
 

@@ -22,7 +22,7 @@ from sweepflow.report.numbers import counted
 from sweepflow.stop import EndedEarlyError
 from sweepflow.store.record import Record
 from sweepflow.store.store import Store
-from sweepflow.streak import MOST, Streak, why_failed
+from sweepflow.streak import GO_ON, MOST, Streak, why_failed
 from tasks.worker import this_worker
 
 STRAGGLER_SECONDS = 120.0
@@ -86,6 +86,7 @@ class SweepProgress:
         max_failures: Calls in a row that may fail alike before `now` ends the sweep; 0 for any number.
         clock: Seconds.
         why_failed: What a record says of its trial's failure; None where it has not failed.
+        advice: What to do once the sweep was ended by `now`.
     """
 
     def __init__(
@@ -100,9 +101,10 @@ class SweepProgress:
         max_failures: int = MOST,
         clock: Callable[[], float] = time.monotonic,
         why_failed: Callable[[Record], str | None] = why_failed,
+        advice: str = GO_ON,
     ) -> None:
         self._store, self._max_failures, self._clock = store, max_failures, clock
-        self._why_failed = why_failed
+        self._why_failed, self._advice = why_failed, advice
         self._streak = self._alike = Streak()
         self._counting = threading.Lock()
         self._calls: dict[str, str] = {}
@@ -244,9 +246,7 @@ class SweepProgress:
             f"{counted(len(self._alike), 'call')} in a row failed alike, so the sweep is ended with "
             f"{len(self._not_run):,} of {counted(self._missing + self._hits, 'trial')} not run",
             got=self._alike.said,
-            do="mend the cause and start the same command again: it goes on with the trials that were "
-            "not run, and those that failed; to run all, however many fail: --max-failures 0 (in Python "
-            "max_failures=0)",
+            do=self._advice,
         )
 
     @property

@@ -16,7 +16,7 @@ from typing import Any
 from uuid import UUID
 
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.objects import State, StateType
 from prefect.context import FlowRunContext
 from prefect.exceptions import Abort, CancelledRun, TerminationSignal
 from prefect.settings import get_current_settings
@@ -51,7 +51,11 @@ _BEATS: dict[str, Beat] = {}
 
 
 class Beat:
-    """One run's signs of life, and what it has to say of itself. Made by `beating`."""
+    """One run's signs of life, and what it has to say of itself. Made by `beating`.
+
+    Attributes:
+        states: How task runs of it ended that could not say so themselves, by id: its hooks tell Prefect.
+    """
 
     def __init__(self, store: Store, record: RunRecord) -> None:
         self._store = store
@@ -59,6 +63,7 @@ class Beat:
         self._lock = threading.Lock()
         self._warned = False
         self._news = False
+        self.states: dict[UUID, State[Any]] = {}
         self._end: tuple[RunState, str | None] = "completed", None
 
     @property

@@ -27,5 +27,9 @@ def settle(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     if beat is not None and beat.record.state == "cancelled" and state.type is StateType.CRASHED:
         set_flow_run_state(flow_run.id, Cancelled(message=reason), DEADLINE_SECONDS)
     close_task_runs(
-        flow_run.id, reason=reason, settle_seconds=SETTLE_SECONDS, deadline_seconds=DEADLINE_SECONDS
+        flow_run.id,
+        None if beat is None else beat.states,
+        reason=reason,
+        settle_seconds=SETTLE_SECONDS,
+        deadline_seconds=DEADLINE_SECONDS,
     )

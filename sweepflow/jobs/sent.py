@@ -198,7 +198,7 @@ def _called(trial: Trial[Call], calls: Store, on_record: Callable[[Record], None
     return record
 
 
-def why_failed(record: Record) -> str | None:
+def why_job_failed(record: Record) -> str | None:
     """What a job's record says of its failure; None where it has none."""
     failed = record.status == "failed" or record.figures["failed"]
     return "; ".join(record.reasons) if failed else None

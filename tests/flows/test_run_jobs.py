@@ -138,7 +138,8 @@ def name(number: int) -> str:
 def run(bench: Bench, *jobs: Job, **options: Any) -> Outcome:
     ids = [i for job in jobs for i in job.ids]
     progress = SweepProgress("a sweep", ids, len(jobs), 0)
-    outcome = run_jobs(jobs, DaskRunner(checkpoint_seconds=1.0, **options), bench.store, progress, bench)
+    outcome, runner = Outcome(), DaskRunner(checkpoint_seconds=1.0, **options)
+    run_jobs(jobs, runner, bench.store, progress, bench, outcome)
     if not outcome.failures:
         assert progress.counts.startswith("batches ") and f"trials {len(ids)}/{len(ids)}" in progress.counts
     return outcome
@@ -167,7 +168,7 @@ def test_trials_of_a_batch_count_in_the_order_that_they_ran_in(store: Store) -> 
 
     jobs = [job(*range(40)), job(40)]
     progress = SweepProgress("a sweep", {i for one in jobs for i in one.ids}, 2, 0, max_failures=1)
-    run_jobs(jobs, DaskRunner(), store, progress, Bench(store, deed))
+    run_jobs(jobs, DaskRunner(), store, progress, Bench(store, deed), Outcome())
     assert "trials 41/41" in progress.counts
 
 

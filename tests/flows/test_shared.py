@@ -37,7 +37,8 @@ def leases(store: Store, owner: str) -> Leases:
 def run(bench: Bench, *jobs: Any, owner: str = "mine") -> tuple[Outcome, str]:
     progress = SweepProgress("a sweep", [i for job in jobs for i in job.ids], len(jobs), 0)
     runner = DaskRunner(checkpoint_seconds=1.0)
-    outcome = run_jobs(jobs, runner, bench.store, progress, bench, leases(bench.store, owner))
+    outcome = Outcome()
+    run_jobs(jobs, runner, bench.store, progress, bench, outcome, leases(bench.store, owner))
     return outcome, progress.counts
 
 

@@ -162,6 +162,11 @@ def test_a_sweep_that_only_fails_is_ended(clock: Clock) -> None:
     assert "exit code" in str(raised.value) and "--max-failures 0" in str(raised.value)
     assert "11 of 20 trials not run" in raised.value.what
     assert "the same command again: it goes on with the trials that were not run" in str(raised.value.do)
+    other = SweepProgress("a sweep", ids, 1, 0, max_failures=1, clock=clock, advice="call it again")
+    other.batch_done("batch 1", (), "Failed", "exit code 2")
+    with pytest.raises(TooManyFailuresError) as raised:
+        tick(other, clock, 1.0)
+    assert raised.value.do == "call it again"
     patient = SweepProgress("a sweep", ids, 1, 0, max_failures=0, clock=clock)
     for trial_id in ids:
         patient.trial_done(replace(record(trial_id), status="failed", reasons=("exit code 1",)))
