@@ -44,6 +44,23 @@ def write(folder: Path, **files: str) -> None:
         path.write_text(text)
 
 
+def write_package(folder: Path, text: str) -> None:
+    """A workload that gets `helper` by an import, and all but the helpers that such imports lead to."""
+    write(
+        folder,
+        main=text + "\n" + HEAD + LOSS,
+        through="import package.inner.helper as helper\n",
+        package__in____init__="",
+        package__in__inner__in____init__="from . import helper\nfrom .. import constants\n",
+        package__in__constants="",
+    )
+
+
+def write_helpers(folder: Path, value: int) -> None:
+    places = ("helper", "package__in__helper", "package__in__inner__in__helper", "bare__in__helper")
+    write(folder, **dict.fromkeys(places, f"NUMBER = {value}\n"))
+
+
 def loss_of(path: Any, store: Store) -> float:
     workload = load_workload(str(path))
     return run(workload, [workload.config_type()], store)[0].figures["loss"]
@@ -73,20 +90,11 @@ IMPORTS = [
 def test_a_file_imports_what_lies_beside_it_and_an_edit_there_makes_other_trials(
     text: str, folder: Path, store: Store
 ) -> None:
-    number = "NUMBER = {}\n"
-    write(
-        folder,
-        main=text + "\n" + HEAD + LOSS,
-        through="import package.inner.helper as helper\n",
-        package__in____init__="",
-        package__in__inner__in____init__="from . import helper\nfrom .. import constants\n",
-        package__in__constants="",
-    )
-    places = ("helper", "package__in__helper", "package__in__inner__in__helper", "bare__in__helper")
+    write_package(folder, text)
     paths, modules = list(sys.path), set(sys.modules)
     found, ids = [], []
     for value in (2, 3, 2):  # the same number of bytes, within a second
-        write(folder, **dict.fromkeys(places, number.format(value)))
+        write_helpers(folder, value)
         found.append(loss_of(folder / "main.py", store))
         ids.append(id_of(folder / "main.py"))
     assert found == [2, 3, 2]
@@ -105,16 +113,8 @@ def remove(*files: Path) -> None:
 def test_a_neighbour_that_is_gone_is_missing_at_once_and_back_once_it_is_back(
     text: str, folder: Path, store: Store
 ) -> None:
-    number = "NUMBER = {}\n"
-    write(
-        folder,
-        main=text + "\n" + HEAD + LOSS,
-        through="import package.inner.helper as helper\n",
-        package__in____init__="",
-        package__in__inner__in____init__="from . import helper\n",
-    )
-    places = ("helper", "package__in__helper", "package__in__inner__in__helper", "bare__in__helper")
-    write(folder, **dict.fromkeys(places, number.format(2)))
+    write_package(folder, text)
+    write_helpers(folder, 2)
     main = folder / "main.py"
     planned = load_workload(str(main))
     trial = planned.trial(planned.config_type())
@@ -125,7 +125,7 @@ def test_a_neighbour_that_is_gone_is_missing_at_once_and_back_once_it_is_back(
             loss_of(main, store)
     content = {"id": trial.id, "config": trial.config.model_dump(mode="json")}
     assert load_workload(str(main), content) is planned, "a sweep that runs has what it was planned with"
-    write(folder, **dict.fromkeys(places, number.format(3)))
+    write_helpers(folder, 3)
     assert loss_of(main, store) == 3
 
 
