@@ -22,7 +22,7 @@ from flows.shared import Shared
 from flows.suspects import HOPELESS, Again, Suspect, Walltimes, after_leaving, after_loss, spread
 from sweepflow.engine.failure import failed_record
 from sweepflow.engine.workload import Workload
-from sweepflow.errors import StoreError, in_words
+from sweepflow.errors import StoreError, with_advice
 from sweepflow.report.numbers import counted
 from sweepflow.schema.runner import RunnerConfig
 from sweepflow.store.leases import Leases
@@ -226,7 +226,7 @@ class _Running:
         try:
             ran = Ran(**future.result())
         except Exception as error:
-            why = in_words(error)
+            why = with_advice(error)
             self.outcome.states[future.task_run_id] = Failed(message=why)
             if self.server.is_to_wait(error):  # it was not begun, or its end not told
                 self.waiting.append(replace(suspect, refresh=True))
@@ -276,9 +276,7 @@ class _Running:
         before = self.walltimes
         if not again.fruitless:
             self._fits()
-        elif (
-            self.runner.concurrency_limit is None
-        ):  # else it may have waited for its slot for most of the time
+        elif self.runner.concurrency_limit is None:  # else it may have waited for its slot
             self.walltimes = before.after(started, time.monotonic())
         if not again.failure and not self.walltimes.hopeless:
             where = "begins again elsewhere" if in_turn else "goes on elsewhere"

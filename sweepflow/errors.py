@@ -78,6 +78,16 @@ def in_words(error: BaseException) -> str:
     return ": ".join(" ".join(part.split()) for part in _parts(error) if part)
 
 
+def with_advice(error: BaseException) -> str:
+    """What `in_words` says, and what to do, where nothing else of the error is shown.
+
+    >>> with_advice(ConfigError("there is no such key", got="depht=2", do="did you mean 'depth'?"))
+    "there is no such key: depht=2; did you mean 'depth'?"
+    """
+    do = error.do if isinstance(error, SweepflowError) else None
+    return "; ".join(filter(None, [in_words(error), do]))
+
+
 def in_brief(error: BaseException) -> str:
     """What `in_words` says of the first line of each part, shortened: for what is said again and again.
 

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from sweepflow.engine.devices import GIVEN_FLAGS
 from sweepflow.engine.failure import failed_record
 from sweepflow.engine.workload import Trial
-from sweepflow.errors import ConfigError, in_words, nearest
+from sweepflow.errors import ConfigError, nearest, with_advice
 from sweepflow.provenance import provenance
 from sweepflow.schema.fields import recorded
 from sweepflow.stop import raise_if_stopped, stoppable
@@ -116,7 +116,7 @@ def run_trials(
                 except (OSError, ValueError, ConfigError) as error:
                     running.pop()
                     process.log.close()
-                    why = f"could not be started: {in_words(error)}"
+                    why = f"could not be started: {with_advice(error)}"
                     keep(place, failed_record(WORKLOAD, trials[place], why, device=False))
             for one in [one for one in running if one.process.poll() and one.process.is_settled()]:
                 keep(one.place, _record(trials[one.place], one))
