@@ -24,7 +24,7 @@ def shortened(text: str, most: int, tail: int = 0) -> str:
     if tail:
         return f"{_beginning(text, most - tail - 3)} … {_beginning(text[::-1], tail)[::-1]}"
     head = _beginning(text, most - 2)
-    return f"{head} …" if text[len(head)].isspace() else f"{head}…"
+    return f"{head} …" if text[len(head)].isspace() else f"{text[: most - 1]}…"
 
 
 def _beginning(text: str, room: int) -> str:
