@@ -154,7 +154,7 @@ class Beat:
 
 def latest() -> Beat | None:
     """The run of this process that began last, whether it still runs or has ended."""
-    return next(iter(list(_BEATS.values())[-1:]), None)
+    return next(reversed(_BEATS.values()), None)
 
 
 def beat_of(flow_run_id: str) -> Beat | None:

@@ -10,6 +10,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError  # type: ignore[import-untyped]
 
 from sweepflow.compose.grammar import read
 from sweepflow.compose.overlaps import holds
@@ -32,7 +33,7 @@ def refusal(
     parsed = [read(text) for text in overrides]
     try:
         tree = load([str(one.input_line) for one in parsed if one.key_or_group in groups])
-    except UNFIT:
+    except (*UNFIT, YAMLError):
         return None
     removed: list[Override] = []
     for override in parsed:

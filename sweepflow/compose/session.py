@@ -75,9 +75,7 @@ class Session:
             if found := NO_DEFAULT.match(said):
                 raise self._not_chosen(found["group"], overrides, found["file"]) from error
             compose = partial(hydra.compose, self.primary, return_hydra_config=hydra_too)
-            # A file that is no YAML is not the fault of an override.
-            of_one = None if isinstance(error, YAMLError) else refusal(compose, overrides, self.groups)
-            raise of_one or ConfigError(
+            raise refusal(compose, overrides, self.groups) or ConfigError(
                 f"Hydra cannot compose this: {said}",
                 got=" ".join(text.removeprefix("++") for text in overrides),
                 allowed=f"files that Hydra can read, and options of the groups {', '.join(self.groups)}",
