@@ -161,8 +161,8 @@ def test_a_batch_that_fails_fails_the_flow_and_nothing_else(prefect: Any, store:
     assert error.what == "1 of 4 trials have no result"
     (batch,) = plan.estimate_batches  # what is still to be run is the batch that failed
     assert [trial.id for trial in batch.trials] == [missing]
-    assert str(error.got).startswith(f"{batch.name}: StoreError: a record's arrays cannot be read\n")
-    assert str(error.got).count("StoreError") == 1, "and nothing else failed"
+    assert str(error.got).startswith(f"{batch.name}: a record's arrays cannot be read: ")
+    assert str(error.got).count("cannot be read") == 1, "and nothing else failed"
     assert spoilt in str(error.got)
 
     seen = prefect.see(state, ended=2)
