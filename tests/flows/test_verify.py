@@ -28,7 +28,8 @@ def test_a_comparison_that_is_not_whole_is_not_made(prefect: Any, store: Store) 
     assert error.exit_code == 1
     missing, _, trials = error.what.removesuffix(" trials have no result").partition(" of ")
     assert missing == trials and int(trials) > len(cases(quick=True)), "every target and every estimate"
-    assert "the store cannot be written: " in str(error.got) and str(store.paths.folder("tgt")) in str(error.got)
+    said = str(error.got)
+    assert "the store cannot be written: " in said and str(store.paths.folder("tgt")) in said
 
     seen = prefect.see(state)
     assert {task.name.split(":")[0] for task in seen.tasks} == {"target"}
