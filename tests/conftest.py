@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -59,3 +61,14 @@ def pytest_unconfigure() -> None:
 def store(tmp_path: Path) -> Store:
     """An empty store, at a path with a space and a quote in it."""
     return Store(tmp_path / "a researcher's store")
+
+
+@pytest.fixture(autouse=True)
+def _no_module_of_a_test_outlives_it(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What was imported from a test's directory is forgotten: another test may have a file of that name."""
+    mine = str(request.getfixturevalue("tmp_path")) if "tmp_path" in request.fixturenames else None
+    yield
+    if mine is not None:
+        for name, module in list(sys.modules.items()):
+            if str(getattr(module, "__file__", "")).startswith(mine):
+                del sys.modules[name]

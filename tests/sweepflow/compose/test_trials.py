@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -79,13 +78,11 @@ def mine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def module(tmp_path: Path) -> Iterator[Path]:
+def module(tmp_path: Path) -> Path:
     file = tmp_path / "a folder" / f"composed_{tmp_path.name}.py"
     file.parent.mkdir()
     file.write_text(MODULE.format(field="other"))
-    yield file
-    for name in (file.stem, f"taken_{file.stem}"):
-        sys.modules.pop(name, None)
+    return file
 
 
 def grid_of(request: TrialsRequest) -> list[Any]:

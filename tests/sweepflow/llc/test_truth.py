@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,12 +21,17 @@ from sweepflow.verify.quadratics import GAMMAS
 
 pytestmark = pytest.mark.slow
 
-SEEDS = {1.0: 12, 10.0: 40, 100.0: 12}
-"""Of each strength of localisation; all of them are one batch of one program."""
-HELD = 56
-"""Of 64 intervals: fewer hold the truth in 4 of 1,000 sets where they should in 95 of 100, and in 92 of 100
+SEEDS = 40
+"""Of each strength of localisation; all of them are one batch of one program. Figures differ in their last
+digits from one kind of processor to the next, and chains with them: no bound may hang on a single seed."""
+HELD = 107
+"""Of 120 intervals: fewer hold the truth in 3 of 1,000 sets where they should in 95 of 100, and in 99 of 100
 sets where they do in 80."""
+CROSSINGS = 12
+"""Seeds of each normal crossing: one estimate of w1^2·w2^4 is off by 4 % as a rule, and by 13 % at times."""
 NBETA = 1000.0
+STRENGTHS = (1.0, 10.0, 100.0)
+"""Of localisation."""
 EIGENVALUES = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02)
 SHORT: dict[str, SamplerConfig] = {
     "hmc": HmcSampler(nbeta=NBETA, warmup=300, draws=400),
@@ -63,7 +68,14 @@ def test_a_linear_regression_is_met(run_sweep: Callable[..., Any]) -> None:
 
 
 def test_normal_crossings_are_met(run_sweep: Callable[..., Any]) -> None:
-    _hold([case for case in cases() if case.name.startswith("normal crossing")], run_sweep)
+    """In the mean over seeds: within the case's share of the truth, and within the errors that are stated."""
+    chosen = [case for case in cases() if case.name.startswith("normal crossing")]
+    assert chosen
+    for case in chosen:
+        figures = _over_seeds(
+            case.config, [(case.config.sampler.gamma, seed) for seed in range(CROSSINGS)], run_sweep
+        )
+        _meets(figures, case.truth, case.tolerance.relative)
 
 
 def test_deep_linear_networks_are_within_ten_per_cent(run_sweep: Callable[..., Any]) -> None:
@@ -82,30 +94,23 @@ def test_deep_linear_networks_are_within_ten_per_cent(run_sweep: Callable[..., A
 def test_a_quadratic_is_met_and_intervals_hold_it_as_often_as_they_say(
     kind: str, run_sweep: Callable[..., Any]
 ) -> None:
-    asked = [(gamma, seed) for gamma, seeds in SEEDS.items() for seed in range(seeds)]
-    swept = run_sweep(
-        [
-            LlcConfig(
-                model=PotentialModel(),
-                data=QuadraticData(eigenvalues=EIGENVALUES, dimension=len(EIGENVALUES)),
-                target=TrainingConfig(start="truth", steps=0),
-                sampler=SHORT[kind].model_copy(update={"seed": seed, "gamma": gamma}),
-            )
-            for gamma, seed in asked
-        ]
+    config = LlcConfig(
+        model=PotentialModel(),
+        data=QuadraticData(eigenvalues=EIGENVALUES, dimension=len(EIGENVALUES)),
+        target=TrainingConfig(start="truth", steps=0),
+        sampler=SHORT[kind],
     )
+    asked = [(gamma, seed) for gamma in STRENGTHS for seed in range(SEEDS)]
+    swept = _over_seeds(config, asked, run_sweep)
     held = 0
-    for gamma in SEEDS:
+    for position, gamma in enumerate(STRENGTHS):
         truth = quadratic_llc(EIGENVALUES, NBETA, gamma)
-        figures = [r.figures for r, (of, _) in zip(swept.estimates, asked, strict=True) if of == gamma]
+        figures = swept[position * SEEDS :][:SEEDS]
         held += sum(f["llc_low"] <= truth <= f["llc_high"] for f in figures)
         # Intervals that always hold the truth because they are wide would say nothing.
         assert all(f["llc_high"] - f["llc_low"] < 0.4 * truth for f in figures)
-        error = np.mean([f["llc"] for f in figures]) - truth
-        standard_error = math.sqrt(np.mean([f["llc_mcse"] ** 2 for f in figures]) / len(figures))
-        assert abs(error) < RELATIVE[kind] * truth
         # A step's bias may exceed the standard error of so many chains.
-        assert kind == "sgld" or abs(error) < 4 * standard_error
+        _meets(figures, truth, RELATIVE[kind], standard_errors=math.inf if kind == "sgld" else 4)
     assert held >= HELD
 
 
@@ -114,6 +119,31 @@ def halved(case: Case) -> Case:
     sampler = case.config.sampler
     shorter = sampler.model_copy(update={"draws": sampler.draws // 2})
     return replace(case, config=case.config.model_copy(update={"sampler": shorter}))
+
+
+def _over_seeds(
+    config: LlcConfig, asked: Sequence[tuple[float, int]], run_sweep: Callable[..., Any]
+) -> list[dict[str, float]]:
+    """Figures of one configuration by each strength of localisation and seed, in that order."""
+    swept = run_sweep(
+        [
+            config.model_copy(
+                update={"sampler": config.sampler.model_copy(update={"gamma": gamma, "seed": seed})}
+            )
+            for gamma, seed in asked
+        ]
+    )
+    return [record.figures for record in swept.estimates]
+
+
+def _meets(
+    figures: Sequence[dict[str, float]], truth: float, relative: float, standard_errors: float = 4
+) -> None:
+    """The mean is within both bounds of the truth."""
+    error = np.mean([f["llc"] for f in figures]) - truth
+    standard_error = math.sqrt(np.mean([f["llc_mcse"] ** 2 for f in figures]) / len(figures))
+    assert abs(error) < relative * truth
+    assert abs(error) < standard_errors * standard_error
 
 
 def _hold(chosen: list[Case], run_sweep: Callable[..., Any]) -> None:

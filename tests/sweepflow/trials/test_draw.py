@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -302,4 +301,3 @@ def test_two_files_are_not_one_trial(tmp_path: Path, store: Store, monkeypatch: 
     assert make_plan(workload, first, LocalRunner(), store, None).hits == 1
     with pytest.raises(ConfigError, match="two files would be one trial"):
         make_plan(workload, second, LocalRunner(), store, None)
-    sys.modules.pop(name)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +64,8 @@ PLAIN = "class Config(Base):\n    x: Traced[float] = 1.0\ndef run(config, inputs
 
 
 @pytest.fixture
-def module(tmp_path: Path) -> Iterator[Callable[..., str]]:
-    """Writes a module under a name of its own, and forgets it afterwards."""
+def module(tmp_path: Path) -> Callable[..., str]:
+    """Writes a module under a name of its own."""
     made: list[str] = []
 
     def write(text: str, name: str | None = None) -> str:
@@ -77,9 +76,7 @@ def module(tmp_path: Path) -> Iterator[Callable[..., str]]:
         made.append(name)
         return str(file)
 
-    yield write
-    for name in made:
-        sys.modules.pop(name, None)
+    return write
 
 
 def run(workload: Any, configs: list[Any], store: Store, **settings: Any) -> list[Any]:
