@@ -22,7 +22,7 @@ from flows.runs.leftover_jobs import orphans
 from flows.runs.liveness import Life, is_alive, lives
 from flows.runs.record import RunRecord, get_run, now, runs, short_id, short_ids, write_run
 from flows.runs.requests import forget_request
-from sweepflow.errors import SweepflowError, in_words
+from sweepflow.errors import SweepflowError, in_words, with_advice
 from sweepflow.report.numbers import counted
 from sweepflow.store.atomic import abandoned_temporaries
 from sweepflow.store.checkpoints import stale_checkpoints
@@ -106,7 +106,7 @@ def remove(found: Sequence[Leftover]) -> list[str]:
         try:
             item.remove()
         except (SweepflowError, OSError, psutil.Error) as error:
-            failures.append(f"{item.kind} {item.name}: {in_words(error)}")
+            failures.append(f"{item.kind} {item.name}: {with_advice(error)}")
         else:
             if item.run is not None:
                 closed[item.run.api_url].append(item.run)

@@ -18,6 +18,8 @@ from sweepflow.errors import ConfigError, did_you_mean
 
 UNFIT = (HydraException, OmegaConfBaseException, ValueError, TypeError)
 """What applying an override may raise: OmegaConf lets what Python's lists say through."""
+NOT_COMPOSED = (*UNFIT, YAMLError)
+"""What composing may raise: PyYAML speaks for itself of a file that is no YAML."""
 
 
 def refusal(
@@ -33,7 +35,7 @@ def refusal(
     parsed = [read(text) for text in overrides]
     try:
         tree = load([str(one.input_line) for one in parsed if one.key_or_group in groups])
-    except (*UNFIT, YAMLError):
+    except NOT_COMPOSED:
         return None
     removed: list[Override] = []
     for override in parsed:

@@ -18,13 +18,12 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from hydra.version import VersionBase
 from omegaconf import DictConfig, OmegaConf
-from yaml import YAMLError  # type: ignore[import-untyped]
 
 import sweepflow
 from sweepflow.compose.axes import Axis, Groups, parse_axes
 from sweepflow.compose.grammar import quote
 from sweepflow.compose.overlaps import settles
-from sweepflow.compose.refusal import UNFIT, refusal
+from sweepflow.compose.refusal import NOT_COMPOSED, refusal
 from sweepflow.errors import ConfigError
 from sweepflow.words import shortened
 
@@ -70,7 +69,7 @@ class Session:
         """
         try:
             return hydra.compose(self.primary, list(overrides), return_hydra_config=hydra_too)
-        except (*UNFIT, YAMLError) as error:
+        except NOT_COMPOSED as error:
             said = shortened(" ".join(str(error).split()), 500)
             if found := NO_DEFAULT.match(said):
                 raise self._not_chosen(found["group"], overrides, found["file"]) from error

@@ -17,13 +17,12 @@ from typing import Any
 import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from sweepflow.compose.axes import Axis, Groups, parse_axes
 from sweepflow.compose.overlaps import late, refuse_overlaps
-from sweepflow.compose.refusal import UNFIT, apply, keys_of, refusal, unfit
+from sweepflow.compose.refusal import NOT_COMPOSED, UNFIT, apply, keys_of, refusal, unfit
 from sweepflow.compose.session import NO_DEFAULT, ONE_AT_A_TIME, Session, session
 from sweepflow.errors import ConfigError, did_you_mean
 from sweepflow.jobs.source import registered
@@ -188,7 +187,7 @@ def choosing(
     while True:
         try:
             return load(texts)
-        except UNFIT as error:
+        except NOT_COMPOSED as error:
             added = {text.partition("=")[0][1:] for text in texts if text.startswith("+")}
             group = _not_chosen(str(error), added)
             if group is None or group in added:
@@ -251,7 +250,8 @@ def _refused(text: str, error: Exception, tree: DictConfig) -> ConfigError:
     # Hydra says which override it was; what OmegaConf said of it is the cause.
     cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__ or error
     lines = str(cause).splitlines()
-    said = " ".join(" ".join(lines if isinstance(cause, HydraException) else lines[:1]).split())
+    # OmegaConf's first line is what is wrong; below it, it repeats the key.
+    said = " ".join(" ".join(lines[:1] if isinstance(cause, OmegaConfBaseException) else lines).split())
     missing = (
         cause.full_key if isinstance(cause, OmegaConfBaseException) and said.startswith("Key ") else None
     )

@@ -134,6 +134,9 @@ def test_groups_of_the_users_own_directory(tmp_path: Path) -> None:
     (tmp_path / "optim" / "sgd.yaml").write_text("lr: 0.5\n")
     (one,) = expand({"x": 1}, ["+optim=sgd"], tmp_path)
     assert one.tree.optim.lr == 0.5
+    (tmp_path / "optim" / "broken.yaml").write_text("lr: [0.5\n")
+    with pytest.raises(ConfigError, match=r"(?s)Hydra cannot compose this.*broken\.yaml.*optim=broken"):
+        expand({"x": 1}, ["+optim=broken", "x=2"], tmp_path)
 
 
 def test_targets_interpolations_and_missing_values() -> None:
