@@ -6,12 +6,15 @@ import datetime
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from flows.runs.leftovers import Leftover
 from flows.runs.liveness import Life, ago, is_alive
 from flows.runs.record import RunRecord, now, short_id, short_ids
 from sweepflow.store.store import Store
 from sweepflow.words import shortened
+
+if TYPE_CHECKING:
+    from flows.runs.leftovers import Leftover  # it imports Prefect, which `sweepflow runs` does without
 
 MAX_CELL = 60
 """Characters of a cell that may hold anything."""

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any, Literal, Self
 
 import numpy as np
+import scipy  # its `stats`, which takes half a second, is loaded where it is first asked for
 from pydantic import model_validator
-from scipy import stats
 
 from sweepflow.errors import ConfigError
 from sweepflow.space.distribution import Distribution, U, check_choices, check_weights, copied
@@ -99,12 +99,12 @@ class Joint(Distribution):
 def _places(u: U, choices: int, weights: Sequence[float] | None) -> list[int]:
     """The places of the quantiles in a list of choices."""
     if weights is None:
-        drawn = stats.randint(0, choices).ppf(u)
+        drawn = scipy.stats.randint(0, choices).ppf(u)
     else:
         p = np.array(weights, dtype=np.float64)
         p /= p.sum()
         # The summed weights may end one rounding below 1, and SciPy puts a quantile beyond them at 0.
-        drawn = stats.rv_discrete(values=(np.arange(choices), p)).ppf(np.minimum(u, np.cumsum(p)[-1]))
+        drawn = scipy.stats.rv_discrete(values=(np.arange(choices), p)).ppf(np.minimum(u, np.cumsum(p)[-1]))
     return [int(i) for i in np.clip(drawn, 0, choices - 1)]
 
 

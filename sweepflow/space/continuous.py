@@ -6,8 +6,8 @@ import math
 from typing import Any, Literal, Self
 
 import numpy as np
+import scipy  # its `stats`, which takes half a second, is loaded where it is first asked for
 from pydantic import model_validator
-from scipy import stats
 
 from sweepflow.errors import ConfigError
 from sweepflow.space.distribution import (
@@ -34,7 +34,7 @@ class Uniform(Distribution):
 
     def ppf(self, u: U) -> list[Any]:
         """See `Distribution`."""
-        x = stats.uniform(self.low, self.high - self.low).ppf(u)
+        x = scipy.stats.uniform(self.low, self.high - self.low).ppf(u)
         return _inside(x, self.low, self.high)
 
     @property
@@ -64,7 +64,7 @@ class LogUniform(Distribution):
 
     def ppf(self, u: U) -> list[Any]:
         """See `Distribution`."""
-        return _inside(stats.loguniform(self.low, self.high).ppf(u), self.low, self.high)
+        return _inside(scipy.stats.loguniform(self.low, self.high).ppf(u), self.low, self.high)
 
     @property
     def bounds(self) -> tuple[float, float] | None:
@@ -92,7 +92,7 @@ class Normal(Distribution):
 
     def ppf(self, u: U) -> list[Any]:
         """See `Distribution`."""
-        return _floats(stats.norm(self.mean, self.sd).ppf(u))
+        return _floats(scipy.stats.norm(self.mean, self.sd).ppf(u))
 
 
 class LogNormal(Distribution):
@@ -113,7 +113,7 @@ class LogNormal(Distribution):
     def ppf(self, u: U) -> list[Any]:
         """See `Distribution`."""
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-            return _floats(stats.lognorm(self.sd, scale=np.exp(self.mean)).ppf(u))
+            return _floats(scipy.stats.lognorm(self.sd, scale=np.exp(self.mean)).ppf(u))
 
     @property
     def is_log(self) -> bool:
@@ -149,7 +149,7 @@ class TruncatedNormal(Distribution):
         """See `Distribution`."""
         low, high = self._ends
         a, b = (low - self.mean) / self.sd, (high - self.mean) / self.sd
-        return _inside(stats.truncnorm(a, b, loc=self.mean, scale=self.sd).ppf(u), low, high)
+        return _inside(scipy.stats.truncnorm(a, b, loc=self.mean, scale=self.sd).ppf(u), low, high)
 
     @property
     def bounds(self) -> tuple[float, float] | None:

@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 import numpy as np
+import scipy  # its `stats`, which takes half a second, is loaded where it is first asked for
 from jaxtyping import Float
-from scipy.stats import qmc
 
 from sweepflow.errors import ConfigError, did_you_mean
 from sweepflow.space.distribution import LARGEST_U, SMALLEST_U
@@ -48,22 +48,22 @@ def unit_points(
     check_request(samples, seed)
     match method:
         case "sobol":
-            if dimensions > qmc.Sobol.MAXDIM:
+            if dimensions > scipy.stats.qmc.Sobol.MAXDIM:
                 raise ConfigError(
                     "Sobol's sequence does not have so many dimensions",
                     got=f"{dimensions} parameters",
-                    allowed=f"at most {qmc.Sobol.MAXDIM}",
+                    allowed=f"at most {scipy.stats.qmc.Sobol.MAXDIM}",
                     do="take method=random",
                 )
-            sobol = qmc.Sobol(dimensions, bits=SOBOL_BITS, rng=seed)
+            sobol = scipy.stats.qmc.Sobol(dimensions, bits=SOBOL_BITS, rng=seed)
             # A whole power of two is drawn and cut: the same points, without SciPy's warning at each draw.
             points = sobol.random_base2((samples - 1).bit_length())[:samples]
             # Into the middle of their cells: the points' own law, and never 0.
             points = points + 0.5 ** (SOBOL_BITS + 1)
         case "halton":
-            points = qmc.Halton(dimensions, rng=seed).random(samples)
+            points = scipy.stats.qmc.Halton(dimensions, rng=seed).random(samples)
         case "latin_hypercube":
-            points = qmc.LatinHypercube(dimensions, rng=seed).random(samples)
+            points = scipy.stats.qmc.LatinHypercube(dimensions, rng=seed).random(samples)
         case "random":
             points = np.random.default_rng(seed).random((samples, dimensions))
         case _:
@@ -112,7 +112,7 @@ def _cost_of_no_power_of_two(points: Float[np.ndarray, "samples dimensions"], se
     if above <= MEASURED_SAMPLES:
         # Centred discrepancy (Hickernell 1998): the distance from uniformity, less is better.
         around = unit_points("sobol", above, dimensions, seed)
-        less, own, more = (qmc.discrepancy(p) ** 0.5 for p in (around[:below], points, around))
+        less, own, more = (scipy.stats.qmc.discrepancy(p) ** 0.5 for p in (around[:below], points, around))
         text += (
             f": their distance from uniform (centred L2 discrepancy) is {own:.2g}, against {less:.2g} for "
             f"{below} and {more:.2g} for {above}"

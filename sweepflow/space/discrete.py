@@ -8,8 +8,8 @@ from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
+import scipy  # its `stats`, which takes half a second, is loaded where it is first asked for
 from pydantic import Field, model_validator
-from scipy import stats
 
 from sweepflow.errors import ConfigError
 from sweepflow.space.continuous import LogNormal, LogUniform, Normal, TruncatedNormal, Uniform
@@ -32,7 +32,7 @@ class IntUniform(Distribution):
 
     def ppf(self, u: U) -> list[Any]:
         """See `Distribution`."""
-        return _integers(stats.randint(self.low, self.high + 1).ppf(u), self.low, self.high)
+        return _integers(scipy.stats.randint(self.low, self.high + 1).ppf(u), self.low, self.high)
 
     @property
     def bounds(self) -> tuple[float, float] | None:
@@ -62,7 +62,7 @@ class LogIntUniform(Distribution):
 
     def ppf(self, u: U) -> list[Any]:
         """See `Distribution`."""
-        x = stats.loguniform(self.low - 0.5, self.high + 0.5).ppf(u)
+        x = scipy.stats.loguniform(self.low - 0.5, self.high + 0.5).ppf(u)
         return _integers(np.rint(x), self.low, self.high)
 
     @property

@@ -136,3 +136,24 @@ def top_level_modules_after(code: str) -> set[str]:
     )
     assert done.returncode == 0, done.stderr
     return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "heavy"),
+    [
+        (["runs"], {"jax", "prefect", "dask", "scipy.stats"}),
+        (["targets"], {"prefect", "dask", "scipy.stats"}),
+        (["llc", "--dry-run"], {"dask", "scipy.stats", "plotly"}),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_command_loads_no_more_than_it_needs(arguments: list[str], heavy: set[str], tmp_path: Path) -> None:
+    """Each of these packages takes from a third of a second to a whole one."""
+    code = (
+        f"import os, sys; sys.argv = ['sweepflow', *{arguments}]; os.chdir({str(tmp_path)!r})\n"
+        "from flows.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        f"assert not {heavy} & set(sys.modules), {heavy} & set(sys.modules)\n"
+    )
+    assert "typer" in top_level_modules_after(code)
