@@ -99,7 +99,7 @@ def prepare_trials(
     from sweepflow.workloads.goal import aim
 
     overrides = list(overrides)
-    request = compose_trials(overrides, options.config_dir)
+    request = compose_trials(overrides, options.config_dir, options.design.table)
     workload = request.workload
     if options.halving is not None and workload.until is None:
         raise ConfigError(
@@ -273,7 +273,7 @@ def write_samples(
     from sweepflow.space import write_table
     from sweepflow.trials.draw import draw_trials
 
-    drawn = draw_trials(compose_trials(list(overrides), config_dir), design)
+    drawn = draw_trials(compose_trials(list(overrides), config_dir, design.table), design)
     write_table(output, list(drawn.rows.values()))
     return [*(f"note: {note}" for note in drawn.notes), f"{len(drawn.rows)} configurations in {output}"]
 

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from flows.prepare_trials import Prepared
 from flows.show import MAX_TRIALS, console, print_again
-from sweepflow.report.numbers import counted, setting
+from sweepflow.report.numbers import counted, reads_alike, setting
 from sweepflow.report.trials.compare import compare, write_comparison
 from sweepflow.report.trials.terminal import trials_table
 from sweepflow.trials.halving import rungs
@@ -67,9 +67,12 @@ def print_trials_plan(prepared: Prepared, halving: int | None = None) -> None:
     print_again(prepared.store, plan.drawn.trials.keys() - plan.known.keys())
     for note in (*plan.drawn.notes, *guessed):
         console.print(f"note: {note}", highlight=False, soft_wrap=True, markup=False)
+    rows = list(plan.drawn.rows.values())
+    keys = {key for row in rows for key in row}
+    whole = {key for key in keys if reads_alike([row[key] for row in rows if key in row])}
     for trial_id, row in list(plan.drawn.rows.items())[:MAX_TRIALS]:
         state = "known " if trial_id in plan.known else "to run"
-        words = " ".join(f"{key}={setting(value)}" for key, value in row.items())
+        words = " ".join(f"{key}={setting(value, key in whole)}" for key, value in row.items())
         console.print(f"  {trial_id}  {state}  {words}", highlight=False, soft_wrap=True, markup=False)
         if line := plan.workload.typed(plan.drawn.trials[trial_id], prepared.store):
             console.print(f"    $ {line}", highlight=False, soft_wrap=True, markup=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Hashable, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -49,6 +49,19 @@ def _plain(value: object) -> Any:
         got=f"{value!r} ({type(value).__name__})",
         allowed="numbers, strings, lists, sets, mappings, configurations",
     )
+
+
+def frozen(value: Any) -> Hashable:
+    """A plain value as something to compare and count by: 1, 1.0, true and '1' are four, in lists, too.
+
+    >>> len({frozen(value) for value in (1, 1.0, True, "1", [1], [True])})
+    6
+    """
+    if isinstance(value, (list, tuple)):
+        return (list, *map(frozen, value))
+    if isinstance(value, Mapping):
+        return (dict, frozenset((key, frozen(inner)) for key, inner in value.items()))
+    return (type(value), value)
 
 
 def fingerprint(prefix: str, workload: str, version: int, payload: object) -> str:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from typing import Any
 
 from hydra.core.override_parser.types import Glob, Override, OverrideType, Sweep
 
-from sweepflow.compose.grammar import given_as, key_of, plain, read, swept_values
+from sweepflow.compose.grammar import given_as, key_of, plain, quote, read, swept_values
 from sweepflow.errors import ConfigError, nearest
+from sweepflow.fingerprint import frozen
 from sweepflow.space import Distribution, distribution_of
 
 Groups = Mapping[str, Sequence[str]]
@@ -128,17 +129,16 @@ def _axis(override: Override, text: str, groups: Groups, distributions: bool, so
             allowed=", ".join(options) if is_group else "at least one value",
             do=f"write it like {key}={options[0] if options else 'FIRST,SECOND'}",
         )
-    seen: list[Any] = []
+    seen: set[Hashable] = set()
     for value in values:
-        if value in seen and type(value) is type(seen[seen.index(value)]):
+        if frozen(value) in seen:
             raise ConfigError(
                 f"{key}: a value is given twice",
                 got=said,
                 allowed="each value once",
-                do=f"remove one {value!r}",
+                do=f"remove one {quote(value)}",
             )
-        if len(values) <= 1000:  # the plan finds duplicates of longer lists, by fingerprint
-            seen.append(value)
+        seen.add(frozen(value))
     if is_group:
         for value in values:
             if value not in options:

@@ -76,7 +76,15 @@ def unfit(override: Override, tree: DictConfig, before: Sequence[Override] = ())
             if override.is_delete() or key.removeprefix(f"{gone.key_or_group}.").split(".")[0].isdecimal()
             else f"leave {gone.input_line} out; or, for a new {gone.key_or_group} of this alone: +{shown}",
         )
-    is_there = _node_at(tree, key.split(".")) is not None
+    node = _node_at(tree, key.split("."))
+    is_there = node is not None
+    if override.is_delete() and is_there and node._is_none():
+        return ConfigError(
+            f"{key} is null, and Hydra removes only what has a value",
+            got=shown,
+            allowed="removing keys that have a value",
+            do=f"leave {shown} out, or remove {key} from the configuration itself",
+        )
     if override.is_delete() and is_there:
         return ConfigError(
             f"{key} is to be removed, and has another value than the one that is named",

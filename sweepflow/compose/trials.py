@@ -23,6 +23,7 @@ from sweepflow.schema.fields import Config
 from sweepflow.schema.name import SweepName
 from sweepflow.schema.runner import LocalRunner, RunnerConfig, default_store
 from sweepflow.space import Space
+from sweepflow.space.table import columns_of
 from sweepflow.workloads import SweepWorkload, load_workload
 from sweepflow.workloads.load import is_importable
 
@@ -107,12 +108,15 @@ class TrialsRequest:
         return A_TABLE if table is None else Source(f"from the table {table}", "the table", yields=False)
 
 
-def compose_trials(overrides: Sequence[str], config_dir: str | Path | None = None) -> TrialsRequest:
+def compose_trials(
+    overrides: Sequence[str], config_dir: str | Path | None = None, table: Path | None = None
+) -> TrialsRequest:
     """What a command line of the `sweep` flow asks for.
 
     Args:
         overrides: In Hydra's grammar. `interval(...)` and `choice(...)` draw; other sweeps are a grid.
         config_dir: A directory of the user's own groups, searched besides the shipped one.
+        table: Of configurations, whose columns may give what the files leave open.
 
     Raises:
         ConfigError: before any work, naming what was wrong, what is allowed and the nearest name.
@@ -147,7 +151,9 @@ def compose_trials(overrides: Sequence[str], config_dir: str | Path | None = Non
             if own is not None:
                 OmegaConf.update(base, "workload", own, force_add=True)
             mandatory = MANDATORY.get(str(OmegaConf.select(base, "workload")))
-            for content in vary(base, later, drawn, mandatory):
+            open_here = table is not None and OmegaConf.missing_keys(base)
+            columns = columns_of(table) if table is not None and open_here else ()
+            for content in vary(base, later, {*drawn, *columns}, mandatory):
                 found = {key: content.pop(key) for key in SweepSettings.model_fields if key in content}
                 settings = settings or _settings(found, axes)
                 points.append(content)

@@ -67,7 +67,40 @@ def validator(config: Any) -> Callable[[DictConfig], Any]:
     kind = config if inspect.isclass(config) else type(config)
     if not issubclass(kind, BaseModel):
         return lambda tree: tree
-    return lambda tree: kind.model_validate(OmegaConf.to_container(tree, resolve=True, throw_on_missing=True))
+
+    def accept(tree: DictConfig) -> Any:
+        given = OmegaConf.to_container(tree, resolve=True, throw_on_missing=True)
+        model = kind.model_validate(given)
+        if ignored := list(_ignored(given, model)):
+            raise ConfigError(
+                f"the model {kind.__name__} has no field for {', '.join(ignored)}, and would leave it out",
+                got=", ".join(f"{key}={OmegaConf.select(tree, key)}" for key in ignored),
+                allowed=f"fields of the model: {', '.join(kind.model_fields)}",
+                do="leave it out, add the field to the model, or let it take more: extra='allow'",
+            )
+        return model
+
+    return accept
+
+
+def _ignored(given: Any, made: Any, key: str = "") -> Iterator[str]:
+    """Dotted keys of what a model was given that are in none of its fields."""
+    if isinstance(made, BaseModel) and isinstance(given, Mapping):
+        ways = {one.info.mode for one in type(made).__pydantic_decorators__.model_validators.values()}
+        if ways & {"before", "wrap"}:
+            return  # who knows what it makes of the keys
+        taken = made.model_fields_set | set(made.model_extra or ())
+        for name, value in given.items():
+            if name in taken:
+                yield from _ignored(value, getattr(made, name), f"{key}{name}.")
+            else:
+                yield f"{key}{name}"
+    elif isinstance(made, Mapping) and isinstance(given, Mapping):
+        for name in given.keys() & made.keys():
+            yield from _ignored(given[name], made[name], f"{key}{name}.")
+    elif isinstance(made, (list, tuple)) and isinstance(given, list):
+        for place, (value, one) in enumerate(zip(given, made, strict=False)):
+            yield from _ignored(value, one, f"{key}{place}.")
 
 
 def _node(config: Any) -> DictConfig:
@@ -96,13 +129,22 @@ def _node(config: Any) -> DictConfig:
     return node
 
 
+def _dumped(value: Any) -> Any:
+    """A default with its models as mappings."""
+    if isinstance(value, BaseModel):
+        return value.model_dump()
+    if isinstance(value, (list, tuple)):
+        return [_dumped(inner) for inner in value]
+    return {key: _dumped(inner) for key, inner in value.items()} if isinstance(value, dict) else value
+
+
 def _defaults(model: type[BaseModel]) -> dict[str, Any]:
     """Defaults of a model's fields; what has none is mandatory, as OmegaConf's `???`."""
     found: dict[str, Any] = {}
     for name, field in model.model_fields.items():
         if not field.is_required():
             value = field.get_default(call_default_factory=True)
-            found[name] = value.model_dump() if isinstance(value, BaseModel) else value
+            found[name] = _dumped(value)
         elif inspect.isclass(field.annotation) and issubclass(field.annotation, BaseModel):
             found[name] = _defaults(field.annotation)
         else:

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from sweepflow.fingerprint import frozen
+
 NOTHING = "–"
 NOT_SET = "not set"
 """What stands for the value of a key that a configuration does not have."""
@@ -58,29 +60,48 @@ def llc_text(figures: Mapping[str, Any]) -> str:
     return with_error(number(figures, "llc"), half_width(figures))
 
 
-def setting(value: Any) -> str:
+def setting(value: Any, whole: bool = False) -> str:
     """A configuration's value in a label: 1e-5, 32×32, tanh; long paths and hashes are cut.
 
     Text that reads as something else is in quotes: `none` is no value, `"none"` is text.
 
+    Args:
+        value: Plain.
+        whole: Whether to leave every digit and letter, so that no two values read the same.
+
     >>> setting(None), setting("none"), setting("1e3"), setting("adam")
     ('none', '"none"', '"1e3"', 'adam')
+    >>> setting(1.0), setting(1.0, whole=True), setting(0.1000001, whole=True)
+    ('1', '1.0', '0.1000001')
     """
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, float) and whole:
+        return repr(value)
     if isinstance(value, float):
         return _plain_exponent(f"{value:.6g}" if 1e3 <= abs(value) < 1e6 else _few(value))
     if isinstance(value, (list, tuple)):
         # One alone would read as its only item, and a list within as items of the list around it.
         parts = [
-            f"[{setting(v)}]" if isinstance(v, (list, tuple)) and len(v) > 1 else setting(v) for v in value
+            f"[{setting(v, whole)}]" if isinstance(v, (list, tuple)) and len(v) > 1 else setting(v, whole)
+            for v in value
         ]
         return "×".join(parts) if len(parts) > 1 else f"[{''.join(parts)}]"
     if value is None:
         return "none"
     text = json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, Mapping) else str(value)
-    cut = text if len(text) <= 24 else f"…{text[-23:]}"
+    cut = text if whole or len(text) <= 24 else f"…{text[-23:]}"
     return json.dumps(cut, ensure_ascii=False) if isinstance(value, str) and _misread(text) else cut
+
+
+def reads_alike(values: Iterable[Any]) -> bool:
+    """Whether two different values have one short form.
+
+    >>> reads_alike([0.1, 0.2]), reads_alike([1, 1.0]), reads_alike([0.1, 0.10000001])
+    (False, True, True)
+    """
+    different = {frozen(value): value for value in values}
+    return len({setting(value) for value in different.values()}) < len(different)
 
 
 def _misread(text: str) -> bool:

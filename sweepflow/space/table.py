@@ -79,6 +79,15 @@ def write_table(path: Path | str, rows: Rows) -> None:
     write_bytes(path, content)
 
 
+def columns_of(path: Path | str) -> set[str]:
+    """The columns of a table that have a value in some row.
+
+    Raises:
+        ConfigError, DataError: as `read_table` does.
+    """
+    return {column for row in read_table(path, lambda key: True).rows.values() for column in row}
+
+
 def read_table(path: Path | str, is_text: IsText = lambda key: False) -> TableRows:
     """Read a table of configurations, whoever made it.
 

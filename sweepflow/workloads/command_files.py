@@ -76,8 +76,8 @@ def pin(config: CommandConfig) -> CommandConfig:
             got=f"SHA-256 {sha.hexdigest()} of what {config.command!r} names: "
             + ", ".join([*(config.pinned or [name for _, name, _ in named]), *config.depends]),
             allowed=f"SHA-256 {config.sha256}, as the configuration says",
-            do="restore the file, or start the sweep anew to take it as it is, in new trials; give what the "
-            "program itself writes as outputs=[...]",
+            do="restore the file, or leave sha256 out (a column of a table, a key of best.yaml) to take it "
+            "as it is, in new trials; give what the program itself writes as outputs=[...]",
         )
     names = dict.fromkeys(name for _, name, _ in named)
     return config.model_copy(update={"sha256": sha.hexdigest(), "pinned": tuple(names)})

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sweepflow.errors import ConfigError
-from sweepflow.fingerprint import canonical_json, fingerprint, key_data
+from sweepflow.fingerprint import canonical_json, fingerprint, frozen, key_data
 from sweepflow.llc.workload import estimate_trial
 from sweepflow.schema.data import (
     BundledData,
@@ -406,3 +406,18 @@ def test_a_trials_key_depends_on_its_id_and_seed_and_nothing_else(trial: str, se
 def test_golden_key() -> None:
     # Big-endian by definition, so that a key is the same on every machine.
     assert key_data("tgt_0123456789abcdef", 7).tolist() == [2788257005, 2626945644]
+
+
+SCALARS = (
+    st.none() | st.booleans() | st.integers(-2, 2) | st.sampled_from([0.0, 1.0, 0.5]) | st.sampled_from("a1")
+)
+PLAIN = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from("ab"), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@given(PLAIN, PLAIN)
+def test_values_count_as_one_where_trials_of_them_have_one_id(first: Any, second: Any) -> None:
+    assert (frozen(first) == frozen(second)) == (canonical_json(first) == canonical_json(second))

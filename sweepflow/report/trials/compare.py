@@ -11,15 +11,16 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from sweepflow.errors import ConfigError
+from sweepflow.fingerprint import frozen
 from sweepflow.report.document import Cell, Column, Document, Table, html, provenance_facts
 from sweepflow.report.labels import ABSENT
 from sweepflow.report.noted import NotedTable
-from sweepflow.report.numbers import NOT_SET, NOTHING, setting, short
+from sweepflow.report.numbers import NOT_SET, NOTHING, reads_alike, setting, short
 from sweepflow.report.table import Row
 from sweepflow.report.trials.charts.progress import progress_chart
 from sweepflow.report.trials.configurations import best, configurations, has_repeats
 from sweepflow.report.trials.spent import spent
-from sweepflow.report.trials.view import TrialsView, frozen
+from sweepflow.report.trials.view import TrialsView
 from sweepflow.store.atomic import write_bytes
 
 SHARES = (0.1, 0.25, 0.5, 1.0)
@@ -174,7 +175,9 @@ def _differing(names: tuple[str, str], views: tuple[TrialsView, TrialsView]) -> 
         {
             "what": f"best: {key}",
             **{
-                name: setting(ours[key]) if key in ours else NOT_SET
+                name: setting(ours[key], reads_alike([s[key] for s in settings if key in s]))
+                if key in ours
+                else NOT_SET
                 for name, ours in zip(names, settings, strict=True)
             },
         }

@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 
 from sweepflow.report.charts.running import log_ticks
 from sweepflow.report.labels import ABSENT
-from sweepflow.report.numbers import NOT_SET, setting
+from sweepflow.report.numbers import setting
 from sweepflow.report.trials.view import TrialsView
 
 MAX_NAMED, MIN_GAP = 8, 0.06
@@ -109,7 +109,7 @@ def line_ticks(low: float, high: float, log: bool, at_most: int = 7) -> Ticks:
 
 def _dimension(view: TrialsView, key: str) -> Dimension:
     values = [settings.get(key, ABSENT) for settings in view.settings]
-    shown = [NOT_SET if v is ABSENT else setting(v) for v in values]
+    shown = [view.text(place, key) for place in range(len(values))]
     given = [v for v in values if v is not None and v is not ABSENT]
     if given and all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in given):
         return _line(view, key, values, shown)

@@ -8,7 +8,7 @@ from pathlib import Path
 from sweepflow.report.charts.panel import Chart
 from sweepflow.report.charts.running import Arrays
 from sweepflow.report.document import Cell, Column, Document, Table, Warned, html, provenance_facts
-from sweepflow.report.numbers import NOT_SET, NOTHING, counted, number, setting, short
+from sweepflow.report.numbers import NOTHING, counted, number, short
 from sweepflow.report.trials.charts.curves import curves_chart
 from sweepflow.report.trials.charts.descents import descents_chart
 from sweepflow.report.trials.charts.failures import failures_chart
@@ -149,7 +149,7 @@ def _row(view: TrialsView, one: Configuration, figures: Sequence[str], repeats: 
         ]
     for key in view.varying[:MAX_KEYS]:
         value = settings.get(key)
-        text = setting(value) if key in settings else NOT_SET
+        text = view.text(one.place, key)
         plain = isinstance(value, (int, float)) and not isinstance(value, bool)
         cells.append(Cell(text, value if plain else None if value is None else text))
     for name in figures:

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from sweepflow.report.headline import SYMBOL
 from sweepflow.report.noted import NotedTable
-from sweepflow.report.numbers import NOT_SET, NOTHING, counted, setting
+from sweepflow.report.numbers import NOTHING, counted
 from sweepflow.report.terminal import STYLE
 from sweepflow.report.trials.causes import causes
 from sweepflow.report.trials.configurations import has_repeats, ranked
@@ -42,8 +42,7 @@ def trials_table(view: TrialsView, *, rows: int = MAX_ROWS) -> Table:
         table.add_column(name, justify="right", overflow="fold")
     table.add_column("status", no_wrap=True)
     for one in ours[:rows]:
-        settings = view.settings[one.place]
-        shown = [setting(settings[key]) if key in settings else NOT_SET for key in keys]
+        shown = [view.text(one.place, key) for key in keys]
         n = [f"{len(one.values)}/{one.n}" if one.n_failed else str(one.n)] if repeats else []
         table.add_row(
             Text(view.records[one.place].id),

@@ -6,15 +6,15 @@ from collections import Counter, defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from sweepflow.errors import ConfigError, did_you_mean
+from sweepflow.fingerprint import frozen
 from sweepflow.report.headline import STATUSES
 from sweepflow.report.labels import ABSENT, Flat, flatten
-from sweepflow.report.numbers import number, setting
+from sweepflow.report.numbers import NOT_SET, number, reads_alike, setting
 from sweepflow.store.record import Record
 from sweepflow.workloads.goal import Aim, Goal
 
@@ -162,8 +162,20 @@ class TrialsView:
     def label(self, place: int) -> str:
         """A trial by what varies: `learning_rate=0.01 optimizer=adam`; its id where nothing does."""
         ours = [key for key in self.varying if self.settings[place].get(key, None) is not None]
-        parts = [f"{self.names[key]}={setting(self.settings[place][key])}" for key in ours[:MAX_FIELDS]]
+        parts = [f"{self.names[key]}={self.text(place, key)}" for key in ours[:MAX_FIELDS]]
         return " ".join([*parts, "…"] if len(ours) > MAX_FIELDS else parts) or self.records[place].id
+
+    def text(self, place: int, key: str) -> str:
+        """A trial's setting as it is shown: short, or whole where another trial's would read the same."""
+        settings = self.settings[place]
+        return setting(settings[key], whole=key in self._alike) if key in settings else NOT_SET
+
+    @cached_property
+    def _alike(self) -> frozenset[str]:
+        """Varying keys of which two values have one short form."""
+        return frozenset(
+            key for key in self.varying if reads_alike([s[key] for s in self.settings if key in s])
+        )
 
     def _told_apart(self, keys: Sequence[str]) -> int:
         """How many different trials there are to who sees these keys only."""
@@ -182,12 +194,3 @@ def value_of(record: Record, metric: str) -> float | None:
 def has_finished(record: Record) -> bool:
     """Whether a trial ran to its end within the finite numbers."""
     return record.status in ("ok", "flagged")
-
-
-def frozen(value: Any) -> Hashable:
-    """A configuration's value as something to compare and count by; True and 1 are two values."""
-    if isinstance(value, (list, tuple)):
-        return tuple(frozen(v) for v in value)
-    if isinstance(value, Mapping):
-        return tuple((k, frozen(v)) for k, v in sorted(value.items()))
-    return (value,) if isinstance(value, bool) else value

@@ -358,7 +358,7 @@ REFUSED: list[tuple[str, list[str], list[str]]] = [
     ),
     ("one list twice", ["data.teacher_widths=[8],[8]"], ["given twice", "[8]"]),
     ("two spellings", ["sampler.step_size=1e-5,0.00001"], ["given twice", "1e-5,0.00001", "remove one"]),
-    ("one option twice", ["model=small,small"], ["model", "given twice", "'small'"]),
+    ("one option twice", ["model=small,small"], ["model", "given twice", "remove one small"]),
     ("one key twice", ["target.seed=1", "target.seed=2"], ["each key once", "1 and target.seed=2", "FIRST,"]),
     ("one key with and without +", ["target.seed=1", "++target.seed=2"], ["given twice"]),
     ("one group twice", ["model=small", "model=base"], ["model is given twice"]),

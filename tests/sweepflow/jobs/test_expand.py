@@ -219,6 +219,9 @@ def test_a_value_that_no_tree_holds() -> None:
         (["~q"], "no key 'q' that could be removed", "names above"),
         (["~a.q"], "no key 'a.q' that could be removed", "did you mean 'a."),
         (["~a=3"], "a is to be removed, and has another value", "~a"),
+        (["~gone"], "gone is null, and Hydra removes only what has a value", "leave ~gone out"),
+        (["x=1,1.0,1.0"], "x: a value is given twice", "remove one 1.0"),
+        (["x=[1],[true],[true]"], "x: a value is given twice", "remove one [true]"),
         (["+a.b=1"], "a.b is there already", "leave the plus out to change it: a.b=1"),
         (["a.q=1"], "no key 'a.q'", "+a.q=VALUE"),
     ],
@@ -228,7 +231,7 @@ def test_what_does_not_fit_the_configuration_is_said_in_four_parts(
     overrides: list[str], said: str, do: str
 ) -> None:
     with pytest.raises(ConfigError) as caught:
-        expand({"l": [1, 2, 3], "none": [], "a": {"b": 1, "c": 2}, "x": 1}, overrides)
+        expand({"l": [1, 2, 3], "none": [], "a": {"b": 1, "c": 2}, "x": 1, "gone": None}, overrides)
     error = caught.value
     assert said in error.what and do in str(error.do)
     assert error.allowed and all(text.split(",")[0] in str(error.got) for text in overrides[-1:])
@@ -237,3 +240,11 @@ def test_what_does_not_fit_the_configuration_is_said_in_four_parts(
 def test_a_new_mapping_in_the_place_of_one_that_is_removed() -> None:
     (one,) = expand({"a": {"b": 1, "c": 2}}, ["~a", "+a.b=3"])
     assert one.tree == {"a": {"b": 3}}
+
+
+def test_values_of_several_types_are_several(tmp_path: Path) -> None:
+    values = ["1", "1.0", "true", "'1'", "[1]", "[1.0]", "[true]", "{a:1}", "{a:true}"]
+    found = [one.tree.x for one in expand({"x": 0}, ["x=" + ",".join(values)])]
+    assert [repr(value) for value in found] == [
+        *["1", "1.0", "True", "'1'", "[1]", "[1.0]", "[True]", "{'a': 1}", "{'a': True}"]
+    ]

@@ -111,7 +111,7 @@ def composed(lab: list[str]) -> TrialsRequest:
 
 
 def drawn_from(path: Path, overrides: list[str], config_dir: Path | None = None) -> Drawn:
-    return draw_trials(compose_trials(overrides, config_dir), DesignOptions(table=path))
+    return draw_trials(compose_trials(overrides, config_dir, path), DesignOptions(table=path))
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -209,6 +209,11 @@ def test_cells_are_of_the_type_of_their_key(separator: str, lab: list[str], tmp_
         ("t.csv", "rate\tcount\n0.5\n", ["1 cells in line 2"]),
         ("t.csv", "rate count\n1\n", ["no key of the workload: 'rate count'"]),
         ("t.csv", "rat,count\n1,2\n", ["did you mean 'rate'"]),
+        (
+            "t.csv",
+            "id,rate,loss\n1,2,3\n",
+            ["that are no keys", "'id', 'loss'", "columns of results"],
+        ),
         ("t.csv", "inner.flg\ntrue\n", ["flg", "inner.flag", "row 1"]),
         ("t.csv", "count\n1.5\n", ["count", "row 1"]),
         ("t.yaml", "- {rate: 1, rate: 2}\n", ["'rate' is given twice"]),
@@ -297,3 +302,19 @@ def test_an_experiment_sweeps_no_column(lab: list[str], tmp_path: Path) -> None:
     )
     with pytest.raises(ConfigError, match=r"experiment e(.|\n)*t.csv"):
         drawn_from(path, [*lab, "+experiment=e"], tmp_path / "conf")
+
+
+def test_a_column_gives_what_a_file_leaves_open(tmp_path: Path) -> None:
+    path, program = tmp_path / "runs.csv", ["workload=command", "+args.lr=1"]
+    path.write_text('command,metrics,args.lr\ntrue,"[""loss""]",0.1\ntrue,"[""loss""]",0.2\n')
+    configs = [trial.config for trial in drawn_from(path, ["workload=command"]).trials.values()]
+    assert [(c.command, c.metrics, c.args) for c in configs] == [
+        ("true", ("loss",), {"lr": lr}) for lr in (0.1, 0.2)
+    ]
+    path.write_text('command,metrics,args.lr\ntrue,"[""loss""]",0.1\n,"[""loss""]",0.2\n')
+    with pytest.raises(ConfigError, match=r"a row of the table has no command(.|\n)*row 2"):
+        drawn_from(path, program)
+    assert len(drawn_from(path, [*program[:1], "command=echo"]).trials) == 2
+    path.write_text("command\ntrue\n")
+    with pytest.raises(ConfigError, match="metrics has to be given"):
+        drawn_from(path, program)

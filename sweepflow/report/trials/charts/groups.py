@@ -40,7 +40,10 @@ def groups_chart(view: TrialsView) -> Chart | None:
     stars: dict[str, int] = {}
     for one in ranked(view):
         # The first of a group in the sweep's own order, so that the best of all is the star of its group.
-        stars.setdefault(view.groups.get(view.records[one.place].id, ""), one.place)
+        # Repeats are of several groups where the seed is static.
+        valued_places = [place for place in one.places if np.isfinite(view.scores[place])]
+        for place in sorted(valued_places, key=view.scores.__getitem__):
+            stars.setdefault(view.groups.get(view.records[place].id, ""), place)
     scale = metric_scale(view)
     data: list[Json] = []
     for row, name in enumerate(reversed(shown)):

@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 
 from sweepflow.errors import ConfigError
+from sweepflow.report.trials.charts.groups import groups_chart
+from sweepflow.report.trials.dimension import dimensions
 from sweepflow.report.trials.view import TrialsView
 from sweepflow.store.record import Record
 
@@ -66,11 +69,6 @@ def test_names_that_would_be_confused_stay_whole(trial: Trial, view_of: ViewOf) 
     assert list(view.names.values()) == ["schedule.kind", "schedule.rate", "steps", "data.rate"]
 
 
-def test_true_and_one_are_two_settings(trial: Trial, view_of: ViewOf) -> None:
-    assert view_of([trial(nesterov=True), trial(nesterov=1)]).varying == ("nesterov",)
-    assert view_of([trial(rate=1.0), trial(rate=1)]).varying == ()
-
-
 def test_a_metric_that_no_trial_has_is_refused(trial: Trial, view_of: ViewOf) -> None:
     with pytest.raises(
         ConfigError, match=r"got: +valdation_loss\n.*train_loss.*\n.*did you mean 'validation_loss'"
@@ -83,3 +81,36 @@ def test_a_metric_that_no_trial_has_is_refused(trial: Trial, view_of: ViewOf) ->
 def test_an_unknown_goal_is_refused(view_of: ViewOf) -> None:
     with pytest.raises(ConfigError, match="did you mean 'minimize'"):
         view_of([], goal="minimise")
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        ([1, 1.0, True, "1", [1], [True]], ["1", "1.0", "true", '"1"', "[1]", "[true]"]),
+        ([0.1, 0.10000001], ["0.1", "0.10000001"]),
+        (
+            [f"/data/{letter}/{'x' * 40}" for letter in "ab"],
+            [f"/data/{letter}/{'x' * 40}" for letter in "ab"],
+        ),
+        ([0.001, 0.01], ["0.001", "0.01"]),
+    ],
+)
+def test_settings_that_differ_are_configurations_of_their_own_and_read_differently(
+    values: list[Any], shown: list[str], trial: Trial, view_of: ViewOf
+) -> None:
+    """Each with a repeat, and each alone in its static group."""
+    records = [trial(0.1 * i, pick=value, seed=seed) for i, value in enumerate(values) for seed in (0, 1)]
+    view = view_of(records, groups={record.id: f"pick={record.config['pick']!r}" for record in records})
+    assert view.varying == ("pick",)
+    assert view.repeats == [(2 * i, 2 * i + 1) for i in range(len(values))]
+    assert [view.text(2 * i, "pick") for i in range(len(values))] == shown
+    assert len({view.label(place) for place in range(len(records))}) == len(values)
+    (axis,) = dimensions(view)
+    assert len(set(axis.at.tolist())) == len(values)
+    assert groups_chart(view) is not None
+
+
+def test_repeats_that_are_of_several_groups_have_a_best_in_each(trial: Trial, view_of: ViewOf) -> None:
+    records = [trial(value, seed=seed) for seed, value in enumerate([0.3, 0.1, 0.2])]
+    chart = groups_chart(view_of(records, groups={r.id: f"seed={r.config['seed']}" for r in records}))
+    assert chart is not None
