@@ -32,6 +32,11 @@ ELSEWHERE = re.compile(
 )
 """How Hydra says it of a group that has been chosen from in other packages."""
 
+HYDRAS_OWN_WAYS = tuple(
+    f"hydra{mark}{name}" for name in ("run", "sweep", "launcher", "sweeper") for mark in (".", "/")
+)
+"""Beginnings of keys that decide how Hydra runs jobs."""
+
 
 @dataclass(frozen=True)
 class Composed:
@@ -78,6 +83,13 @@ class Composer:
         refuse_overlaps(axes)
         ours = {*self._groups, *self._own}
         for axis in axes:
+            if axis.key.startswith(HYDRAS_OWN_WAYS):
+                raise ConfigError(
+                    "Hydra's directories, launchers and sweepers are not used here",
+                    got=axis.text,
+                    allowed="keys of the configuration, and its groups",
+                    do="use hydra_run or hydra_multirun, or the arguments working_dir, runner and sweeper",
+                )
             if axis.key.split(".")[0] == "runner" and "runner" not in ours:
                 raise ConfigError(
                     "where jobs run is not among the overrides of a callable",

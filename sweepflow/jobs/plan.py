@@ -13,8 +13,9 @@ from uuid import uuid4
 from hydra.utils import get_object
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
+from sweepflow.compose.overlaps import value_at
 from sweepflow.errors import ConfigError, in_words
 from sweepflow.jobs.call import Callee
 from sweepflow.jobs.caller import caller
@@ -126,7 +127,7 @@ class Plan:
                 Job(
                     number=number,
                     overrides=one.overrides,
-                    params=one.params,
+                    params=_as_got(one.params, cfg),
                     cfg=cfg,
                     config=config,
                     of_hydra=one.hydra,
@@ -158,6 +159,18 @@ class Plan:
                     allowed="the dotted name of a function or a class",
                     do="mend the name, or install its module",
                 ) from error
+
+
+def _as_got(params: dict[str, Any], cfg: Any) -> dict[str, Any]:
+    """What varies, as a pydantic model has made it: 1 of a field of floats is 1.0."""
+    if not isinstance(cfg, BaseModel):
+        return params
+    found = {key: value_at(cfg.model_dump(), key) for key in params}
+    one = bool | int | float | str
+    return {
+        key: found[key] if isinstance(found[key], one) and isinstance(given, one) else given
+        for key, given in params.items()
+    }
 
 
 def _targets(config: Any) -> Iterator[str]:

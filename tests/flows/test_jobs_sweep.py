@@ -137,6 +137,14 @@ def test_a_pydantic_model_comes_as_one() -> None:
 
     jobs = multirun(Config, lambda cfg: (type(cfg).__name__, cfg.x, cfg.y), overrides=["x=1,2"])
     assert values(jobs) == [("Config", 1, 0.5), ("Config", 2, 0.5)]
+    whole = multirun(Config, lambda cfg: cfg.y, overrides=["x=1", "y=1,2"])
+    assert (
+        [repr(job.params["y"]) for job in whole]
+        == [repr(job.return_value) for job in whole]
+        == ["1.0", "2.0"]
+    )
+    with pytest.raises(ConfigError, match="has no field for new"):
+        multirun(Config, square, overrides=["x=1", "+new=1,2"])
     with pytest.raises(ConfigError, match=r"x: .*int(.|\n)*x=1.5"):
         multirun(Config, square, overrides=["x=1,1.5"])
     with pytest.raises(ConfigError, match=r"not whole.*x"):

@@ -95,7 +95,12 @@ def parallel_chart(view: TrialsView, axes: Sequence[Dimension], important: bool 
         f" read it. {best_in_words(view)}".rstrip(),
         panels=(Panel("", figure, height=440),),
         legend=((BEST,) if len(best) else ()) + ((LOST,) if len(lost) else ()),
-        note=" ".join(omissions(view, len(axes), MAX_AXES, important, len(best), len(lost))),
+        note=" ".join(
+            [
+                *omissions(view, len(axes), MAX_AXES, important, len(best), len(lost)),
+                *scale.beyond(view.values),
+            ]
+        ),
         columns=1,
         marks="lines",
     )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from sweepflow.report.charts.panel import INK, MUTED, Chart, Json, Panel, axis_title, escaped, faded, layout
-from sweepflow.report.numbers import counted, points
+from sweepflow.report.numbers import points
 from sweepflow.report.trials.charts.omissions import omissions
 from sweepflow.report.trials.charts.palette import (
     BEST,
@@ -211,8 +211,6 @@ def _texts(view: TrialsView, axis: Dimension, places: np.ndarray) -> list[str]:
 def _note(
     view: TrialsView, axes: Sequence[Dimension], important: bool, scale: Scale, drawn: int, lost: int
 ) -> str:
-    notes = omissions(view, len(axes), MAX_PANELS, important, drawn, lost)
-    outside = scale.outside(view.values)
-    if outside:
-        notes.append(f"{counted(outside, 'trial')} beyond the drawn range: drawn at its edge.")
-    return " ".join(notes)
+    return " ".join(
+        [*omissions(view, len(axes), MAX_PANELS, important, drawn, lost), *scale.beyond(view.values)]
+    )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sweepflow.report.charts.panel import Json, axis_title, escaped
-from sweepflow.report.numbers import points
+from sweepflow.report.numbers import counted, points
 from sweepflow.report.trials.dimension import Ticks, line_ticks
 from sweepflow.report.trials.view import TrialsView
 
@@ -89,6 +89,11 @@ class Scale:
     def ticks(self) -> Ticks:
         """Round values within the axis."""
         return line_ticks(self.low, self.high, self.log)
+
+    def beyond(self, values: np.ndarray) -> list[str]:
+        """A note on the values that lie beyond an end, where there are any."""
+        outside = self.outside(values)
+        return [f"{counted(outside, 'trial')} beyond the drawn range: drawn at its edge."] if outside else []
 
     def outside(self, values: np.ndarray) -> int:
         """How many values lie beyond an end."""
