@@ -25,7 +25,7 @@ def gives(axis: Axis, key: str) -> list[bool]:
     """For each value of an override, whether it says what a key is that it holds: only mappings are merged
     with what is there."""
     path = key.removeprefix(f"{axis.key}.").split(".")
-    return [axis.deletes or _says(value, path) for value in axis.values]
+    return [axis.deletes or says(value, path) for value in axis.values]
 
 
 def settles(axis: Axis, key: str) -> bool:
@@ -167,7 +167,7 @@ def assigned(content: Any, path: Sequence[str], value: Any, *, whole: bool = Fal
     return copied
 
 
-def _says(value: Any, path: Sequence[str]) -> bool:
+def says(value: Any, path: Sequence[str]) -> bool:
     """Whether a value leaves nothing of what was at a path within it: only mappings are merged."""
     for part in path:
         if not isinstance(value, Mapping):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+from omegaconf import MISSING, OmegaConf
 from pydantic import Field, ValidationError
 
 from sweepflow.compose.axes import Axis, did_you_mean_option, parse_axes
@@ -15,7 +15,7 @@ from sweepflow.compose.grammar import key_of, read
 from sweepflow.compose.invalid import explain
 from sweepflow.compose.llc import refuse
 from sweepflow.compose.origins import A_REPEAT, A_TABLE, Source
-from sweepflow.compose.overlaps import late, refuse_overlaps, without_typed
+from sweepflow.compose.overlaps import late, refuse_overlaps, value_at, without_typed
 from sweepflow.compose.session import NoSuchGroupError, Session, composed_once, session
 from sweepflow.compose.vary import Mandatory, Point, vary
 from sweepflow.errors import ConfigError
@@ -66,6 +66,7 @@ class TrialsRequest:
         axes: The overrides, for errors in their words.
         option: The option of the group `workload` that was taken.
         own: The workload's path, where it is the user's own.
+        left_open: Dotted keys that files leave open, and that are drawn or in the table.
     """
 
     workload: SweepWorkload[Any]
@@ -76,6 +77,7 @@ class TrialsRequest:
     axes: Sequence[Axis]
     option: str
     own: str | None
+    left_open: Collection[str] = ()
 
     def config(self, point: Point, drawn: Mapping[str, Any], table: str | None = None) -> Any:
         """One validated configuration: a point with drawn values set in it.
@@ -88,8 +90,16 @@ class TrialsRequest:
         Raises:
             ConfigError: in the words of the override that caused it.
         """
+        content = point.with_drawn(drawn)
+        if lacking := [key for key in self.left_open if value_at(content, key) == MISSING]:
+            raise ConfigError(
+                f"every trial has to be given {' and '.join(lacking)}",
+                got=f"none in {table}" if table else "a sample for which the space draws none",
+                allowed="a value that is typed, drawn, or in every row of the table",
+                do=f"add {lacking[0]}=VALUE, or leave such trials out",
+            )
         try:
-            return self.workload.config_type.model_validate(point.with_drawn(drawn))
+            return self.workload.config_type.model_validate(content)
         except ValidationError as error:
             sources = {key: self._source(key, table) for key in drawn}
             raise explain(error, self.workload.config_type, self.axes, sources) from error
@@ -142,6 +152,8 @@ def compose_trials(
                     do=f"start one sweep for each {top}",
                 )
         points: list[Point] = []
+        set_afterwards = {*drawn, *(() if table is None else columns_of(table))}
+        left_open: set[str] = set()
         settings: SweepSettings | None = None
         for once in composed_once(given, later):
             try:
@@ -151,9 +163,8 @@ def compose_trials(
             if own is not None:
                 OmegaConf.update(base, "workload", own, force_add=True)
             mandatory = MANDATORY.get(str(OmegaConf.select(base, "workload")))
-            open_here = table is not None and OmegaConf.missing_keys(base)
-            columns = columns_of(table) if table is not None and open_here else ()
-            for content in vary(base, later, {*drawn, *columns}, mandatory):
+            for content in vary(base, later, set_afterwards, mandatory):
+                left_open |= {key for key in set_afterwards if value_at(content, key) == MISSING}
                 found = {key: content.pop(key) for key in SweepSettings.model_fields if key in content}
                 settings = settings or _settings(found, axes)
                 points.append(content)
@@ -176,6 +187,7 @@ def compose_trials(
         axes=axes,
         option=option,
         own=own,
+        left_open=sorted(left_open),
     )
 
 

@@ -23,7 +23,7 @@ from sweepflow.jobs.carried import source_of
 from sweepflow.jobs.expand import Composed, Composer
 from sweepflow.jobs.identity import job_id, name_of, plain
 from sweepflow.jobs.job import Job, Jobs
-from sweepflow.jobs.source import validator
+from sweepflow.jobs.source import refuse_ignored, validator
 from sweepflow.schema.name import as_name, check_name
 from sweepflow.schema.runner import default_store
 from sweepflow.store.store import Store
@@ -188,7 +188,10 @@ def _targets(config: Any) -> Iterator[str]:
 
 def _accepted(accept: Callable[[DictConfig], Any], one: Composed) -> Any:
     try:
-        return accept(one.tree)
+        cfg = accept(one.tree)
+        if isinstance(cfg, BaseModel):
+            refuse_ignored(cfg, one.tree, one.overrides)
+        return cfg
     except ValidationError as error:
         first = error.errors()[0]
         raise ConfigError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,6 +14,8 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel
 
+from sweepflow.compose.grammar import key_of, read
+from sweepflow.compose.overlaps import holds, says
 from sweepflow.compose.session import ONE_AT_A_TIME
 from sweepflow.errors import ConfigError
 
@@ -67,20 +69,31 @@ def validator(config: Any) -> Callable[[DictConfig], Any]:
     kind = config if inspect.isclass(config) else type(config)
     if not issubclass(kind, BaseModel):
         return lambda tree: tree
+    return lambda tree: kind.model_validate(OmegaConf.to_container(tree, resolve=True, throw_on_missing=True))
 
-    def accept(tree: DictConfig) -> Any:
-        given = OmegaConf.to_container(tree, resolve=True, throw_on_missing=True)
-        model = kind.model_validate(given)
-        if ignored := list(_ignored(given, model)):
+
+def refuse_ignored(model: BaseModel, tree: DictConfig, overrides: Sequence[str]) -> None:
+    """Refuse what was given by an override, and what the model that was made has left out.
+
+    What a default has left in the tree, of another member of a union say, is the model's to ignore.
+
+    Raises:
+        ConfigError: for the first such key.
+    """
+    ignored = list(_ignored(OmegaConf.to_container(tree, resolve=True), model))
+    for override in map(read, overrides if ignored else ()):
+        key, value = key_of(override), None if override.is_delete() else override.value()
+        for path in ignored:
+            within = holds(key, path) and says(value, path.removeprefix(f"{key}.").split("."))
+            if not (path == key or holds(path, key) or within):
+                continue
             raise ConfigError(
-                f"the model {kind.__name__} has no field for {', '.join(ignored)}, and would leave it out",
-                got=", ".join(f"{key}={OmegaConf.select(tree, key)}" for key in ignored),
-                allowed=f"fields of the model: {', '.join(kind.model_fields)}",
-                do="leave it out, add the field to the model, or let it take more: extra='allow'",
+                f"{type(model).__name__} does not take {path}, and would leave it out",
+                got=str(override.input_line),
+                allowed=f"fields of the model: {', '.join(type(model).model_fields)}",
+                do="leave it out, or add the field; extra='allow' takes all, and populate_by_name=True the "
+                "name of a field that has an alias",
             )
-        return model
-
-    return accept
 
 
 def _ignored(given: Any, made: Any, key: str = "") -> Iterator[str]:
@@ -96,7 +109,7 @@ def _ignored(given: Any, made: Any, key: str = "") -> Iterator[str]:
             else:
                 yield f"{key}{name}"
     elif isinstance(made, Mapping) and isinstance(given, Mapping):
-        for name in given.keys() & made.keys():
+        for name in filter(made.__contains__, given):
             yield from _ignored(given[name], made[name], f"{key}{name}.")
     elif isinstance(made, (list, tuple)) and isinstance(given, list):
         for place, (value, one) in enumerate(zip(given, made, strict=False)):

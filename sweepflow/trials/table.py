@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any, Literal, get_args, get_origin
 
-from omegaconf import MISSING
 from pydantic import BaseModel
 
 from sweepflow.compose.axes import TYPED, Axis
@@ -97,20 +96,6 @@ def configuration_table(request: TrialsRequest, path: Path) -> ConfigurationTabl
                 f"{column} is swept by the {axis.source}, and is a column of the table",
                 got=f"{axis.text} and --from {path}",
                 do=f"remove the column, or give {column} on the command line, which wins over both",
-            )
-    left_open = [
-        key
-        for key in columns
-        if key not in typed and any(value_at(point, key) == MISSING for point in request.points)
-    ]
-    for number, row in rows.items():
-        lacking = [key for key in left_open if key not in row]
-        if lacking:
-            raise ConfigError(
-                f"a row of the table has no {' and no '.join(lacking)}, which nothing else gives",
-                got=f"row {number} of {path}",
-                allowed="a value in every row, or one that is typed",
-                do=f"fill the cell, or add {lacking[0]}=VALUE",
             )
     notes = [f"{axis.text}, as typed, in place of the column {column}" for column, axis in typed.items()]
     notes += [f"row {i} of {path} has no keys: it is the defaults" for i, row in rows.items() if not row]

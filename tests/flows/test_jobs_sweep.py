@@ -143,7 +143,7 @@ def test_a_pydantic_model_comes_as_one() -> None:
         == [repr(job.return_value) for job in whole]
         == ["1.0", "2.0"]
     )
-    with pytest.raises(ConfigError, match="has no field for new"):
+    with pytest.raises(ConfigError, match="does not take new"):
         multirun(Config, square, overrides=["x=1", "+new=1,2"])
     with pytest.raises(ConfigError, match=r"x: .*int(.|\n)*x=1.5"):
         multirun(Config, square, overrides=["x=1,1.5"])

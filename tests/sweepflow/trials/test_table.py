@@ -312,7 +312,7 @@ def test_a_column_gives_what_a_file_leaves_open(tmp_path: Path) -> None:
         ("true", ("loss",), {"lr": lr}) for lr in (0.1, 0.2)
     ]
     path.write_text('command,metrics,args.lr\ntrue,"[""loss""]",0.1\n,"[""loss""]",0.2\n')
-    with pytest.raises(ConfigError, match=r"a row of the table has no command(.|\n)*row 2"):
+    with pytest.raises(ConfigError, match=r"every trial has to be given command(.|\n)*row 2"):
         drawn_from(path, program)
     assert len(drawn_from(path, [*program[:1], "command=echo"]).trials) == 2
     path.write_text("command\ntrue\n")
