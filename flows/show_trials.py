@@ -67,9 +67,8 @@ def print_trials_plan(prepared: Prepared, halving: int | None = None) -> None:
     print_again(prepared.store, plan.drawn.trials.keys() - plan.known.keys())
     for note in (*plan.drawn.notes, *guessed):
         console.print(f"note: {note}", highlight=False, soft_wrap=True, markup=False)
-    rows = list(plan.drawn.rows.values())
-    keys = {key for row in rows for key in row}
-    whole = {key for key in keys if reads_alike([row[key] for row in rows if key in row])}
+    rows = plan.drawn.rows.values()
+    whole = {key for key in {key for row in rows for key in row} if reads_alike(key, rows)}
     for trial_id, row in list(plan.drawn.rows.items())[:MAX_TRIALS]:
         state = "known " if trial_id in plan.known else "to run"
         words = " ".join(f"{key}={setting(value, key in whole)}" for key, value in row.items())

@@ -23,7 +23,7 @@ from sweepflow.jobs.carried import source_of
 from sweepflow.jobs.expand import Composed, Composer
 from sweepflow.jobs.identity import job_id, name_of, plain
 from sweepflow.jobs.job import Job, Jobs
-from sweepflow.jobs.source import refuse_ignored, validator
+from sweepflow.jobs.source import validator
 from sweepflow.schema.name import as_name, check_name
 from sweepflow.schema.runner import default_store
 from sweepflow.store.store import Store
@@ -165,7 +165,8 @@ def _as_got(params: dict[str, Any], cfg: Any) -> dict[str, Any]:
     """What varies, as a pydantic model has made it: 1 of a field of floats is 1.0."""
     if not isinstance(cfg, BaseModel):
         return params
-    found = {key: value_at(cfg.model_dump(), key) for key in params}
+    made = cfg.model_dump()
+    found = {key: value_at(made, key) for key in params}
     one = bool | int | float | str
     return {
         key: found[key] if isinstance(found[key], one) and isinstance(given, one) else given
@@ -186,12 +187,9 @@ def _targets(config: Any) -> Iterator[str]:
         yield from _targets(item)
 
 
-def _accepted(accept: Callable[[DictConfig], Any], one: Composed) -> Any:
+def _accepted(accept: Callable[[DictConfig, Sequence[str]], Any], one: Composed) -> Any:
     try:
-        cfg = accept(one.tree)
-        if isinstance(cfg, BaseModel):
-            refuse_ignored(cfg, one.tree, one.overrides)
-        return cfg
+        return accept(one.tree, one.overrides)
     except ValidationError as error:
         first = error.errors()[0]
         raise ConfigError(

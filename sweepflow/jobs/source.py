@@ -63,16 +63,23 @@ def registered(config: Any) -> Iterator[str]:
             del repository.repo[f"{name}.yaml"]
 
 
-def validator(config: Any) -> Callable[[DictConfig], Any]:
-    """What makes of a composed tree the configuration that the callable is given: a pydantic model where that
-    was given, the tree itself for all else."""
+def validator(config: Any) -> Callable[[DictConfig, Sequence[str]], Any]:
+    """What makes of a composed tree, and its overrides, the configuration that the callable gets: a pydantic
+    model where that was given, the tree itself for all else."""
     kind = config if inspect.isclass(config) else type(config)
     if not issubclass(kind, BaseModel):
-        return lambda tree: tree
-    return lambda tree: kind.model_validate(OmegaConf.to_container(tree, resolve=True, throw_on_missing=True))
+        return lambda tree, overrides: tree
+
+    def accept(tree: DictConfig, overrides: Sequence[str]) -> BaseModel:
+        given = OmegaConf.to_container(tree, resolve=True, throw_on_missing=True)
+        model = kind.model_validate(given)
+        _refuse_ignored(given, model, overrides)
+        return model
+
+    return accept
 
 
-def refuse_ignored(model: BaseModel, tree: DictConfig, overrides: Sequence[str]) -> None:
+def _refuse_ignored(given: Any, model: BaseModel, overrides: Sequence[str]) -> None:
     """Refuse what was given by an override, and what the model that was made has left out.
 
     What a default has left in the tree, of another member of a union say, is the model's to ignore.
@@ -80,7 +87,7 @@ def refuse_ignored(model: BaseModel, tree: DictConfig, overrides: Sequence[str])
     Raises:
         ConfigError: for the first such key.
     """
-    ignored = list(_ignored(OmegaConf.to_container(tree, resolve=True), model))
+    ignored = list(_ignored(given, model))
     for override in map(read, overrides if ignored else ()):
         key, value = key_of(override), None if override.is_delete() else override.value()
         for path in ignored:

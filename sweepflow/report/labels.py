@@ -14,6 +14,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sweepflow.fingerprint import frozen
 from sweepflow.report.numbers import setting
 from sweepflow.store.record import Record
 
@@ -159,10 +160,7 @@ def _telling_fields(
         if field in leave_out:
             continue
         finer = _number(
-            {
-                key: (parts[key], ABSENT if field not in config else json.dumps(config[field]))
-                for key, config in configs.items()
-            }
+            {key: (parts[key], frozen(config.get(field, ABSENT))) for key, config in configs.items()}
         )
         if len(set(finer.values())) > len(set(parts.values())):
             telling.append(field)

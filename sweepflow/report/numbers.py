@@ -94,13 +94,13 @@ def setting(value: Any, whole: bool = False) -> str:
     return json.dumps(cut, ensure_ascii=False) if isinstance(value, str) and _misread(text) else cut
 
 
-def reads_alike(values: Iterable[Any]) -> bool:
-    """Whether two different values have one short form.
+def reads_alike(key: str, rows: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether two different values that rows have of a key have one short form.
 
-    >>> reads_alike([0.1, 0.2]), reads_alike([1, 1.0]), reads_alike([0.1, 0.10000001])
-    (False, True, True)
+    >>> reads_alike("x", [{"x": 0.1}, {"x": 0.2}, {}]), reads_alike("x", [{"x": 1}, {"x": 1.0}])
+    (False, True)
     """
-    different = {frozen(value): value for value in values}
+    different = {frozen(row[key]): row[key] for row in rows if key in row}
     return len({setting(value) for value in different.values()}) < len(different)
 
 

@@ -175,9 +175,7 @@ def _differing(names: tuple[str, str], views: tuple[TrialsView, TrialsView]) -> 
         {
             "what": f"best: {key}",
             **{
-                name: setting(ours[key], reads_alike([s[key] for s in settings if key in s]))
-                if key in ours
-                else NOT_SET
+                name: setting(ours[key], reads_alike(key, settings)) if key in ours else NOT_SET
                 for name, ours in zip(names, settings, strict=True)
             },
         }

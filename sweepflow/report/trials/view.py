@@ -173,9 +173,7 @@ class TrialsView:
     @cached_property
     def _alike(self) -> frozenset[str]:
         """Varying keys of which two values have one short form."""
-        return frozenset(
-            key for key in self.varying if reads_alike([s[key] for s in self.settings if key in s])
-        )
+        return frozenset(key for key in self.varying if reads_alike(key, self.settings))
 
     def _told_apart(self, keys: Sequence[str]) -> int:
         """How many different trials there are to who sees these keys only."""

@@ -245,7 +245,7 @@ def test_a_new_mapping_in_the_place_of_one_that_is_removed() -> None:
     assert one.tree == {"a": {"b": 3}}
 
 
-def test_values_of_several_types_are_several(tmp_path: Path) -> None:
+def test_values_of_several_types_are_several() -> None:
     values = ["1", "1.0", "true", "'1'", "[1]", "[1.0]", "[true]", "{a:1}", "{a:true}"]
     found = [one.tree.x for one in expand({"x": 0}, ["x=" + ",".join(values)])]
     assert [repr(value) for value in found] == [
