@@ -20,10 +20,21 @@ from jax.sharding import PartitionSpec as P
 
 from sweepflow.engine.course import Segment
 
-Placed = tuple[Any, ...]
-"""A run's arguments on the devices."""
 Leaves = list[Any]
 """A state's leaves."""
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A run's arguments on the devices.
+
+    Attributes:
+        arguments: Arrays, in the order of the compiled program's parameters.
+        slices: Slices that each device runs; those after them hold padding.
+    """
+
+    arguments: tuple[Any, ...]
+    slices: int
 
 
 @dataclass(frozen=True)
@@ -44,6 +55,22 @@ class Layout:
     def lanes(self) -> int:
         """Lanes run, padding included."""
         return self.devices * self.slices * self.width
+
+    def used_slices(self, lanes: int) -> int:
+        """Slices of each device that so many lanes fill."""
+        return math.ceil(lanes / (self.devices * self.width))
+
+    def rows(self, lanes: int) -> np.ndarray:
+        """The row of each of so many lanes, (lanes,): each device's first slices are filled, and no other is run."""
+        rows = np.arange(self.lanes).reshape(self.devices, self.slices, self.width)
+        return rows[:, : self.used_slices(lanes)].reshape(-1)[:lanes]
+
+    def lane_of_rows(self, lanes: int) -> np.ndarray:
+        """The lane that each row holds, (rows,). Padding repeats the last lane: valid numbers, and never slower
+        than a real one."""
+        held = np.full(self.lanes, lanes - 1)
+        held[self.rows(lanes)] = np.arange(lanes)
+        return held
 
 
 def layout(lanes: int, devices: int, width: int) -> Layout:
@@ -87,22 +114,35 @@ class Program:
     replicated: NamedSharding
     state: tuple[jax.ShapeDtypeStruct, ...]
 
-    def place(self, shared: Any, own: Any, traced: Any, keys: np.ndarray, lanes: np.ndarray) -> Placed:
-        """Put a run's arguments on the devices; all but `shared` have `layout.lanes` leading rows."""
+    def place(
+        self, shared: Any, own: Any, traced: Any, keys: np.ndarray, lanes: np.ndarray, used: int | None = None
+    ) -> Placed:
+        """Put a run's arguments on the devices.
+
+        Args:
+            shared: What every lane sees.
+            own, traced, keys, lanes: With `layout.lanes` leading rows.
+            used: Lanes that are no padding, in the rows that `layout.rows` says; all where it is not given.
+        """
         placed = [jax.device_put(part, self.sharded) for part in (own, traced, keys, lanes)]
-        return (jax.device_put(shared, self.replicated), *placed)
+        slices = self.layout.slices if used is None else self.layout.used_slices(used)
+        return Placed((jax.device_put(shared, self.replicated), *placed), slices)
 
     def place_state(self, leaves: Sequence[np.ndarray] | None) -> Leaves:
-        """Put a state on the devices; None for the beginning, where no value of it is read."""
-        leaves = [np.zeros(like.shape, like.dtype) for like in self.state] if leaves is None else leaves
-        return [jax.device_put(leaf, self.sharded) for leaf in leaves]
+        """Put a state on the devices, from leaves with a row a lane; None for the beginning, where no value of it
+        is read."""
+        if leaves is None:
+            placed = [np.zeros(like.shape, like.dtype) for like in self.state]
+        else:
+            placed = [leaf[self.layout.lane_of_rows(len(leaf))] for leaf in leaves]
+        return [jax.device_put(leaf, self.sharded) for leaf in placed]
 
     def __call__(self, placed: Placed, state: Leaves, span: tuple[int, int, int]) -> tuple[Leaves, Any]:
         """Run points `span[0]` to `span[1] - 1`, and wait for it; the results are those of a whole run only
         where that has reached `span[2]`. Both stay on the devices."""
-        numbers = (np.array(span, np.int32), np.array(self.layout.slices, np.int32))
-        placed = (*placed, state, *jax.device_put(numbers, self.replicated))
-        found: tuple[Leaves, Any] = jax.block_until_ready(self.compiled(*placed))
+        numbers = (np.array(span, np.int32), np.array(placed.slices, np.int32))
+        arguments = (*placed.arguments, state, *jax.device_put(numbers, self.replicated))
+        found: tuple[Leaves, Any] = jax.block_until_ready(self.compiled(*arguments))
         return found
 
 

@@ -52,15 +52,9 @@ def read_progress(
     parts = []
     for (done, of), members in found.items():
         numbers, seconds_each, states = zip(*members, strict=True)
-        stacked = _stack(states, program.layout.lanes) if done else None
-        parts.append(([*numbers], Progress(done, of, seconds_each, stacked)))
+        leaves = [np.concatenate(parts) for parts in zip(*states, strict=True)] if done else None
+        parts.append(([*numbers], Progress(done, of, seconds_each, leaves)))
     return parts
-
-
-def _stack(states: Sequence[Sequence[np.ndarray]], lanes: int) -> list[np.ndarray]:
-    """Leaves with a row a lane; padding repeats the last, as that of the other arguments does."""
-    leaves = [np.concatenate(parts) for parts in zip(*states, strict=True)]
-    return [leaf[np.minimum(np.arange(lanes), len(leaf) - 1)] for leaf in leaves]
 
 
 def checkpoint_writer(
@@ -77,14 +71,15 @@ def checkpoint_writer(
         progress: Where it began.
     """
     own = identity(workload, trials[0].config, program)
-    lanes = workload.lanes(trials[0].config)
+    lanes, of = workload.lanes(trials[0].config), workload.points(trials[0].config)
+    held = program.layout.rows(lanes * len(trials))
 
     def keep(state: Leaves, done: int, spent: float) -> None:
-        leaves = [np.asarray(leaf) for leaf in jax.device_get(state)]
+        leaves = [np.asarray(leaf)[held] for leaf in jax.device_get(state)]
         for row, (trial, before) in enumerate(zip(trials, progress.seconds, strict=True)):
             rows = slice(row * lanes, (row + 1) * lanes)
             share = before + spent / len(trials)
             kept = [leaf[rows] for leaf in leaves]
-            write_checkpoint(store, Checkpoint(trial.id, own, done, progress.of, share, kept))
+            write_checkpoint(store, Checkpoint(trial.id, own, done, of, share, kept))
 
     return keep

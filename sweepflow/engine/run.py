@@ -15,9 +15,9 @@ import numpy as np
 from sweepflow.engine.failure import failed_record
 from sweepflow.engine.memory import allowance, memory_share
 from sweepflow.engine.placement import DeviceLocks, first_device
-from sweepflow.engine.program import Leaves, Program, ProgramCache, compile_program, layout
+from sweepflow.engine.program import Layout, Program, ProgramCache, compile_program, layout
 from sweepflow.engine.progress import checkpoint_writer, read_progress
-from sweepflow.engine.segments import Pace, Progress, run_segments
+from sweepflow.engine.segments import Pace, Progress, Written, run_segments
 from sweepflow.engine.workload import C, Trial, Workload
 from sweepflow.fingerprint import key_data
 from sweepflow.provenance import provenance
@@ -145,46 +145,69 @@ def _run_together(
     """Run trials in one program, those that are equally far at once; each record once it is stored."""
     store = settings.store
     with _shortage():
-        program, compiling, arguments = _program(workload, trials, store, size, datasets, width, charge=True)
+        program, compiling = _program(workload, trials, store, size, datasets, width, charge=True)
     if len(trials) > 1 and memory_share(program) > settings.memory_fraction * allowance(program):
         raise _TooLargeError("more than the share of the free memory that a batch may take")
     for numbers, progress in read_progress(workload, trials, store, program):
         part = [trials[number] for number in numbers]
-        with _shortage():
-            if len(part) < len(trials):
-                arguments = _arguments(workload, part, store, datasets, program.layout.lanes)
-            keep = checkpoint_writer(workload, part, store, program, progress)
-            with _DEVICES.hold(device.id for device in program.sharded.mesh.devices.flat):
-                results, elapsed = _results(workload, part, program, arguments, progress, settings.pace, keep)
-        lanes = workload.lanes(part[0].config)
-        for i, (trial, before) in enumerate(zip(part, progress.seconds, strict=True)):
-            own = {name: value[i * lanes : (i + 1) * lanes] for name, value in results.items()}
-            seconds = {"compile": compiling / len(trials), "run": before + elapsed / len(part)}
+        for trial, own, seconds in _to_their_ends(workload, part, program, progress, settings, datasets):
             record = workload.record(trial, own, store)
-            record = replace(record, seconds=seconds, provenance=provenance())
+            share = {"compile": compiling / len(trials), "run": seconds}
+            record = replace(record, seconds=share, provenance=provenance())
             settings.keep([record])
             if workload.segmented is not None:
                 remove_checkpoint(store, trial.id)
             yield record
 
 
-def _results(
+def _to_their_ends(
     workload: Workload[C],
     trials: Sequence[Trial[C]],
     program: Program,
-    arguments: _Arguments,
     progress: Progress,
-    pace: Pace,
-    keep: Callable[[Leaves, int, float], None],
-) -> tuple[dict[str, np.ndarray], float]:
-    """Results by name, with a row a lane, and the seconds that they took."""
-    started = time.perf_counter()
-    state, results = run_segments(program, program.place(*arguments), progress, pace, keep)
-    found = {name: np.asarray(value) for name, value in results.items()}
-    segmented = workload.segmented
-    if segmented is not None and any(segmented.keeps_state(trial.config) for trial in trials):
-        found |= {f"state.{i}": np.asarray(leaf) for i, leaf in enumerate(jax.device_get(state))}
-    return found, time.perf_counter() - started
+    settings: _Settings,
+    datasets: int,
+) -> Iterator[tuple[Trial[C], dict[str, np.ndarray], float]]:
+    """Run trials that are equally far; each with its results and its seconds, once it has come to its end.
+
+    Those that go on are run without those that have ended.
+    """
+    store, lanes = settings.store, workload.lanes(trials[0].config)
+    stops = {trial.id: workload.stop(trial, None, progress.done) for trial in trials}
+    written: Written | None = None
+    while True:
+        progress = replace(progress, of=min(stops.values()))
+        keep = checkpoint_writer(workload, trials, store, program, progress)
+        with _shortage():
+            arguments = _arguments(workload, trials, store, datasets, program.layout)
+            with _DEVICES.hold(device.id for device in program.sharded.mesh.devices.flat):
+                started = time.perf_counter()
+                written = written or Written(progress.done, started)
+                placed = program.place(*arguments, used=lanes * len(trials))
+                state, results = run_segments(program, placed, progress, settings.pace, keep, written)
+                elapsed = time.perf_counter() - started
+        held = program.layout.rows(lanes * len(trials))
+        leaves = [np.asarray(leaf)[held] for leaf in jax.device_get(state)]
+        found = {name: np.asarray(value)[held] for name, value in results.items()}
+        if workload.segmented is not None and any(workload.segmented.keeps_state(t.config) for t in trials):
+            found |= {f"state.{i}": leaf for i, leaf in enumerate(leaves)}
+        going_on = []
+        for i, (trial, before) in enumerate(zip(trials, progress.seconds, strict=True)):
+            own_rows = np.arange(i * lanes, (i + 1) * lanes)
+            own = {name: value[own_rows] for name, value in found.items()}
+            if stops[trial.id] <= progress.of:
+                stops[trial.id] = workload.stop(trial, own, progress.of)
+            spent = before + elapsed / len(trials)
+            if stops[trial.id] <= progress.of:
+                del stops[trial.id]
+                yield trial, own, spent
+            else:
+                going_on.append((trial, spent, own_rows))
+        if not going_on:
+            return
+        trials, seconds, rows = zip(*going_on, strict=True)
+        chosen = np.concatenate(rows)
+        progress = Progress(progress.of, progress.of, seconds, [leaf[chosen] for leaf in leaves])
 
 
 @contextmanager
@@ -207,20 +230,19 @@ def _program(
     width: int,
     *,
     charge: bool,
-) -> tuple[Program, float, _Arguments]:
-    """A batch's compiled program, the seconds of compiling it that are this batch's, and its arguments."""
+) -> tuple[Program, float]:
+    """A batch's compiled program, and the seconds of compiling it that are this batch's."""
     config = trials[0].config
     devices = jax.local_device_count()
     shape = layout(workload.lanes(config) * size, devices, width)
     text = workload.program_key(config)
     first = first_device(text, shape.devices, devices)
-    arguments = _arguments(workload, trials, store, datasets, shape.lanes)
 
     def compile_now() -> Program:
+        arguments = _arguments(workload, trials, store, datasets, shape)
         return compile_program(workload.segment(config), shape, *arguments, first_device=first)
 
-    program, seconds = _PROGRAMS.get((workload.name, text, shape, datasets), compile_now, charge=charge)
-    return program, seconds, arguments
+    return _PROGRAMS.get((workload.name, text, shape, datasets), compile_now, charge=charge)
 
 
 def compile_ahead(
@@ -239,13 +261,12 @@ _Arguments = tuple[Any, Any, Any, np.ndarray, np.ndarray]
 
 
 def _arguments(
-    workload: Workload[C], trials: Sequence[Trial[C]], store: Store, datasets: int, lanes: int
+    workload: Workload[C], trials: Sequence[Trial[C]], store: Store, datasets: int, shape: Layout
 ) -> _Arguments:
-    """The program's arguments, all but the shared ones with a leading row a lane."""
+    """The program's arguments, all but the shared ones with a leading row a lane, where the layout has it."""
     inputs = workload.inputs(trials, datasets, store)
     lanes_each = workload.lanes(trials[0].config)
-    # Padding repeats the last lane: always valid numbers, and never slower than a real one.
-    order = np.minimum(np.arange(lanes), lanes_each * len(trials) - 1)
+    order = shape.lane_of_rows(lanes_each * len(trials))
     trial_of, lane_of = order // lanes_each, (order % lanes_each).astype(np.int32)
     own = {name: value[trial_of] for name, value in inputs.own.items()}
     numbers = [trial.traced for trial in trials]

@@ -78,15 +78,28 @@ class Progress:
 
     Attributes:
         done: Points that are done.
-        of: Points of the run.
+        of: The point at which results are wanted.
         seconds: Each trial's share of what those took.
-        state: Leaves of the state with a row a lane; None at the beginning.
+        state: Leaves of the state with a row a lane, without padding; None at the beginning.
     """
 
     done: int
     of: int
     seconds: Sequence[float] = ()
     state: Sequence[np.ndarray] | None = None
+
+
+@dataclass
+class Written:
+    """When a run's state was last written down, or taken up.
+
+    Attributes:
+        done: Points that were done then.
+        at: Seconds of `time.perf_counter`.
+    """
+
+    done: int
+    at: float
 
 
 def next_points(last: int, last_seconds: float, left: int, call_seconds: float) -> int:
@@ -132,8 +145,9 @@ def run_segments(
     progress: Progress,
     pace: Pace,
     keep: Callable[[Leaves, int, float], None],
+    written: Written | None = None,
 ) -> tuple[Leaves, Any]:
-    """Run a batch from where it is to its end.
+    """Run a batch from where it is to where its results are wanted.
 
     Args:
         program: The group's.
@@ -142,6 +156,7 @@ def run_segments(
         pace: When to cut it.
         keep: Writes a checkpoint: the state's leaves, the points that are done, and the seconds that this
             process has spent on it.
+        written: When that was last done, which this run changes; now where it is not given.
 
     Returns:
         The last state's leaves, on the devices, and the results.
@@ -149,21 +164,22 @@ def run_segments(
     Raises:
         StoppedError, LeavingError: once the state is written down.
     """
-    started = saved_at = time.perf_counter()
-    done = saved = progress.done
+    started = time.perf_counter()
+    written = written or Written(progress.done, started)
+    done = progress.done
     state = program.place_state(progress.state)
     cost = sum(leaf.nbytes for leaf in state) / ASSUMED_BYTES_PER_SECOND
     last, last_seconds = 0, 0.0
 
     def save() -> None:
-        nonlocal cost, saved, saved_at
+        nonlocal cost
         before = time.perf_counter()
         keep(state, done, before - started)
-        saved, saved_at = done, time.perf_counter()
-        cost = saved_at - before
+        written.done, written.at = done, time.perf_counter()
+        cost = written.at - before
 
     def cut(kind: type[CutError], why: str) -> CutError:
-        if done > saved:
+        if done > written.done:
             save()
         return kind(why, done, progress.of, done - progress.done)
 
@@ -182,5 +198,5 @@ def run_segments(
             pace.on_points(done, progress.of)
         if done == progress.of:
             return state, jax.device_get(results)
-        if is_checkpoint_due(time.perf_counter() - saved_at, cost, pace.checkpoint_seconds):
+        if is_checkpoint_due(time.perf_counter() - written.at, cost, pace.checkpoint_seconds):
             save()

@@ -66,8 +66,12 @@ class Segmented(Generic[C]):
     """How a workload's runs are cut.
 
     Attributes:
-        points: Points that a trial's run has; a number that does not depend on its batch.
+        points: The most points that a trial's run can have; a number that does not depend on its batch.
         course: The run of one lane, made from any configuration of the group.
+        stop: (trial, its results with a leading axis of lanes, points that are done) -> the next point at
+            which to ask again, or one that is done, where the run ends there. Before the first point there
+            are no results. It may look at nothing but the trial's own results up to the points at which it
+            asked to be asked, which it finds again from the first. All points are run where it is None.
         kept: Where a trial goes on from what another has kept: the points that are done, and the state's
             leaves with a leading axis of lanes. None where it begins at the beginning.
         keeps_state: Whether a trial's results hold the leaves of its last state too, as `state.0` and on.
@@ -79,6 +83,7 @@ class Segmented(Generic[C]):
         default=lambda trial, store: None
     )
     keeps_state: Callable[[C], bool] = field(default=lambda config: False)
+    stop: Callable[[Trial[C], Mapping[str, np.ndarray] | None, int], int] | None = None
 
     def lane(self, config: C) -> LaneFunction:
         """The whole run of a lane, from its beginning, as one function."""
@@ -127,5 +132,13 @@ class Workload(Generic[C]):
         return segment_of_course(self.segmented.course(config))
 
     def points(self, config: C) -> int:
-        """Points that a trial's run has; 1 where it cannot be cut."""
+        """The most points that a trial's run can have; 1 where it cannot be cut."""
         return 1 if self.segmented is None else self.segmented.points(config)
+
+    def stop(self, trial: Trial[C], results: Mapping[str, np.ndarray] | None, done: int) -> int:
+        """The next point at which to ask again; `done` or less where the run ends. See `Segmented.stop`."""
+        if self.segmented is None or self.segmented.stop is None:
+            return self.points(trial.config)
+        if results is None and done:  # taken up in the middle: asked again with what there is
+            return done
+        return self.segmented.stop(trial, results, done)
