@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sweepflow.engine.devices import configure
 from sweepflow.errors import SweepflowError
+from sweepflow.llc.agreement import with_disagreements
 from sweepflow.llc.plan import Plan
 from sweepflow.store.reruns import all_again
 from sweepflow.store.store import Store
@@ -75,7 +76,7 @@ def collect(plan: Plan, store: Store, command: str) -> Sweep:
         command=command,
         directory=store.paths.sweep(plan.name),
         targets={i: records[i] for i in plan.targets if i in records},
-        estimates=[records[i] for i in plan.estimates if i in records],
+        estimates=with_disagreements([records[i] for i in plan.estimates if i in records]),
         missing=[i for i in wanted if i not in records],
     )
     sweep.write(store)

@@ -13,6 +13,7 @@ from rich.json import JSON
 from rich.table import Table
 
 from sweepflow.engine.workload import Trial
+from sweepflow.llc.agreement import with_disagreements
 from sweepflow.llc.plan import Plan
 from sweepflow.report.labels import derive_labels, target_key
 from sweepflow.report.numbers import counted
@@ -103,7 +104,7 @@ def print_targets(store: Store) -> None:
 def print_estimates(store: Store) -> None:
     """Every estimate the store knows."""
     targets = {record.id: record for record in store.records("tgt")}
-    console.print(results_table(list(store.records("est")), targets, ids=True))
+    console.print(results_table(with_disagreements(list(store.records("est"))), targets, ids=True))
 
 
 def print_trial_records(store: Store, everything: bool = False, prefix: str = "trl") -> None:
@@ -176,6 +177,8 @@ def print_record(record: Record, command_line: str = "") -> None:
             "version",
             "status",
             "reasons",
+            "advice",
+            "notes",
             "figures",
             "seconds",
             "config",

@@ -27,6 +27,11 @@ class DataShape(Config):
     output_dim: int
     """Width of the network's output: target columns, or classes."""
 
+    @property
+    def rows(self) -> int:
+        """Stored training rows: n, or 1 for a potential, whose n is only a number."""
+        return 1 if self.task == "potential" else self.n
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset:

@@ -61,13 +61,14 @@ class Layout:
         return math.ceil(lanes / (self.devices * self.width))
 
     def rows(self, lanes: int) -> np.ndarray:
-        """The row of each of so many lanes, (lanes,): each device's first slices are filled, and no other is run."""
+        """The row of each of so many lanes, (lanes,): each device's first slices are filled, and no other is
+        run."""
         rows = np.arange(self.lanes).reshape(self.devices, self.slices, self.width)
         return rows[:, : self.used_slices(lanes)].reshape(-1)[:lanes]
 
     def lane_of_rows(self, lanes: int) -> np.ndarray:
-        """The lane that each row holds, (rows,). Padding repeats the last lane: valid numbers, and never slower
-        than a real one."""
+        """The lane that each row holds, (rows,). Padding repeats the last lane: valid numbers, and never
+        slower than a real one."""
         held = np.full(self.lanes, lanes - 1)
         held[self.rows(lanes)] = np.arange(lanes)
         return held
@@ -129,8 +130,8 @@ class Program:
         return Placed((jax.device_put(shared, self.replicated), *placed), slices)
 
     def place_state(self, leaves: Sequence[np.ndarray] | None) -> Leaves:
-        """Put a state on the devices, from leaves with a row a lane; None for the beginning, where no value of it
-        is read."""
+        """Put a state on the devices, from leaves with a row a lane; None for the beginning, where no value
+        of it is read."""
         if leaves is None:
             placed = [np.zeros(like.shape, like.dtype) for like in self.state]
         else:

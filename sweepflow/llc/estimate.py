@@ -3,19 +3,31 @@
     lambda-hat = nbeta (E[L_n(w)] - L_n(w0))
 
 Lau, Furman, Wang, Murfet and Wei 2024 (The local learning coefficient), eq. 19, the expectation under the
-localised posterior. The error is the Monte Carlo standard error sd / sqrt(ESS) with the effective
-sample size of the mean, over the chains together (Vehtari et al. 2021).
+localised posterior. The error is a Monte Carlo standard error, the largest of three that fail in different
+ways:
+
+- sd / sqrt(ESS), with the effective sample size of the mean over the chains together (Vehtari et al. 2021),
+which
+  looks at short lags;
+- that of the means of a few long batches (Flegal, Haran and Jones 2008), which sees slow waves;
+- that of the chains' own means, which sees chains that have settled in different places.
 """
 
 from __future__ import annotations
 
+import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
 
 INTERVAL = 0.95
+BATCHES = 16
+"""Batches of all chains together: each is so long that the next one has forgotten it, in a run of some
+length."""
+LEAST_DRAWS = 4
+"""Draws of a chain without which no error can be computed."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +41,8 @@ class Estimate:
         chains: lambda-hat of each chain.
         ess: Effective sample size of the mean loss, over all chains.
         r_hat: Rank-normalised split R-hat of the loss; a single chain is compared with itself, by halves.
+        spread_p: Probability that chains which draw alike have means so far apart, by the F-test of their
+            variance against what each chain's own error says; 1 for a single chain.
     """
 
     llc: float
@@ -38,6 +52,7 @@ class Estimate:
     chains: tuple[float, ...]
     ess: float
     r_hat: float
+    spread_p: float = 1.0
 
 
 def estimate(losses: Float[np.ndarray, "chains draws"], loss_0: float, nbeta: float) -> Estimate:
@@ -52,31 +67,75 @@ def estimate(losses: Float[np.ndarray, "chains draws"], loss_0: float, nbeta: fl
     from arviz_stats.base import array_stats  # type: ignore[attr-defined]
     from scipy import stats
 
-    nan = float("nan")
+    nan = math.nan
     if not len(losses):
         return Estimate(nan, nan, nan, nan, (), nan, nan)
     values = nbeta * (losses - loss_0)
     llc = float(values.mean())
+    means = values.mean(axis=1)
+    spread_p = 1.0
     if np.ptp(values) == 0:
-        ess = r_hat = mcse = nan  # nothing moved: there is no error to speak of, only a fault
+        ess = r_hat = mcse = freedom = nan  # nothing moved: there is no error to speak of, only a fault
     else:
         with warnings.catch_warnings():
             # A chain that does not move divides by zero inside; it is found and named as frozen.
             warnings.simplefilter("ignore", RuntimeWarning)
             ess = float(array_stats.ess(values, chain_axis=0, draw_axis=1, method="mean"))
             r_hat = float(array_stats.rhat(_at_least_two(values), chain_axis=0, draw_axis=1))
-        mcse = float(values.std(ddof=1) / np.sqrt(ess))
-    # With few effective draws the normal quantile is too short.
-    quantile = float(stats.t.ppf(0.5 + INTERVAL / 2, max(ess - 1, 1))) if np.isfinite(ess) else nan
+        # With few effective draws, batches or chains, the normal quantile is too short.
+        errors = [(float(values.std(ddof=1) / np.sqrt(ess)), max(ess - 1, 1)), _of_batches(values)]
+        if len(values) > 1:
+            each, freedom = max(errors)
+            between = float(means.std(ddof=1) / np.sqrt(len(means)))
+            ratio = (between / each) ** 2 if each > 0 else np.inf
+            spread_p = float(stats.f.sf(ratio, len(means) - 1, freedom))
+            errors.append((between, len(means) - 1))
+        mcse, freedom = max(errors)
+    quantile = float(stats.t.ppf(0.5 + INTERVAL / 2, freedom)) if np.isfinite(ess) else nan
     return Estimate(
         llc=llc,
         mcse=mcse,
         low=llc - quantile * mcse,
         high=llc + quantile * mcse,
-        chains=tuple(float(v) for v in values.mean(axis=1)),
+        chains=tuple(float(v) for v in means),
         ess=ess,
         r_hat=r_hat,
+        spread_p=spread_p,
     )
+
+
+def corrected(found: Estimate, bias: float, error: float) -> Estimate:
+    """An estimate less a bias that is itself known with some standard error."""
+    mcse = math.hypot(found.mcse, error)
+    widening = mcse / found.mcse if found.mcse > 0 else 1.0
+    llc = found.llc - bias
+    return replace(
+        found,
+        llc=llc,
+        mcse=mcse,
+        low=llc - widening * (found.llc - found.low),
+        high=llc + widening * (found.high - found.llc),
+        chains=tuple(value - bias for value in found.chains),
+    )
+
+
+def drift(values: Float[np.ndarray, "chains draws"]) -> float:
+    """How much higher the mean of the last third of the draws is than that of the first, in standard errors
+    of their difference; 0 where no such error can be computed."""
+    third = values.shape[1] // 3 if values.size else 0
+    if third < LEAST_DRAWS:
+        return 0.0
+    first, last = (estimate(part, 0.0, 1.0) for part in (values[:, :third], values[:, -third:]))
+    error = math.hypot(first.mcse, last.mcse)
+    return (last.llc - first.llc) / error if error > 0 else 0.0
+
+
+def _of_batches(values: Float[np.ndarray, "chains draws"]) -> tuple[float, float]:
+    """Standard error of the mean from the means of batches about it, and its degrees of freedom."""
+    each = min(max(2, round(BATCHES / len(values))), values.shape[1] // 2)
+    length = values.shape[1] // each
+    means = values[:, -each * length :].reshape(-1, length).mean(axis=1)
+    return float(means.std(ddof=1) / np.sqrt(len(means))), len(means) - 1
 
 
 def _at_least_two(values: Float[np.ndarray, "chains draws"]) -> Float[np.ndarray, "chains draws"]:

@@ -30,7 +30,7 @@ COLUMNS = (
     Column("status", words=True),
     Column("ESS", "effective sample size of the mean loss, over all chains"),
     Column("R̂", "rank-normalised split R̂"),
-    Column("bias", "λ̂ at the step size minus λ̂ at a quarter of it"),
+    Column("bias", "what the step size added to λ̂, by chains of half of it; it is subtracted"),
     Column("accepted", "mean acceptance probability"),
     Column("L₀", "full-data loss at w₀, nats"),
     Column("params", "number of parameters"),
@@ -134,7 +134,9 @@ def _row(estimate: Record, targets: Mapping[str, Record], labels: Labels) -> lis
         Cell(labels.sampler[estimate.id], labels.sampler[estimate.id], estimate.id),
         Cell(value, llc),
         Cell(error or NOTHING, half if llc is not None else None),
-        Cell(estimate.status, estimate.status, "; ".join(estimate.reasons), estimate.status),
+        Cell(
+            estimate.status, estimate.status, "; ".join((*estimate.advised, *estimate.notes)), estimate.status
+        ),
     ]
     for figure, digits in (("ess_mean", 3), ("r_hat", 3), ("llc_bias", 2), ("acceptance", 2), ("L0", 4)):
         cells.append(Cell(short(number(figures, figure), digits), number(figures, figure)))
@@ -147,12 +149,12 @@ def _row(estimate: Record, targets: Mapping[str, Record], labels: Labels) -> lis
 
 def _warned(estimates: Sequence[Record], targets: Mapping[str, Record], labels: Labels) -> list[Warned]:
     lost = [
-        Warned(key, f"{labels.target[key]} (target)", t.status, t.reasons or ("did not reach a minimum",))
+        Warned(key, f"{labels.target[key]} (target)", t.status, t.advised or ("did not reach a minimum",))
         for key, t in targets.items()
         if not has_converged(t)
     ]
     return lost + [
-        Warned(e.id, labels.of(e), e.status, e.reasons or ("no reason was recorded",))
+        Warned(e.id, labels.of(e), e.status, (*e.advised, *e.notes) or ("no reason was recorded",))
         for e in estimates
-        if e.status != "ok" or e.reasons
+        if e.status != "ok" or e.reasons or e.notes
     ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 
 from rich.table import Table
 from rich.text import Text
@@ -14,6 +15,8 @@ from sweepflow.report.numbers import NOTHING, counted, llc_text, number, short
 from sweepflow.store.record import Record
 
 MAX_ROWS = 40
+MAX_ADVICE = 6
+"""Lines of what to do under a table."""
 STYLE = {"ok": "green", "flagged": "yellow", "diverged": "red", "failed": "red"}
 
 
@@ -51,6 +54,9 @@ def results_table(estimates: Sequence[Record], targets: Mapping[str, Record], *,
         notes.append("† this target did not reach a minimum")
     if any(len(e.reasons) > 1 for e in shown):
         notes.append("(+1): one more reason; the report and `sweepflow show ID` have them all")
+    notes += _advice(
+        shown, lambda estimate: f"{labels.sampler[estimate.id]} on {labels.target[target_key(estimate)]}"
+    )
     if len(estimates) > len(shown):
         notes.append(f"{len(estimates) - len(shown):,} more are in results.csv")
     return table
@@ -99,6 +105,22 @@ def _status(record: Record, otherwise: str = "") -> Text:
         more = f" (+{len(record.reasons) - 1})" if len(record.reasons) > 1 else ""
         text.append(f": {reason}{more}", style="default")
     return text
+
+
+def _advice(records: Sequence[Record], label: Callable[[Record], str]) -> list[str]:
+    """What to do, the commonest first, each with what it is for."""
+    wanted: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        for do in dict.fromkeys(filter(None, record.advice)):
+            wanted[do].append(record)
+    ranked = sorted(wanted.items(), key=lambda pair: -len(pair[1]))
+    lines = []
+    for do, members in ranked[:MAX_ADVICE]:
+        whom = label(members[0]) if len(members) == 1 else counted(len(members), "estimate")
+        lines.append(f"do: {do}  (for {whom})")
+    if len(ranked) > MAX_ADVICE:
+        lines.append(f"{len(ranked) - MAX_ADVICE} more to do: in the report")
+    return lines
 
 
 def _whole(value: float | None) -> str:

@@ -1,11 +1,17 @@
-"""Samplers of the local posterior, one a file: each turns a posterior and a key into the run of one chain."""
+"""Samplers of the local posterior, one a file: each turns a posterior and a key into the run of one chain.
+
+A chain is cut at its **points**: a block of steps (SGLD), a trajectory (HMC, NUTS), a step (MCLMC). Its
+traces have an entry at every **recorded** point: those that thinning passes over, and MCLMC's tuning, leave
+none.
+"""
 
 from __future__ import annotations
 
+import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from sweepflow.engine.course import Course
-from sweepflow.samplers import hmc, mclmc, sgld
+from sweepflow.samplers import hmc, mclmc, mclmc_tuning, sgld
 from sweepflow.samplers.posterior import LocalPosterior
 from sweepflow.schema.sampler import (
     HmcSampler,
@@ -15,6 +21,10 @@ from sweepflow.schema.sampler import (
     SgldSampler,
 )
 
+LEAST_NUTS_COST = 4.0
+"""Gradients of a NUTS trajectory that room is made for: most take more, and the budget then ends the chain
+first."""
+
 
 def chain(
     config: SamplerConfig,
@@ -22,6 +32,7 @@ def chain(
     posterior: LocalPosterior,
     key: PRNGKeyArray,
     lane: Int[Array, ""],
+    length: int,
 ) -> Course:
     """The configured sampler's run of one chain; its results are a `Chain`.
 
@@ -29,27 +40,17 @@ def chain(
         config: The sampler's static part.
         traced: The sampler's traced numbers by field name, float64 scalars.
         posterior: What to draw from.
-        key: The chain's own key.
+        key: The trial's own key.
         lane: The chain's number within its trial.
+        length: Recorded points that its traces have room for.
     """
     match config:
         case SgldSampler():
-            return sgld.chain(config, traced, posterior, key, lane)
+            return sgld.chain(config, traced, posterior, key, lane, length)
         case HmcSampler() | NutsSampler():
-            return hmc.chain(config, traced, posterior, key, lane)
+            return hmc.chain(config, traced, posterior, key, lane, length)
         case MclmcSampler():
-            return mclmc.chain(config, traced, posterior, key, lane)
-
-
-def points_of_chain(config: SamplerConfig) -> int:
-    """Points at which a chain can be cut."""
-    match config:
-        case SgldSampler():
-            return sgld.points(config)
-        case HmcSampler() | NutsSampler():
-            return hmc.points(config)
-        case MclmcSampler():
-            return mclmc.points(config)
+            return mclmc.chain(config, traced, posterior, key, lane, length)
 
 
 def chains_per_trial(config: SamplerConfig) -> int:
@@ -57,22 +58,60 @@ def chains_per_trial(config: SamplerConfig) -> int:
     return config.chains + (config.bias_chains if isinstance(config, SgldSampler) else 0)
 
 
-def warmup_points(config: SamplerConfig) -> int:
-    """Leading points of a chain's trace that are warm-up."""
+def tuning_points(config: SamplerConfig) -> int:
+    """Leading points of a chain in which it tunes itself, and no draw can be."""
     match config:
         case SgldSampler():
-            return sgld.recorded_blocks(config)[0]
+            return sgld.tuning_blocks(config)
         case HmcSampler() | NutsSampler():
             return config.warmup
         case MclmcSampler():
-            return 0
+            return mclmc_tuning.plan(config.warmup).steps
 
 
-def step_of_point(config: SamplerConfig, point: int) -> int:
+def recorded(config: SamplerConfig, point: int) -> int:
+    """Recorded points among the first so many points."""
+    match config:
+        case SgldSampler():
+            return point
+        case HmcSampler() | NutsSampler():
+            return min(point, config.warmup) + max(0, point - config.warmup) // config.thinning
+        case MclmcSampler():
+            return max(0, point - tuning_points(config)) // config.thinning
+
+
+def point_of(config: SamplerConfig, recorded: int) -> int:
+    """Points that make so many recorded ones."""
+    match config:
+        case SgldSampler():
+            return recorded
+        case HmcSampler() | NutsSampler():
+            return recorded + max(0, recorded - config.warmup) * (config.thinning - 1)
+        case MclmcSampler():
+            return tuning_points(config) + recorded * config.thinning
+
+
+def step_of_point(config: SamplerConfig, recorded: int) -> int:
     """The sampler step, counted from 1, after which a point of the trace was recorded."""
     match config:
         case SgldSampler():
-            return (point + 1) * config.thinning
+            searched = sgld.searched_blocks(config)
+            return max(0, recorded + 1 - searched) * config.thinning + min(recorded + 1, searched)
         case HmcSampler() | NutsSampler() | MclmcSampler():
-            draws = point + 1 - warmup_points(config)
-            return point + 1 if draws <= 0 else config.warmup + draws * config.thinning
+            return point_of(config, recorded + 1)
+
+
+def cost_of_points(config: SamplerConfig, rows: int, points: int) -> Float[np.ndarray, " points"]:
+    """Full gradients of each of the first points, all chains together; of NUTS, the least that is
+    expected."""
+    match config:
+        case SgldSampler():
+            each, finer = sgld.costs(config, rows, points)
+            return config.chains * each + config.bias_chains * finer
+        case HmcSampler():
+            mean = (1 + config.num_integration_steps) / 2
+            return np.full(points, config.chains * mean)
+        case NutsSampler():
+            return np.full(points, config.chains * min(LEAST_NUTS_COST, 2.0**config.max_num_doublings))
+        case MclmcSampler():
+            return np.full(points, float(config.chains * mclmc.GRADIENTS_PER_STEP))

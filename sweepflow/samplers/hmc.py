@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from sweepflow.engine.course import Course
 from sweepflow.samplers import warmup
@@ -32,19 +32,18 @@ class HmcRun(NamedTuple):
     Attributes:
         chain: blackjax's state.
         warmup: State of the adaptation; it stays as the last warm-up step left it.
-        loss, full_gradients: The traces, as far as they are.
+        loss, full_gradients, acceptance, rejected: The traces, as far as they are; acceptance is the mean
+            over the trajectories that belong to a point.
         spent: int64, gradients so far.
-        acceptance: Sum over the draws.
-        divergences: int32, likewise.
     """
 
     chain: Any
     warmup: WarmupState
     loss: Float[Array, " points"]
     full_gradients: Float[Array, " points"]
+    acceptance: Float[Array, " points"]
+    rejected: Bool[Array, " points"]
     spent: Int[Array, ""]
-    acceptance: Float[Array, ""]
-    divergences: Int[Array, ""]
 
 
 def integration_steps(number: Int[Array, ""], most: int) -> Int[Array, ""]:
@@ -57,20 +56,17 @@ def integration_steps(number: Int[Array, ""], most: int) -> Int[Array, ""]:
     return (1 + ((bits * jnp.uint64(most)) >> jnp.uint64(32))).astype(jnp.int32)
 
 
-def points(config: HmcSampler | NutsSampler) -> int:
-    """Trajectories of a chain, warm-up and thinned ones included."""
-    return config.warmup + config.draws * config.thinning
-
-
 def chain(
     config: HmcSampler | NutsSampler,
     traced: dict[str, Float[Array, ""]],
     posterior: LocalPosterior,
     key: PRNGKeyArray,
     lane: Int[Array, ""],
+    length: int,
 ) -> Course:
-    """Adapt, then draw one chain; each chain adapts by itself. A point is a trajectory."""
-    del lane
+    """Adapt, then draw one chain; each chain adapts by itself. A point is a trajectory, `thinning` of them
+    in a draw."""
+    key = jax.random.fold_in(key, lane)
     blackjax, posterior = import_blackjax(), in_float64(posterior)
     algorithm: Any = blackjax.hmc if isinstance(config, HmcSampler) else blackjax.nuts
     kernel = algorithm.build_kernel()
@@ -79,15 +75,15 @@ def chain(
     # blackjax's own code relies on implicit promotion.
     @jax.numpy_dtype_promotion("standard")
     def begin() -> HmcRun:
-        trace = jnp.zeros(config.warmup + config.draws, jnp.float64)
+        trace = jnp.zeros(length, jnp.float64)
         return HmcRun(
             chain=algorithm.init(posterior.center, posterior.logdensity),
             warmup=warmup.begin(posterior.center, traced["initial_step_size"]),
             loss=trace,
             full_gradients=trace,
+            acceptance=trace,
+            rejected=jnp.zeros(length, bool),
             spent=jnp.zeros((), jnp.int64),
-            acceptance=jnp.zeros((), jnp.float64),
-            divergences=jnp.zeros((), jnp.int32),
         )
 
     def step_size_of_draws(run: HmcRun) -> Float[Array, ""]:
@@ -114,7 +110,13 @@ def chain(
         point = jnp.where(
             warming, number, config.warmup + (number - config.warmup) // jnp.int32(config.thinning)
         )
-        write = jax.lax.dynamic_update_index_in_dim
+        write, read = jax.lax.dynamic_update_index_in_dim, jax.lax.dynamic_index_in_dim
+        each = jnp.where(warming, 1, config.thinning)
+        is_first = warming | ((number - config.warmup) % jnp.int32(config.thinning) == 0)
+        before = [
+            jnp.where(is_first, jnp.zeros((), trace.dtype), read(trace, point, 0, keepdims=False))
+            for trace in (run.acceptance, run.rejected)
+        ]
         adapted = run.warmup
         if config.warmup:
             row = jnp.minimum(number, config.warmup - 1)
@@ -137,8 +139,8 @@ def chain(
             loss=write(run.loss, posterior.loss_from_logdensity(state.position, state.logdensity), point, 0),
             full_gradients=write(run.full_gradients, spent.astype(jnp.float64), point, 0),
             spent=spent,
-            acceptance=run.acceptance + jnp.where(warming, 0.0, acceptance),
-            divergences=run.divergences + (info.is_divergent & ~warming).astype(jnp.int32),
+            acceptance=write(run.acceptance, before[0] + acceptance / each, point, 0),
+            rejected=write(run.rejected, before[1] | info.is_divergent, point, 0),
         )
 
     @jax.numpy_dtype_promotion("standard")
@@ -149,9 +151,10 @@ def chain(
         return Chain(
             loss=run.loss,
             full_gradients=run.full_gradients,
-            acceptance=run.acceptance / (config.draws * config.thinning),
-            divergences=run.divergences,
+            rejected=run.rejected,
+            traces={"acceptance": run.acceptance.astype(jnp.float32)},
             step_size=step_size_of_draws(run),
+            restarts=jnp.zeros((), jnp.int32),
         )
 
     return Course(begin, advance, finish)

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from sweepflow.engine.course import Course
 from sweepflow.samplers import mclmc_tuning
@@ -39,20 +39,15 @@ class MclmcRun(NamedTuple):
         chain: blackjax's state.
         tuning: State of the tuning; it stays as the last tuning step left it.
         shifts: Positions less w0 that the tuning of L has kept so far.
-        loss: The trace, as far as it is.
-        rejected: int32, draws that were not finite.
+        loss, energy_error, rejected: The traces, as far as they are.
     """
 
     chain: Any
     tuning: TuningState
     shifts: Shifts
     loss: Float[Array, " draws"]
-    rejected: Int[Array, ""]
-
-
-def points(config: MclmcSampler) -> int:
-    """Steps of a chain, tuning and thinned ones included."""
-    return mclmc_tuning.plan(config.warmup).steps + config.draws * config.thinning
+    energy_error: Float[Array, " draws"]
+    rejected: Bool[Array, " draws"]
 
 
 def chain(
@@ -61,14 +56,14 @@ def chain(
     posterior: LocalPosterior,
     key: PRNGKeyArray,
     lane: Int[Array, ""],
+    length: int,
 ) -> Course:
     """Tune L, step size and a diagonal preconditioner during warm-up, then draw one chain.
 
     A point is a step.
     """
-    del lane
-    first, steps = jax.random.split(key)
-    return course(config, traced, posterior, first, lambda number: jax.random.fold_in(steps, number))
+    first, steps = jax.random.split(jax.random.fold_in(key, lane))
+    return course(config, traced, posterior, first, lambda number: jax.random.fold_in(steps, number), length)
 
 
 def course(
@@ -77,8 +72,10 @@ def course(
     posterior: LocalPosterior,
     first_key: PRNGKeyArray,
     key_of_step: Callable[[Int[Array, ""]], PRNGKeyArray],
+    length: int,
 ) -> Course:
-    """A chain whose first momentum is drawn with one key, and each step with one that its number decides."""
+    """A chain whose first momentum is drawn with one key, and each step with one that its number decides; its
+    trace has room for `length` draws."""
     blackjax, posterior = import_blackjax(), in_float64(posterior)
     kernel = blackjax.mclmc.build_kernel()
     stages = mclmc_tuning.plan(config.warmup)
@@ -92,8 +89,9 @@ def course(
             tuning=mclmc_tuning.begin(center),
             # A row even where none is kept: JAX does not spread an empty array over devices.
             shifts=jnp.zeros((max(1, stages.length), center.size), jnp.float32),
-            loss=jnp.zeros(config.draws, jnp.float64),
-            rejected=jnp.zeros((), jnp.int32),
+            loss=jnp.zeros(length, jnp.float64),
+            energy_error=jnp.zeros(length, jnp.float32),
+            rejected=jnp.zeros(length, bool),
         )
 
     def step_size_of_draws(run: MclmcRun) -> Float[Array, ""]:
@@ -142,12 +140,16 @@ def course(
         # A kept draw is written over by those that thinning passes over, and comes last.
         drawn = number - stages.steps
         point = jnp.maximum(drawn, 0) // jnp.int32(config.thinning)
+        write = jax.lax.dynamic_update_index_in_dim
+        is_first = jnp.maximum(drawn, 0) % jnp.int32(config.thinning) == 0
+        rejected = jax.lax.dynamic_index_in_dim(run.rejected, point, keepdims=False) & ~is_first
         return MclmcRun(
             chain=state,
             tuning=tuning,
             shifts=shifts,
-            loss=jax.lax.dynamic_update_index_in_dim(run.loss, loss, point, 0),
-            rejected=run.rejected + (~info.nonans & (drawn >= 0)).astype(jnp.int32),
+            loss=write(run.loss, loss, point, 0),
+            energy_error=write(run.energy_error, info.energy_change.astype(jnp.float32), point, 0),
+            rejected=write(run.rejected, rejected | ~info.nonans, point, 0),
         )
 
     @jax.numpy_dtype_promotion("standard")
@@ -156,13 +158,14 @@ def course(
 
     @jax.numpy_dtype_promotion("standard")
     def finish(run: MclmcRun) -> Chain:
-        drawn = config.thinning * jnp.arange(1, config.draws + 1)
+        drawn = config.thinning * jnp.arange(1, length + 1)
         return Chain(
             loss=run.loss,
             full_gradients=GRADIENTS_PER_STEP * (stages.steps + drawn).astype(jnp.float64),
-            acceptance=1 - run.rejected.astype(jnp.float64) / (config.draws * config.thinning),
-            divergences=run.rejected,
+            rejected=run.rejected,
+            traces={"energy_error": run.energy_error},
             step_size=step_size_of_draws(run),
+            restarts=jnp.zeros((), jnp.int32),
         )
 
     return Course(begin, advance, finish)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Float32, Int, PRNGKeyArray
 
 from sweepflow.data.dataset import DataShape
 from sweepflow.models.loss import mean_loss
@@ -26,21 +26,30 @@ FORWARD_COST = 1 / 3
 
 
 class Chain(NamedTuple):
-    """One chain.
+    """One chain, as far as it was run; what is behind the last point that was run means nothing.
 
     Attributes:
         loss: float64 (points,), L_n at each recorded point, warm-up first.
         full_gradients: float64 (points,), full-gradient equivalents spent up to each point.
-        acceptance: Mean acceptance probability of the draws; NaN for a sampler that accepts all.
-        divergences: Draws (not warm-up) whose trajectory diverged or was not finite.
+        rejected: bool (points,), whether the trajectories up to each point, from the one before it, diverged
+        or
+            were not finite.
+        traces: float32 (points,) each, what else is known at each point, by name; NaN where it was not
+        measured.
         step_size: The step size used for the draws.
+        restarts: int32, how often the tuning had to put the chain back to w0.
     """
 
     loss: Float[Array, " points"]
     full_gradients: Float[Array, " points"]
-    acceptance: Float[Array, ""]
-    divergences: Int[Array, ""]
+    rejected: Bool[Array, " points"]
+    traces: dict[str, Float32[Array, " points"]]
     step_size: Float[Array, ""]
+    restarts: Int[Array, ""]
+
+    def results(self) -> dict[str, Array]:
+        """Everything, by name, the traces beside the others."""
+        return {**{name: value for name, value in self._asdict().items() if name != "traces"}, **self.traces}
 
 
 @dataclass(frozen=True)

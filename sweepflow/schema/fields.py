@@ -5,8 +5,8 @@ Every field of a `Config` has exactly one role, declared once in its annotation:
 - **static** (no marker): it changes the compiled program;
 - **traced** (`Traced[float]`): a number fed to the program as a traced scalar: a truth value as a bool, a
   whole number as int32, a fraction as the program computes;
-- **content** (`Content[int]`): it decides what the input arrays or the random key hold, and neither
-  their shapes nor the program (a data seed, a noise scale);
+- **content** (`Content[int]`): it decides what the input arrays or the random key hold, or where a run ends,
+  and neither shapes nor the program (a data seed, a noise scale);
 - **location** (`Location[str]`): where or how the work runs; never part of a fingerprint.
 """
 
@@ -45,6 +45,9 @@ Traced = Annotated[T, Role.TRACED]
 Content = Annotated[T, Role.CONTENT]
 Location = Annotated[T, Role.LOCATION]
 
+AUTO = "auto"
+"""In place of a number: the program finds its own. That it does is static."""
+
 OF_A_RUN = "of one run"
 """Beside a role: the field says something of one run of a trial, and is in no record of it."""
 
@@ -65,7 +68,7 @@ def roles(config_type: type[Config]) -> dict[str, Role]:
 
 
 def traced_part(config: Config, prefix: str = "") -> dict[str, Number]:
-    """The traced numbers of a configuration, by dotted key; a field that is None has none.
+    """The traced numbers of a configuration, by dotted key; a field that is None or `auto` has none.
 
     Whether a number is a truth value, a whole number or a fraction is its value's affair, but that a field
     which takes fractions holds nothing else.
@@ -76,7 +79,7 @@ def traced_part(config: Config, prefix: str = "") -> dict[str, Number]:
     numbers: dict[str, Number] = {}
     for name, role in roles(type(config)).items():
         value, key = getattr(config, name), f"{prefix}{name}"
-        if role is Role.TRACED and value is not None:
+        if role is Role.TRACED and value is not None and value != AUTO:
             number = plain_number(value)
             if number is None:
                 raise ConfigError(
@@ -130,7 +133,8 @@ def _field(config: Config, key: str) -> FieldInfo:
 
 
 def static_part(config: C) -> C:
-    """The same configuration with only its static fields, nested ones included.
+    """The same configuration with only its static fields, nested ones included, and traced ones that are
+    `auto`.
 
     Reading any other field of the copy raises AttributeError, so a workload that would bake a traced
     number into its program fails in its first test instead of compiling once a value.
@@ -142,7 +146,8 @@ def without(config: C, *leave_out: Role) -> C:
     """The same configuration less the fields of some roles, nested ones included; they cannot be read."""
     kept = cast(C, type(config).model_construct())
     for name, role in roles(type(config)).items():
-        if role in leave_out:
+        is_auto = role is Role.TRACED and config.__dict__.get(name) == AUTO
+        if role in leave_out and not is_auto:
             kept.__dict__.pop(name, None)
         else:
             value = getattr(config, name)
@@ -161,7 +166,7 @@ def with_numbers(config: C, numbers: Mapping[str, Any], prefix: str = "") -> C:
     for name, role in roles(type(config)).items():
         value = getattr(config, name)
         if role is Role.TRACED:
-            filled.__dict__[name] = None if value is None else numbers[f"{prefix}{name}"]
+            filled.__dict__[name] = value if value in (None, AUTO) else numbers[f"{prefix}{name}"]
         elif role is Role.STATIC and isinstance(value, Config):
             filled.__dict__[name] = with_numbers(value, numbers, f"{prefix}{name}.")
     return filled

@@ -7,28 +7,71 @@ Shapes (chains, draws, steps, batch size, dtype) are static, every other number 
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from sweepflow.schema.data import Seed
 from sweepflow.schema.fields import Config, Content, Traced
 from sweepflow.schema.target import Decay, Dtype
 
+Auto = Literal["auto"]
+Probability = Annotated[float, Field(gt=0, lt=1)]
+Draws = Annotated[int, Field(ge=4)]
+
+DEFAULT_ESS = 200.0
+"""Effective draws that are wanted where neither they nor the draws are given."""
+DEFAULT_MAX_GRADIENTS = 200_000
+"""Full gradients that one estimate may take where it is not given: minutes on a laptop, for small
+networks."""
+
 
 class _Sampler(Config):
+    # Each sampler says for itself how long its warm-up is.
+    warmup: NonNegativeInt | Auto
+    """Steps a chain before the first kept draw."""
     nbeta: Traced[PositiveFloat | None] = None
     """Inverse temperature times n; n / log n where it is not given. Stored as the number used."""
     gamma: Traced[NonNegativeFloat] = 10.0
     """Strength of the localisation: precision of the Gaussian around w0."""
     chains: PositiveInt = 4
-    draws: Annotated[int, Field(ge=4)] = 500
-    """Kept draws a chain, after warm-up and thinning."""
-    warmup: NonNegativeInt = 500
-    """Steps a chain before the first kept draw."""
+    draws: Draws | Auto = "auto"
+    """Kept draws a chain, after warm-up and thinning; `auto` goes on until there are `ess` effective ones."""
+    ess: Content[PositiveFloat | None] = None
+    """Effective draws, all chains together, at which `draws=auto` ends; 200 where it is not given. Stored as
+    the number used."""
+    max_gradients: PositiveInt | None = None
+    """Full gradients, all chains together, that `draws=auto` and `warmup=auto` may take; 200,000 where it is
+    not given. Stored as the number used."""
     thinning: PositiveInt = 1
     """Steps for each kept draw."""
     seed: Content[Seed] = 0
+
+    @property
+    def is_sized(self) -> bool:
+        """Whether the length of a chain is known before it is run."""
+        return self.draws != "auto" and self.warmup != "auto"
+
+    @model_validator(mode="after")
+    def _check_length(self) -> Self:
+        for name, open_end in (("ess", self.draws == "auto"), ("max_gradients", not self.is_sized)):
+            if getattr(self, name) is not None and not open_end:
+                raise ValueError(f"{name} has no effect beside a given number of draws: set draws to auto")
+        return self
+
+    def settled(self, nbeta: float) -> Self:
+        """The same sampler with a number in place of each that was left open.
+
+        Args:
+            nbeta: n / log n.
+        """
+        return self.model_copy(
+            update={
+                "nbeta": self.nbeta or nbeta,
+                "ess": self.ess or (DEFAULT_ESS if self.draws == "auto" else None),
+                "max_gradients": self.max_gradients or (None if self.is_sized else DEFAULT_MAX_GRADIENTS),
+            }
+        )
 
 
 class SgldSampler(_Sampler):
@@ -36,12 +79,15 @@ class SgldSampler(_Sampler):
 
     kind: Literal["sgld"] = "sgld"
     preconditioner: Literal["none", "rmsprop", "adam"] = "none"
-    step_size: Traced[PositiveFloat] = 1e-4
-    """Epsilon: the drift is epsilon/2 times the gradient, the noise has variance epsilon."""
+    step_size: Traced[PositiveFloat | Auto] = "auto"
+    """Epsilon: the drift is epsilon/2 times the gradient, the noise has variance epsilon. `auto` finds the
+    one at which a Metropolis correction would accept `target_acceptance`."""
+    target_acceptance: Traced[Probability] = 0.9
+    """Of a step on all rows, which `step_size=auto` is tuned to."""
     batch_size: PositiveInt | None = 256
     """Rows a step, drawn with replacement; all rows where it is not given."""
     bias_chains: NonNegativeInt = 2
-    """Extra chains at step_size / 4, which measure the step-size bias."""
+    """Extra chains at half the step size, which measure the step-size bias."""
     b1: Traced[Decay] = 0.9
     """Decay of the first moment (adam)."""
     b2: Traced[Decay] = 0.99
@@ -50,19 +96,35 @@ class SgldSampler(_Sampler):
     """Added to the root of the second moment (rmsprop, adam): bounds the preconditioner by 1/epsilon."""
     dtype: Dtype = "float32"
     thinning: PositiveInt = 10
-    warmup: NonNegativeInt = 1000
+    warmup: NonNegativeInt | Auto = "auto"
+    """Steps a chain before the first kept draw; `auto` takes what the slowest direction needs to forget w0: a
+    multiple of 1 / (step_size gamma)."""
+
+    @property
+    def tunes_step_size(self) -> bool:
+        """Whether the step size is found in the warm-up."""
+        # A static part has the field only where it is `auto`.
+        return getattr(self, "step_size", None) == "auto"
+
+    @model_validator(mode="after")
+    def _check_tuning(self) -> Self:
+        if self.tunes_step_size and self.warmup != "auto" and self.warmup < 2 * self.thinning:
+            raise ValueError(
+                "step_size=auto is found in the warm-up, and there is none: set warmup to auto, or to "
+                f"{50 * self.thinning} or more"
+            )
+        return self
 
 
 class HmcSampler(_Sampler):
     """Hamiltonian Monte Carlo with window-adapted step size and diagonal mass matrix."""
 
     kind: Literal["hmc"] = "hmc"
-    num_integration_steps: PositiveInt = 16
+    num_integration_steps: PositiveInt = 64
     """The most steps of a trajectory: each has 1 to so many, uniformly."""
-    target_acceptance: Traced[Annotated[float, Field(gt=0, lt=1)]] = 0.8
+    target_acceptance: Traced[Probability] = 0.8
     initial_step_size: Traced[PositiveFloat] = 1e-2
     """Where the adaptation starts."""
-    draws: Annotated[int, Field(ge=4)] = 300
     warmup: NonNegativeInt = 300
     dtype: Dtype = "float64"
 
@@ -72,9 +134,8 @@ class NutsSampler(_Sampler):
 
     kind: Literal["nuts"] = "nuts"
     max_num_doublings: Annotated[int, Field(ge=1, le=12)] = 8
-    target_acceptance: Traced[Annotated[float, Field(gt=0, lt=1)]] = 0.8
+    target_acceptance: Traced[Probability] = 0.8
     initial_step_size: Traced[PositiveFloat] = 1e-2
-    draws: Annotated[int, Field(ge=4)] = 300
     warmup: NonNegativeInt = 300
     dtype: Dtype = "float64"
 
@@ -87,8 +148,7 @@ class MclmcSampler(_Sampler):
     """Energy variance per dimension that the step size is tuned to; it bounds the bias."""
     max_step_size: Traced[PositiveFloat] = 1.0
     """A tuned step size above this times the square root of the dimension is cut to it."""
-    draws: Annotated[int, Field(ge=4)] = 1500
-    warmup: NonNegativeInt = 1000
+    warmup: NonNegativeInt = 2000
     dtype: Dtype = "float64"
 
 

@@ -24,6 +24,9 @@ class Record:
         version: The workload's `VERSION`.
         status: How it ended.
         reasons: In words, why the status is not `ok`; empty where it is.
+        advice: What to do about each reason, in their order: an override as a rule, empty where nothing is
+            known to help.
+        notes: In words, what is worth knowing and speaks against nothing.
         config: Everything that decided the result, as plain JSON.
         figures: The numbers that tables show; None for one that could not be computed.
         seconds: `compile` (0.0 where the program was there already) and `run`: the batch's times, each
@@ -42,3 +45,12 @@ class Record:
     seconds: Mapping[str, float] = field(default_factory=dict)
     provenance: Mapping[str, Json] = field(default_factory=dict)
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+    advice: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def advised(self) -> tuple[str, ...]:
+        """Each reason, with what to do about it behind it."""
+        advice = (*self.advice, *[""] * len(self.reasons))
+        pairs = zip(self.reasons, advice, strict=False)
+        return tuple(f"{reason} (do: {do})" if do else reason for reason, do in pairs)

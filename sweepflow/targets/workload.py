@@ -128,12 +128,18 @@ def _record(trial: Trial[TargetConfig], results: Mapping[str, np.ndarray], store
         nbeta = default_nbeta(max(shape.n, FEWEST_ROWS))
         reasons = complaints(value["loss_curve"], float(value["grad_norm"]), nbeta)
     figures["converged"] = not reasons
+    training = trial.config.target
+    if diverged:
+        do = f"target.learning_rate={training.learning_rate / 10:g}"
+    else:
+        do = f"target.steps={4 * training.steps}" if training.steps else "train it: target.steps=5000"
     return Record(
         id=trial.id,
         workload=NAME,
         version=VERSION,
         status="diverged" if diverged else "flagged" if reasons else "ok",
         reasons=reasons,
+        advice=(do,) * len(reasons),
         config=trial.config.model_dump(mode="json"),
         figures=figures,
         arrays={name: value[name] for name in ("w0", "loss_curve", "steps_curve")},

@@ -14,6 +14,7 @@ import pytest
 
 from sweepflow.data import describe, load
 from sweepflow.models import build_network
+from sweepflow import samplers
 from sweepflow.samplers import mclmc
 from sweepflow.samplers.kernels import import_blackjax, in_float64
 from sweepflow.samplers.mclmc_tuning import Plan, autocorrelation_times, plan
@@ -77,7 +78,7 @@ def tuned_here(warmup: int) -> Any:
 
     @jax.jit
     def run(wall: Any, first_key: Any, keys: Any) -> Any:
-        course = mclmc.course(config, traced, gaussian(wall), first_key, lambda number: keys[number])
+        course = mclmc.course(config, traced, gaussian(wall), first_key, lambda number: keys[number], 4)
         start, stop = (jnp.asarray(point, jnp.int32) for point in (0, stages.steps))
         return course.advance(course.begin(), start, stop)
 
@@ -174,12 +175,12 @@ def test_autocorrelation_times_are_those_of_blackjax(n: int) -> None:
 @pytest.mark.parametrize("warmup", [0, 1])
 def test_without_a_warmup_the_first_guess_is_drawn_with(warmup: int) -> None:
     config = MclmcSampler(warmup=warmup, draws=4)
-    assert mclmc.points(config) == 4
+    assert samplers.point_of(config, 4) == 4
 
     @jax.jit
     def run(bound: Any) -> Any:
         traced = {"desired_energy_var": jnp.asarray(ENERGY_VAR), "max_step_size": bound}
-        chain = mclmc.chain(config, traced, gaussian(), jax.random.key(0), jnp.asarray(0, jnp.int32))
+        chain = mclmc.chain(config, traced, gaussian(), jax.random.key(0), jnp.asarray(0, jnp.int32), 4)
         return chain.in_one_go(4)
 
     for bound, step_size in ((1.0, 0.25), (0.1, 0.1)):

@@ -47,6 +47,7 @@ def kinds(annotation: object) -> set[object]:
 @pytest.mark.parametrize("config", FED_NUMBERS)
 def test_every_real_number_of_training_and_samplers_is_traced(config: type[Config]) -> None:
     real = {name for name, field in config.model_fields.items() if float in kinds(field.annotation)}
+    real -= {"ess"}  # it decides where a run ends, which is asked between calls of the program
     traced = {name for name, role in roles(config).items() if role is Role.TRACED}
     assert real == traced
     assert len(real) >= 3

@@ -1,0 +1,216 @@
+"""How long chains are run: a warm-up in their own time, then draws, rung by rung, until they are enough.
+
+Whether they are is asked of the trial's own traces alone, at points that those decide. So a trial ends at the
+same draw whatever its batch, its worker, and where it was interrupted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from sweepflow.errors import ConfigError
+from sweepflow.llc.estimate import estimate
+from sweepflow.samplers import cost_of_points, point_of, recorded, tuning_points
+from sweepflow.schema.sampler import HmcSampler, MclmcSampler, NutsSampler, SamplerConfig, SgldSampler
+
+MAX_R_HAT = 1.05
+"""Above it chains disagree (Vehtari et al. 2021 ask for 1.01; short chains rarely give it)."""
+WARMUP_TIMES = 3.0
+"""Relaxation times of `warmup=auto`: what is left of the start is exp(-3) of a direction's share in
+lambda-hat where the loss is flat, exp(-6) where it is as curved as the localisation."""
+LEAST_TIMES = 2.0
+"""Relaxation times below which a warm-up is too short."""
+DRAW_TIMES = 3.0
+"""Relaxation times of the first rung."""
+WARMUP_SHARE = 1 / 3
+"""Most of the budget that goes into `warmup=auto`; all of it where nothing holds the chains, which have no
+relaxation time then."""
+FIRST_DRAWS = {"sgld": 200, "hmc": 75, "nuts": 75, "mclmc": 1000}
+"""Draws of the first rung."""
+LEAST_GROWTH, MOST_GROWTH = 1.25, 2.0
+"""Of the draws, from one rung to the next."""
+MORE = 1.1
+"""How many more draws are taken than the effective ones so far say are needed."""
+COST_PERIOD = 64
+"""Points after which their costs come again."""
+MOST_DRAWS = 2**18
+"""Draws of a chain that `draws=auto` may come to: 2 MB of losses."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """Which recorded points are draws.
+
+    Attributes:
+        warmup: Recorded points before the first draw.
+        end: Recorded points up to the last draw.
+    """
+
+    warmup: int
+    end: int
+
+    @property
+    def draws(self) -> int:
+        """How many."""
+        return self.end - self.warmup
+
+
+def sound(losses: Float[np.ndarray, "chains points"]) -> Bool[np.ndarray, " chains"]:
+    """Chains whose every recorded loss is finite."""
+    return np.isfinite(losses).all(axis=1)
+
+
+def room(config: SamplerConfig, rows: int) -> int:
+    """Recorded points that a chain's traces have room for.
+
+    Args:
+        config: A settled sampler.
+        rows: Stored rows of the data.
+    """
+    if config.draws != "auto" and config.warmup != "auto":
+        return given_warmup(config, config.warmup) + config.draws
+    assert config.max_gradients is not None  # settled
+    first = cost_of_points(config, rows, tuning_points(config) + COST_PERIOD)
+    beyond = max(0.0, config.max_gradients - first.sum()) / first[-COST_PERIOD:].mean()
+    longest = point_of(config, MOST_DRAWS + 1)
+    spent = np.cumsum(cost_of_points(config, rows, int(min(len(first) + beyond + COST_PERIOD, longest))))
+    return recorded(config, int(np.searchsorted(spent, config.max_gradients, side="right")))
+
+
+def check_length(config: SamplerConfig, rows: int) -> None:
+    """Make sure that a chain's budget buys what was asked for, and that its traces have room for it.
+
+    Args:
+        config: A settled sampler.
+        rows: Stored rows of the data.
+
+    Raises:
+        ConfigError: where not, with what would.
+    """
+    if config.is_sized:
+        return
+    assert config.max_gradients is not None  # settled
+    draws = FIRST_DRAWS[config.kind] if config.draws == "auto" else config.draws
+    if config.warmup != "auto":
+        warmup = given_warmup(config, config.warmup)
+    else:
+        warmup = recorded(config, tuning_points(config)) + 1
+    most = room(config, rows)
+    if most < warmup + draws:
+        least = float(cost_of_points(config, rows, point_of(config, warmup + draws)).sum())
+        raise ConfigError(
+            "the budget of an estimate ends before its first draws are made",
+            got=f"sampler.max_gradients={config.max_gradients}",
+            allowed=f"{math.ceil(least)} or more: {warmup} points of warm-up and {draws} draws, "
+            f"{config.chains} chains",
+            do=f"sampler.max_gradients={math.ceil(2 * least)}, or a shorter sampler.warmup",
+        )
+    if most > MOST_DRAWS:
+        raise ConfigError(
+            "the budget of an estimate buys more draws than its traces have room for",
+            got=f"sampler.max_gradients={config.max_gradients}",
+            allowed=f"{MOST_DRAWS} draws a chain",
+            do=f"keep fewer of them: sampler.thinning={10 * config.thinning}",
+        )
+    if config.ess is not None and config.ess > config.chains * most:
+        raise ConfigError(
+            "so many effective draws cannot come from so few draws",
+            got=f"sampler.ess={config.ess:g}, and sampler.max_gradients={config.max_gradients}",
+            allowed=f"{config.chains * most} or fewer: the draws that this budget buys",
+            do="ask for fewer effective draws, or give a larger sampler.max_gradients",
+        )
+
+
+def points(config: SamplerConfig, rows: int) -> int:
+    """The most points that a chain is run for."""
+    return point_of(config, room(config, rows))
+
+
+def relaxation_time(config: SamplerConfig, step_size: float) -> float:
+    """Steps in which SGLD's slowest direction, which nothing but the localisation holds, forgets where it
+    was by a
+    factor e in its square: 1 / (step_size gamma). NaN where no such time is known."""
+    if not isinstance(config, SgldSampler) or config.preconditioner != "none" or config.gamma == 0:
+        return math.nan
+    return 1 / (step_size * config.gamma)
+
+
+def next_stop(config: SamplerConfig, rows: int, results: Mapping[str, np.ndarray] | None, done: int) -> int:
+    """The next point at which to ask, or the one at which the run ends; see `engine.workload.Segmented`."""
+    if config.is_sized:
+        return points(config, rows)
+    if results is None:
+        return tuning_points(config) or 1
+    return point_of(config, span(config, rows, results, recorded(config, done)).end)
+
+
+def span(
+    config: SamplerConfig, rows: int, results: Mapping[str, np.ndarray], available: int | None = None
+) -> Span:
+    """The draws of a run.
+
+    Args:
+        config: A settled sampler.
+        rows: Stored rows of the data.
+        results: Its traces, (lanes, points).
+        available: Recorded points that there are; all where it is not given, and the run has ended.
+
+    Returns:
+        Those of the last rung: the first that is enough, or that has come to the end of the budget, or that
+        there are too few points for.
+    """
+    most = room(config, rows)
+    step_size = float(np.mean(results["step_size"][: config.chains]))
+    time = relaxation_time(config, step_size) / config.thinning
+    if config.draws != "auto":
+        return _span(config, time, most, config.draws)
+    first = FIRST_DRAWS[config.kind]
+    draws = first if math.isnan(time) else max(first, math.ceil(DRAW_TIMES * time))
+    spent = results["full_gradients"].sum(axis=0)
+    while True:
+        rung = _span(config, time, most, draws)
+        if rung.end == most or (available is not None and rung.end > available):
+            return rung
+        losses = results["loss"][: config.chains, : rung.end]
+        kept = losses[sound(losses)][:, rung.warmup :]
+        if not len(kept) or spent[rung.end - 1] >= (config.max_gradients or math.inf):
+            return rung
+        seen = estimate(kept, 0.0, 1.0)
+        assert config.ess is not None  # settled
+        if seen.ess >= config.ess and seen.r_hat <= MAX_R_HAT:
+            return rung
+        growth = MORE * config.ess / seen.ess if seen.ess > 0 else MOST_GROWTH
+        draws = math.ceil(rung.draws * min(max(growth, LEAST_GROWTH), MOST_GROWTH))
+        if rung.end + LEAST_GROWTH * (draws - rung.draws) > most:
+            draws = most
+
+
+def _span(config: SamplerConfig, time: float, most: int, draws: int) -> Span:
+    """The warm-up and so many draws after it, fewer where there is no room for them; `time` in recorded
+    points."""
+    if config.warmup != "auto":
+        warmup = given_warmup(config, config.warmup)
+        return Span(warmup, min(most, warmup + draws))
+    tuned = recorded(config, tuning_points(config))
+    if math.isnan(time):
+        end = min(most, tuned + math.ceil(draws / (1 - WARMUP_SHARE)))
+        return Span(tuned + math.ceil((end - tuned) * WARMUP_SHARE), end)
+    spare = most - tuned
+    longest = spare - draws if config.draws != "auto" else int(spare * WARMUP_SHARE)
+    warmup = tuned + min(math.ceil(WARMUP_TIMES * time), max(0, longest))
+    return Span(warmup, min(most, warmup + draws))
+
+
+def given_warmup(config: SamplerConfig, warmup: int) -> int:
+    match config:
+        case SgldSampler():
+            return -(-warmup // config.thinning)
+        case HmcSampler() | NutsSampler():
+            return warmup
+        case MclmcSampler():
+            return 0

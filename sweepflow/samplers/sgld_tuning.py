@@ -1,0 +1,149 @@
+"""The step size at which a Metropolis correction would accept what is wanted, found by dual averaging.
+
+The correction is that of MALA (Roberts and Tweedie 1996): from w, with the gradient on all rows, propose
+
+    w' = w - (eps/2) P grad U(w) + sqrt(eps P) xi,    U(w) = nbeta L_n(w) + (gamma/2) ||w - w0||^2,
+
+and accept it with probability min(1, exp(U(w) - U(w')) q(w | w') / q(w' | w)), q the proposal's density and P
+the preconditioner, held fixed. SGLD takes such steps without the correction, so how often it would refuse
+says how far from the posterior its chains settle, whatever the data, the network and gamma.
+
+Dual averaging is blackjax's (Hoffman and Gelman 2014, section 3.2).
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from sweepflow.samplers.posterior import LocalPosterior, Position
+
+INITIAL = 0.1
+"""Where the search starts, in units of 1 / (nbeta + gamma): the step of a curvature of 1 would be 20 times
+that."""
+LEAST, MOST = 1e-14, 1e4
+"""Bounds of a tuned step size: a loss that does not depend on w, without localisation, would accept any."""
+AWAY = 10.0
+"""A chain whose energy is above so many times d + 10 has left for good: the step was far too large for it.
+In equilibrium it is d/2 at most, give or take a few sqrt(d/2)."""
+
+
+class Proposal(NamedTuple):
+    """A Metropolis proposal.
+
+    Attributes:
+        position: w'.
+        acceptance: Probability that it is accepted, float64; 0 where anything is not finite.
+        away: Whether the chain, not the proposal, is where no chain in equilibrium would be.
+    """
+
+    position: Position
+    acceptance: Float[Array, ""]
+    away: Bool[Array, ""]
+
+
+class TuningState(NamedTuple):
+    """What the next block of the warm-up needs.
+
+    Attributes:
+        averaging: blackjax's state of dual averaging.
+        restarts: int32, how often a chain was put back to w0, because its step was too large.
+    """
+
+    averaging: Any
+    restarts: Int[Array, ""]
+
+
+def begin(posterior: LocalPosterior) -> TuningState:
+    """The state before the first block."""
+    averaging = _averaging(0.5)[0](INITIAL / (posterior.nbeta + posterior.gamma).astype(jnp.float64))
+    return TuningState(jax.tree.map(jnp.asarray, averaging), jnp.zeros((), jnp.int32))
+
+
+def step_size(state: TuningState) -> Float[Array, ""]:
+    """What the next block is to be run with."""
+    return jnp.clip(jnp.exp(state.averaging.log_x), LEAST, MOST)
+
+
+def tuned_step_size(state: TuningState) -> Float[Array, ""]:
+    """What the warm-up has found."""
+    return jnp.clip(jnp.exp(state.averaging.log_x_avg), LEAST, MOST)
+
+
+def update(
+    state: TuningState, proposal: Proposal, target: Float[Array, ""], renew: Bool[Array, ""]
+) -> TuningState:
+    """The state after a block.
+
+    Args:
+        state: Before it.
+        proposal: What was seen at its end.
+        target: The acceptance that is wanted.
+        renew: Whether what was seen so far is to be forgotten, but for the step size it led to.
+    """
+    _, average, mean = _averaging(target)
+    averaged = average(state.averaging, proposal.acceptance)
+    begun, _, _ = _averaging(target)
+    anew = begun(mean(averaged) / 10)  # blackjax looks first at ten times what it is given
+    averaging = jax.tree.map(
+        lambda old, a, b: jnp.where(renew, b, a).astype(old.dtype), state.averaging, averaged, anew
+    )
+    return TuningState(averaging, state.restarts + proposal.away.astype(jnp.int32))
+
+
+def propose(
+    posterior: LocalPosterior,
+    key: PRNGKeyArray,
+    position: Position,
+    step_size: Float[Array, ""],
+    scaling: Position | Float[Array, ""],
+    loss_0: Float[Array, ""],
+) -> Proposal:
+    """A Metropolis proposal from a position; two gradients on all rows.
+
+    Args:
+        posterior: What is drawn from.
+        key: Of the noise.
+        position: w.
+        step_size: eps, in any float dtype.
+        scaling: P, elementwise or one number, in w's dtype.
+        loss_0: L_n(w0), float64.
+    """
+    dtype = position.dtype
+    variance = step_size.astype(dtype) * scaling
+    noise = jax.random.normal(key, position.shape, dtype)
+
+    def energy(w: Position) -> Float[Array, ""]:
+        shift = (w - posterior.center).astype(jnp.float64)
+        nbeta, gamma = posterior.nbeta.astype(jnp.float64), posterior.gamma.astype(jnp.float64)
+        return nbeta * posterior.loss(w) + 0.5 * gamma * jnp.dot(shift, shift)
+
+    # One copy of the gradient in the program: the second turn of the loop is at the proposal.
+    def evaluate(turn: Int[Array, ""], seen: tuple[Any, ...]) -> tuple[Any, ...]:
+        energies, gradients, w = seen
+        value, gradient = jax.value_and_grad(energy)(w)
+        write = jax.lax.dynamic_update_index_in_dim
+        moved = position - 0.5 * variance * gradient + jnp.sqrt(variance) * noise
+        return write(energies, value, turn, 0), write(gradients, gradient, turn, 0), jnp.where(turn, w, moved)
+
+    nothing = jnp.zeros(2, jnp.float64), jnp.zeros((2, position.size), dtype), position
+    energies, gradients, proposed = jax.lax.fori_loop(0, 2, evaluate, nothing)
+    back = (position - proposed + 0.5 * variance * gradients[1]).astype(jnp.float64)
+    forth = jnp.sum(jnp.square(noise.astype(jnp.float64)))
+    log_ratio = (
+        energies[0] - energies[1] + 0.5 * (forth - jnp.sum(jnp.square(back) / variance.astype(jnp.float64)))
+    )
+    acceptance = jnp.exp(jnp.minimum(0.0, log_ratio))
+    rise = energies[0] - posterior.nbeta.astype(jnp.float64) * loss_0
+    away = ~(rise < AWAY * (position.size + 10.0))  # NaN is away, too
+    return Proposal(proposed, jnp.where(jnp.isfinite(acceptance) & ~away, acceptance, 0.0), away)
+
+
+def _averaging(target: Any) -> Any:
+    from blackjax.optimizers.dual_averaging import dual_averaging
+
+    start, average, mean = dual_averaging()
+    return start, lambda state, acceptance: average(state, target - acceptance), mean
