@@ -11,7 +11,18 @@ from sweepflow.trials.result import TrialsSweep
 
 MAX_ROWS = 200
 """Rows of the table artifact; Prefect keeps it in its database."""
-COLUMNS = ("id", "target_id", "status", "llc", "llc_low", "llc_high", "ess_mean", "r_hat", "reasons")
+COLUMNS = (
+    "id",
+    "target_id",
+    "status",
+    "llc",
+    "llc_low",
+    "llc_high",
+    "ess_mean",
+    "r_hat",
+    "reasons",
+    "advice",
+)
 
 
 def publish_trials(sweep: TrialsSweep) -> None:

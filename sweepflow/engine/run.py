@@ -182,7 +182,7 @@ def _to_their_ends(
             arguments = _arguments(workload, trials, store, datasets, program.layout)
             with _DEVICES.hold(device.id for device in program.sharded.mesh.devices.flat):
                 started = time.perf_counter()
-                written = written or Written(progress.done, started)
+                written = written or Written(progress.done, started, progress.done)
                 placed = program.place(*arguments, used=lanes * len(trials))
                 state, results = run_segments(program, placed, progress, settings.pace, keep, written)
                 elapsed = time.perf_counter() - started

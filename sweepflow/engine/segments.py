@@ -96,10 +96,12 @@ class Written:
     Attributes:
         done: Points that were done then.
         at: Seconds of `time.perf_counter`.
+        begun: Points that were done when this process took the run up.
     """
 
     done: int
     at: float
+    begun: int
 
 
 def next_points(last: int, last_seconds: float, left: int, call_seconds: float) -> int:
@@ -165,7 +167,7 @@ def run_segments(
         StoppedError, LeavingError: once the state is written down.
     """
     started = time.perf_counter()
-    written = written or Written(progress.done, started)
+    written = written or Written(progress.done, started, progress.done)
     done = progress.done
     state = program.place_state(progress.state)
     cost = sum(leaf.nbytes for leaf in state) / ASSUMED_BYTES_PER_SECOND
@@ -181,8 +183,11 @@ def run_segments(
     def cut(kind: type[CutError], why: str) -> CutError:
         if done > written.done:
             save()
-        return kind(why, done, progress.of, done - progress.done)
+        return kind(why, done, progress.of, done - written.begun)
 
+    if done == progress.of:  # taken up where it is to be asked whether it goes on
+        state, results = program(placed, state, (done, done, done))
+        return state, jax.device_get(results)
     while True:
         count = next_points(last, last_seconds, progress.of - done, pace.call_seconds)
         each = last_seconds / last if last else sum(progress.seconds) / max(progress.done, 1)

@@ -70,7 +70,8 @@ class Segmented(Generic[C]):
         course: The run of one lane, made from any configuration of the group.
         stop: (trial, its results with a leading axis of lanes, points that are done) -> the next point at
             which to ask again, or one that is done, where the run ends there. Before the first point there
-            are no results. It may look at nothing but the trial's own results up to the points at which it
+            are no results, nor where a run is taken up in the middle: `done` then, and it is asked again with
+            what there is. It may look at nothing but the trial's own results up to the points at which it
             asked to be asked, which it finds again from the first. All points are run where it is None.
         kept: Where a trial goes on from what another has kept: the points that are done, and the state's
             leaves with a leading axis of lanes. None where it begins at the beginning.
@@ -139,6 +140,4 @@ class Workload(Generic[C]):
         """The next point at which to ask again; `done` or less where the run ends. See `Segmented.stop`."""
         if self.segmented is None or self.segmented.stop is None:
             return self.points(trial.config)
-        if results is None and done:  # taken up in the middle: asked again with what there is
-            return done
         return self.segmented.stop(trial, results, done)

@@ -26,6 +26,8 @@ INTERVAL = 0.95
 BATCHES = 16
 """Batches of all chains together: each is so long that the next one has forgotten it, in a run of some
 length."""
+DOUBT = 0.05
+"""Probability of the chains' spread below which their number, not that of the draws, widens the interval."""
 LEAST_DRAWS = 4
 """Draws of a chain without which no error can be computed."""
 
@@ -42,7 +44,7 @@ class Estimate:
         ess: Effective sample size of the mean loss, over all chains.
         r_hat: Rank-normalised split R-hat of the loss; a single chain is compared with itself, by halves.
         spread_p: Probability that chains which draw alike have means so far apart, by the F-test of their
-            variance against what each chain's own error says; 1 for a single chain.
+            variance against what a chain's own error says; 1 for a single chain.
     """
 
     llc: float
@@ -82,14 +84,13 @@ def estimate(losses: Float[np.ndarray, "chains draws"], loss_0: float, nbeta: fl
             warnings.simplefilter("ignore", RuntimeWarning)
             ess = float(array_stats.ess(values, chain_axis=0, draw_axis=1, method="mean"))
             r_hat = float(array_stats.rhat(_at_least_two(values), chain_axis=0, draw_axis=1))
-        # With few effective draws, batches or chains, the normal quantile is too short.
+        # With few effective draws or batches the normal quantile is too short; of so few chains only where
+        # it is they that disagree.
         errors = [(float(values.std(ddof=1) / np.sqrt(ess)), max(ess - 1, 1)), _of_batches(values)]
         if len(values) > 1:
-            each, freedom = max(errors)
+            spread_p = _spread_p(values)
             between = float(means.std(ddof=1) / np.sqrt(len(means)))
-            ratio = (between / each) ** 2 if each > 0 else np.inf
-            spread_p = float(stats.f.sf(ratio, len(means) - 1, freedom))
-            errors.append((between, len(means) - 1))
+            errors.append((between, len(means) - 1 if spread_p < DOUBT else errors[0][1]))
         mcse, freedom = max(errors)
     quantile = float(stats.t.ppf(0.5 + INTERVAL / 2, freedom)) if np.isfinite(ess) else nan
     return Estimate(
@@ -128,6 +129,27 @@ def drift(values: Float[np.ndarray, "chains draws"]) -> float:
     first, last = (estimate(part, 0.0, 1.0) for part in (values[:, :third], values[:, -third:]))
     error = math.hypot(first.mcse, last.mcse)
     return (last.llc - first.llc) / error if error > 0 else 0.0
+
+
+def _spread_p(values: Float[np.ndarray, "chains draws"]) -> float:
+    """Probability of chains' means so far apart; see `Estimate`.
+
+    What one chain's mean is known to is taken to be the median over the chains, which are alike if they draw
+    alike: the large error of one that is elsewhere says nothing of the others.
+    """
+    from arviz_stats.base import array_stats  # type: ignore[attr-defined]
+    from scipy import stats
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        sizes = [float(array_stats.ess(v[None], chain_axis=0, draw_axis=1, method="mean")) for v in values]
+    variances = values.var(axis=1, ddof=1) / np.array(sizes)
+    finite = variances[np.isfinite(variances) & (variances > 0)]
+    if not len(finite):
+        return 1.0
+    ratio = float(values.mean(axis=1).var(ddof=1) / np.median(finite))
+    freedom = max(float(np.nansum(sizes)) - len(values), 1.0)
+    return float(stats.f.sf(ratio, len(values) - 1, freedom))
 
 
 def _of_batches(values: Float[np.ndarray, "chains draws"]) -> tuple[float, float]:

@@ -16,7 +16,14 @@ from jaxtyping import Bool, Float
 from sweepflow.errors import ConfigError
 from sweepflow.llc.estimate import estimate
 from sweepflow.samplers import cost_of_points, point_of, recorded, tuning_points
-from sweepflow.schema.sampler import HmcSampler, MclmcSampler, NutsSampler, SamplerConfig, SgldSampler
+from sweepflow.schema.sampler import (
+    HmcSampler,
+    MclmcSampler,
+    NutsSampler,
+    SamplerConfig,
+    SgldSampler,
+    SgnhtSampler,
+)
 
 MAX_R_HAT = 1.05
 """Above it chains disagree (Vehtari et al. 2021 ask for 1.01; short chains rarely give it)."""
@@ -30,7 +37,7 @@ DRAW_TIMES = 3.0
 WARMUP_SHARE = 1 / 3
 """Most of the budget that goes into `warmup=auto`; all of it where nothing holds the chains, which have no
 relaxation time then."""
-FIRST_DRAWS = {"sgld": 200, "hmc": 75, "nuts": 75, "mclmc": 1000}
+FIRST_DRAWS = {"sgld": 200, "sgnht": 200, "hmc": 75, "nuts": 75, "mclmc": 1000}
 """Draws of the first rung."""
 LEAST_GROWTH, MOST_GROWTH = 1.25, 2.0
 """Of the draws, from one rung to the next."""
@@ -135,9 +142,18 @@ def relaxation_time(config: SamplerConfig, step_size: float) -> float:
     """Steps in which SGLD's slowest direction, which nothing but the localisation holds, forgets where it
     was by a
     factor e in its square: 1 / (step_size gamma). NaN where no such time is known."""
-    if not isinstance(config, SgldSampler) or config.preconditioner != "none" or config.gamma == 0:
+    if config.gamma == 0:
         return math.nan
-    return 1 / (step_size * config.gamma)
+    match config:
+        case SgldSampler(preconditioner="none"):
+            return 1 / (step_size * config.gamma)
+        case SgnhtSampler():
+            # Of a damped oscillator: slow by friction, or by too little of it. Its square forgets twice
+            # as fast.
+            damped = config.friction**2 - 4 * config.gamma
+            rate = config.friction - math.sqrt(max(damped, 0.0))
+            return 1 / (math.sqrt(step_size) * rate)
+    return math.nan
 
 
 def next_stop(config: SamplerConfig, rows: int, results: Mapping[str, np.ndarray] | None, done: int) -> int:
@@ -145,7 +161,7 @@ def next_stop(config: SamplerConfig, rows: int, results: Mapping[str, np.ndarray
     if config.is_sized:
         return points(config, rows)
     if results is None:
-        return tuning_points(config) or 1
+        return done or tuning_points(config) or 1
     return point_of(config, span(config, rows, results, recorded(config, done)).end)
 
 
@@ -207,8 +223,9 @@ def _span(config: SamplerConfig, time: float, most: int, draws: int) -> Span:
 
 
 def given_warmup(config: SamplerConfig, warmup: int) -> int:
+    """Recorded points of a warm-up of so many steps; MCLMC's is not recorded."""
     match config:
-        case SgldSampler():
+        case SgldSampler() | SgnhtSampler():
             return -(-warmup // config.thinning)
         case HmcSampler() | NutsSampler():
             return warmup

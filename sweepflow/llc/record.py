@@ -14,9 +14,9 @@ from sweepflow.llc.estimate import Estimate, corrected, drift, estimate
 from sweepflow.llc.length import Span, relaxation_time, sound, span
 from sweepflow.llc.verdict import Bias, Chains, Finding, verdict
 from sweepflow.samplers import recorded, step_of_point, tuning_points
-from sweepflow.samplers.sgld import BIAS_STEPS
+from sweepflow.samplers.stochastic import BIAS_STEPS
 from sweepflow.schema.llc import EstimateConfig
-from sweepflow.schema.sampler import MclmcSampler, SamplerConfig, SgldSampler
+from sweepflow.schema.sampler import MclmcSampler, SamplerConfig, StochasticSampler
 from sweepflow.store.record import Record
 from sweepflow.store.store import Store
 from sweepflow.targets.workload import target_trial
@@ -26,9 +26,10 @@ NAME = "llc"
 VERSION = 3
 TRACE_POINTS = 500
 """Points of a chain's traces that a record keeps."""
-BIAS_FACTOR = BIAS_STEPS / (BIAS_STEPS - 1)
-"""From what two step sizes differ by to the bias of the larger one, which is proportional to it (Talay and
-Tubaro 1990)."""
+BIAS_FACTOR = {"sgld": BIAS_STEPS / (BIAS_STEPS - 1), "sgnht": BIAS_STEPS**2 / (BIAS_STEPS**2 - 1)}
+"""From what two lengths of step differ by to the bias of the longer one: it is proportional to SGLD's step
+size (Talay and Tubaro 1990), and to the square of the thermostat's."""
+
 
 Results = Mapping[str, np.ndarray]
 
@@ -61,7 +62,7 @@ def record(trial: Trial[EstimateConfig], results: Results, store: Store) -> Reco
     good = sound(losses) if loss_0 is not None else np.zeros(chains, bool)
     kept = losses[good][:, warmup:]
     found = estimate(kept, loss_0 or 0.0, sampler.nbeta)
-    bias = _bias(losses, finer, good, warmup, sampler.nbeta)
+    bias = _bias(losses, finer, good, warmup, BIAS_FACTOR.get(sampler.kind, 1.0) * sampler.nbeta)
     if bias is not None:
         found = corrected(found, bias.value, bias.error)
 
@@ -82,7 +83,7 @@ def record(trial: Trial[EstimateConfig], results: Results, store: Store) -> Reco
     per_chain = iter(found.chains)
     n = target.figures["n"]
     at_wbic = n > 1 and math.isclose(sampler.nbeta, default_nbeta(n), rel_tol=1e-9)
-    is_sgld = isinstance(sampler, SgldSampler)
+    is_sgld = isinstance(sampler, StochasticSampler)
     figures = {
         "target_id": target.id,
         "n": n,
@@ -130,13 +131,13 @@ def record(trial: Trial[EstimateConfig], results: Results, store: Store) -> Reco
     )
 
 
-def _bias(losses: np.ndarray, finer: np.ndarray, good: np.ndarray, warmup: int, nbeta: float) -> Bias | None:
+def _bias(losses: np.ndarray, finer: np.ndarray, good: np.ndarray, warmup: int, factor: float) -> Bias | None:
     """What the step size does to lambda-hat, from the chains that were driven by the same noise."""
     partner = np.arange(len(finer)) % len(losses)
     paired = sound(finer) & good[partner]
     if not paired.any():
         return None
-    apart = estimate((losses[partner] - finer)[paired][:, warmup:], 0.0, BIAS_FACTOR * nbeta)
+    apart = estimate((losses[partner] - finer)[paired][:, warmup:], 0.0, factor)
     return Bias(apart.llc, apart.mcse) if math.isfinite(apart.mcse) else None
 
 
@@ -161,7 +162,7 @@ def _chains(
     if isinstance(sampler, MclmcSampler):
         energy = _mean(np.square(results["energy_error"][:chains][good, warmup:])) / num_params
         acceptance = 1 - float(rejected.mean())
-    elif not isinstance(sampler, SgldSampler):
+    elif not isinstance(sampler, StochasticSampler):
         acceptance = accepted
     if sampler.warmup != "auto":
         steps = float(sampler.warmup)
@@ -171,7 +172,7 @@ def _chains(
         diverged_at=[_diverged_at(sampler, row) for row in losses],
         frozen=frozen,
         acceptance=acceptance,
-        mala_acceptance=accepted if isinstance(sampler, SgldSampler) else math.nan,
+        mala_acceptance=accepted if isinstance(sampler, StochasticSampler) else math.nan,
         energy_variance=energy,
         divergences=int(rejected.sum()),
         draws=chains * drawn.draws,

@@ -12,7 +12,15 @@ from jaxtyping import Bool
 
 from sweepflow.llc.estimate import Estimate
 from sweepflow.llc.length import LEAST_TIMES, MAX_R_HAT, WARMUP_TIMES
-from sweepflow.schema.sampler import HmcSampler, MclmcSampler, NutsSampler, SamplerConfig, SgldSampler
+from sweepflow.schema.sampler import (
+    HmcSampler,
+    MclmcSampler,
+    NutsSampler,
+    SamplerConfig,
+    SgldSampler,
+    SgnhtSampler,
+    StochasticSampler,
+)
 from sweepflow.store.record import Status
 
 MIN_ESS = 100.0
@@ -131,7 +139,8 @@ def verdict(
     found += _frozen(sampler, chains)
     found += _basin(sampler, estimate, chains, num_params, smaller)
     found += _posterior(sampler, estimate)
-    found += _mixing(sampler, estimate, chains)
+    if not chains.frozen.all():
+        found += _mixing(sampler, estimate, chains)
     found += _steps(sampler, estimate, chains, bias)
     return ("flagged" if found else "ok"), tuple(found)
 
@@ -141,7 +150,9 @@ def _frozen(sampler: SamplerConfig, chains: Chains) -> Iterator[Finding]:
     if len(frozen) == len(chains.frozen):
         yield Finding(
             "the loss is the same at every draw: it does not depend on w, or chains never moved",
-            "sampler.step_size=auto" if isinstance(sampler, SgldSampler) else "look at the target's data",
+            "sampler.step_size=auto"
+            if isinstance(sampler, StochasticSampler)
+            else "look at the target's data",
         )
         return
     for i in frozen:
@@ -232,7 +243,7 @@ def _steps(
     sampler: SamplerConfig, estimate: Estimate, chains: Chains, bias: Bias | None
 ) -> Iterator[Finding]:
     match sampler:
-        case SgldSampler():
+        case SgldSampler() | SgnhtSampler():
             if bias is not None:
                 size = abs(estimate.llc) + 1e-300
                 if abs(bias.value) - 2 * bias.error > MAX_BIAS * size:
@@ -281,7 +292,7 @@ def _steps(
 def _smaller_step(sampler: SamplerConfig, chains: Chains) -> str:
     """The override that shortens steps that are far too long."""
     match sampler:
-        case SgldSampler():
+        case SgldSampler() | SgnhtSampler():
             if not sampler.tunes_step_size:
                 return "sampler.step_size=auto"
             known = math.isfinite(chains.step_size) and chains.step_size > 0
@@ -326,7 +337,7 @@ def _normal_quantile() -> float:
 
 def _round(value: float) -> str:
     """A number to two digits, as it is typed: 45000, 1.3e-05, 0.5."""
-    if value >= 100:
+    if 100 <= value < 1e12:
         digits = 10 ** (math.floor(math.log10(value)) - 1)
         return str(math.ceil(value / digits) * digits)
     return f"{float(f'{value:.2g}'):g}"

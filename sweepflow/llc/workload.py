@@ -21,7 +21,7 @@ from sweepflow.samplers.posterior import LocalPosterior
 from sweepflow.schema.fields import NOT_STATIC, check_numbers, dump, static_part
 from sweepflow.schema.llc import EstimateConfig
 from sweepflow.schema.numbers import check_steps
-from sweepflow.schema.sampler import SgldSampler, sampler_name
+from sweepflow.schema.sampler import StochasticSampler, sampler_name
 from sweepflow.store.store import Store
 from sweepflow.targets.workload import target_label, target_trial
 from sweepflow.temperature import default_nbeta
@@ -60,7 +60,7 @@ def _program_key(config: EstimateConfig) -> str:
             "model": config.target.model,
             "shape": data.describe(config.target.data),
             "sampler": dump(config.sampler, *NOT_STATIC),
-            "tunes": isinstance(config.sampler, SgldSampler) and config.sampler.tunes_step_size,
+            "tunes": isinstance(config.sampler, StochasticSampler) and config.sampler.tunes_step_size,
         }
     )
 

@@ -1,8 +1,8 @@
 """Samplers of the local posterior, one a file: each turns a posterior and a key into the run of one chain.
 
-A chain is cut at its **points**: a block of steps (SGLD), a trajectory (HMC, NUTS), a step (MCLMC). Its
-traces have an entry at every **recorded** point: those that thinning passes over, and MCLMC's tuning, leave
-none.
+A chain is cut at its **points**: a block of steps (SGLD, SGNHT), a trajectory (HMC, NUTS), a step (MCLMC).
+Its traces have an entry at every **recorded** point: those that thinning passes over, and MCLMC's tuning,
+leave none.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from sweepflow.engine.course import Course
-from sweepflow.samplers import hmc, mclmc, mclmc_tuning, sgld
+from sweepflow.samplers import hmc, mclmc, mclmc_tuning, sgld, sgnht, stochastic
 from sweepflow.samplers.posterior import LocalPosterior
 from sweepflow.schema.sampler import (
     HmcSampler,
@@ -19,6 +19,7 @@ from sweepflow.schema.sampler import (
     NutsSampler,
     SamplerConfig,
     SgldSampler,
+    SgnhtSampler,
 )
 
 LEAST_NUTS_COST = 4.0
@@ -46,7 +47,11 @@ def chain(
     """
     match config:
         case SgldSampler():
-            return sgld.chain(config, traced, posterior, key, lane, length)
+            steps = sgld.dynamics(config, traced, posterior)
+            return stochastic.chain(config, steps, traced, posterior, key, lane, length)
+        case SgnhtSampler():
+            steps = sgnht.dynamics(traced, posterior)
+            return stochastic.chain(config, steps, traced, posterior, key, lane, length)
         case HmcSampler() | NutsSampler():
             return hmc.chain(config, traced, posterior, key, lane, length)
         case MclmcSampler():
@@ -55,14 +60,14 @@ def chain(
 
 def chains_per_trial(config: SamplerConfig) -> int:
     """Chains that one trial runs, bias chains included."""
-    return config.chains + (config.bias_chains if isinstance(config, SgldSampler) else 0)
+    return config.chains + (config.bias_chains if isinstance(config, SgldSampler | SgnhtSampler) else 0)
 
 
 def tuning_points(config: SamplerConfig) -> int:
     """Leading points of a chain in which it tunes itself, and no draw can be."""
     match config:
-        case SgldSampler():
-            return sgld.tuning_blocks(config)
+        case SgldSampler() | SgnhtSampler():
+            return stochastic.tuning_blocks(config)
         case HmcSampler() | NutsSampler():
             return config.warmup
         case MclmcSampler():
@@ -72,7 +77,7 @@ def tuning_points(config: SamplerConfig) -> int:
 def recorded(config: SamplerConfig, point: int) -> int:
     """Recorded points among the first so many points."""
     match config:
-        case SgldSampler():
+        case SgldSampler() | SgnhtSampler():
             return point
         case HmcSampler() | NutsSampler():
             return min(point, config.warmup) + max(0, point - config.warmup) // config.thinning
@@ -83,7 +88,7 @@ def recorded(config: SamplerConfig, point: int) -> int:
 def point_of(config: SamplerConfig, recorded: int) -> int:
     """Points that make so many recorded ones."""
     match config:
-        case SgldSampler():
+        case SgldSampler() | SgnhtSampler():
             return recorded
         case HmcSampler() | NutsSampler():
             return recorded + max(0, recorded - config.warmup) * (config.thinning - 1)
@@ -94,8 +99,8 @@ def point_of(config: SamplerConfig, recorded: int) -> int:
 def step_of_point(config: SamplerConfig, recorded: int) -> int:
     """The sampler step, counted from 1, after which a point of the trace was recorded."""
     match config:
-        case SgldSampler():
-            searched = sgld.searched_blocks(config)
+        case SgldSampler() | SgnhtSampler():
+            searched = stochastic.searched_blocks(config)
             return max(0, recorded + 1 - searched) * config.thinning + min(recorded + 1, searched)
         case HmcSampler() | NutsSampler() | MclmcSampler():
             return point_of(config, recorded + 1)
@@ -105,8 +110,8 @@ def cost_of_points(config: SamplerConfig, rows: int, points: int) -> Float[np.nd
     """Full gradients of each of the first points, all chains together; of NUTS, the least that is
     expected."""
     match config:
-        case SgldSampler():
-            each, finer = sgld.costs(config, rows, points)
+        case SgldSampler() | SgnhtSampler():
+            each, finer = stochastic.costs(config, rows, points)
             return config.chains * each + config.bias_chains * finer
         case HmcSampler():
             mean = (1 + config.num_integration_steps) / 2

@@ -74,31 +74,20 @@ class _Sampler(Config):
         )
 
 
-class SgldSampler(_Sampler):
-    """Stochastic gradient Langevin dynamics, plain or preconditioned."""
-
-    kind: Literal["sgld"] = "sgld"
-    preconditioner: Literal["none", "rmsprop", "adam"] = "none"
+class _ByStochasticGradients(_Sampler):
     step_size: Traced[PositiveFloat | Auto] = "auto"
-    """Epsilon: the drift is epsilon/2 times the gradient, the noise has variance epsilon. `auto` finds the
-    one at which a Metropolis correction would accept `target_acceptance`."""
+    """`auto` finds the one at which a Metropolis correction would accept `target_acceptance`."""
     target_acceptance: Traced[Probability] = 0.9
-    """Of a step on all rows, which `step_size=auto` is tuned to."""
+    """Of a Langevin step on all rows, which `step_size=auto` is tuned to."""
     batch_size: PositiveInt | None = 256
     """Rows a step, drawn with replacement; all rows where it is not given."""
     bias_chains: NonNegativeInt = 2
-    """Extra chains at half the step size, which measure the step-size bias."""
-    b1: Traced[Decay] = 0.9
-    """Decay of the first moment (adam)."""
-    b2: Traced[Decay] = 0.99
-    """Decay of the second moment (rmsprop, adam)."""
-    epsilon: Traced[PositiveFloat] = 0.1
-    """Added to the root of the second moment (rmsprop, adam): bounds the preconditioner by 1/epsilon."""
+    """Extra chains of half the step's length, which measure the step-size bias."""
     dtype: Dtype = "float32"
     thinning: PositiveInt = 10
     warmup: NonNegativeInt | Auto = "auto"
-    """Steps a chain before the first kept draw; `auto` takes what the slowest direction needs to forget w0: a
-    multiple of 1 / (step_size gamma)."""
+    """Steps a chain before the first kept draw; `auto` takes what the slowest direction needs to forget
+    w0."""
 
     @property
     def tunes_step_size(self) -> bool:
@@ -114,6 +103,34 @@ class SgldSampler(_Sampler):
                 f"{50 * self.thinning} or more"
             )
         return self
+
+
+class SgldSampler(_ByStochasticGradients):
+    """Stochastic gradient Langevin dynamics, plain or preconditioned.
+
+    The drift is step_size/2 times the gradient, the noise has variance step_size.
+    """
+
+    kind: Literal["sgld"] = "sgld"
+    preconditioner: Literal["none", "rmsprop", "adam"] = "none"
+    b1: Traced[Decay] = 0.9
+    """Decay of the first moment (adam)."""
+    b2: Traced[Decay] = 0.99
+    """Decay of the second moment (rmsprop, adam)."""
+    epsilon: Traced[PositiveFloat] = 0.1
+    """Added to the root of the second moment (rmsprop, adam): bounds the preconditioner by 1/epsilon."""
+
+
+class SgnhtSampler(_ByStochasticGradients):
+    """The stochastic gradient Nosé-Hoover thermostat; step_size is the square of a step's length in time."""
+
+    kind: Literal["sgnht"] = "sgnht"
+    batch_size: PositiveInt | None = None
+    """Rows a step, drawn with replacement; all rows where it is not given. The thermostat takes up only as much of
+    a minibatch's noise as is alike in all directions: with few rows, shorten the step too."""
+    friction: Traced[PositiveFloat] = 5.0
+    """A, to which the thermostat adds what the noise of minibatches needs. A direction that only gamma holds
+    forgets fastest at 2 sqrt(gamma)."""
 
 
 class HmcSampler(_Sampler):
@@ -152,7 +169,11 @@ class MclmcSampler(_Sampler):
     dtype: Dtype = "float64"
 
 
-SamplerConfig = Annotated[SgldSampler | HmcSampler | NutsSampler | MclmcSampler, Field(discriminator="kind")]
+StochasticSampler = SgldSampler | SgnhtSampler
+"""Those whose gradients are of minibatches."""
+SamplerConfig = Annotated[
+    SgldSampler | SgnhtSampler | HmcSampler | NutsSampler | MclmcSampler, Field(discriminator="kind")
+]
 
 
 def sampler_name(sampler: SamplerConfig) -> str:

@@ -21,7 +21,7 @@ class TrainingConfig(Config):
     """Where training starts: the layers' own initialisation, or the data's known true parameter."""
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     schedule: Literal["constant", "cosine"] = "cosine"
-    steps: NonNegativeInt = 5000
+    steps: NonNegativeInt = 20_000
     batch_size: PositiveInt | None = None
     """Rows a step, drawn with replacement; all rows where it is not given."""
     learning_rate: Traced[PositiveFloat] = 1e-2

@@ -132,7 +132,7 @@ def _record(trial: Trial[TargetConfig], results: Mapping[str, np.ndarray], store
     if diverged:
         do = f"target.learning_rate={training.learning_rate / 10:g}"
     else:
-        do = f"target.steps={4 * training.steps}" if training.steps else "train it: target.steps=5000"
+        do = f"target.steps={4 * training.steps}" if training.steps else "train it: target.steps=20000"
     return Record(
         id=trial.id,
         workload=NAME,

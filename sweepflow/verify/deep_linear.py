@@ -39,6 +39,7 @@ SHAPES = (
     ((20, 20, 20, 20, 20), 5),
     ((32, 32, 32), 8),
     ((50, 50, 50), 10),
+    *(((6,) * (layers + 1), rank) for layers in (6, 7, 8) for rank in (0, 1)),
 )
 """Layer widths and true rank; 24 to 5,000 parameters. (12, 9) is linear regression, (30, 10, 20) has full
 rank and is regular but for the layers' symmetry, all others are rank-deficient."""
@@ -54,25 +55,8 @@ TOLERANCE = Tolerance(relative=0.1)
 
 def cases() -> tuple[Case, ...]:
     """Every shape by HMC, some by SGLD too."""
-    hmc = HmcSampler(
-        nbeta=NBETA,
-        gamma=GAMMA,
-        # Along the true set the posterior is as wide as the prior, and the step as small as the stiffest
-        # direction wants it: shorter trajectories diffuse, and stop at the singular point they start from.
-        num_integration_steps=64,
-        warmup=300,
-        draws=300,
-    )
-    sgld = SgldSampler(
-        nbeta=NBETA_SGLD,
-        gamma=GAMMA,
-        step_size=3e-6,
-        batch_size=None,
-        bias_chains=0,
-        warmup=20_000,
-        thinning=50,
-        draws=1000,
-    )
+    hmc = HmcSampler(nbeta=NBETA, gamma=GAMMA)
+    sgld = SgldSampler(nbeta=NBETA_SGLD, gamma=GAMMA)
     return (
         *(_case(shape, hmc, quick=shape in QUICK) for shape in SHAPES),
         *(_case(shape, sgld, quick=False) for shape in BY_SGLD),

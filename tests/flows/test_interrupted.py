@@ -17,6 +17,7 @@ SWEEP = [
     *(override for override in TINY if not override.startswith("sampler.thinning")),
     "target.seed=1,2",
     "sampler.thinning=1,15000",
+    "sampler.step_size=1e-4",
     "runner.batch_size=1",
     "runner.workers=1",
 ]

@@ -31,6 +31,8 @@ from sweepflow.targets.workload import TARGET
 # Three chains: odd, so that a chain's place in its vector changes with its trial's place in the batch.
 TINY: dict[str, SamplerConfig] = {
     "sgld": SgldSampler(chains=3, draws=8, warmup=15, step_size=1e-3, batch_size=8),
+    # Finds its own step size, and ends where its own draws are enough.
+    "sgld_auto": SgldSampler(chains=3, ess=30, max_gradients=10_000, batch_size=8, thinning=2),
     "sgld_rmsprop": SgldSampler(
         chains=3, draws=8, warmup=15, step_size=1e-3, batch_size=8, preconditioner="rmsprop"
     ),
@@ -39,6 +41,7 @@ TINY: dict[str, SamplerConfig] = {
     ),
     "hmc": HmcSampler(chains=3, draws=8, warmup=20, num_integration_steps=4, thinning=2),
     "nuts": NutsSampler(chains=3, draws=8, warmup=20, max_num_doublings=4, thinning=2),
+    "hmc_auto": HmcSampler(chains=3, ess=60, max_gradients=20_000, warmup=20, num_integration_steps=4),
     "mclmc": MclmcSampler(chains=3, draws=8, warmup=20, thinning=2),
 }
 

@@ -91,7 +91,15 @@ TARGETS = {
         target=TRAINING.model_copy(update={"start": "truth", "steps": 0}),
     ),
 }
-COMMON: dict[str, Any] = {"nbeta": None, "gamma": 10.0, "chains": 4, "thinning": 1, "seed": 0}
+COMMON: dict[str, Any] = {
+    "nbeta": None,
+    "gamma": 10.0,
+    "chains": 4,
+    "ess": None,
+    "max_gradients": None,
+    "thinning": 1,
+    "seed": 0,
+}
 SAMPLERS = {
     "sgld": SgldSampler(
         **COMMON | {"thinning": 10},
@@ -99,6 +107,21 @@ SAMPLERS = {
         warmup=1000,
         preconditioner="rmsprop",
         step_size=1e-5,
+        target_acceptance=0.9,
+        batch_size=256,
+        bias_chains=2,
+        b1=0.9,
+        b2=0.99,
+        epsilon=0.1,
+        dtype="float32",
+    ),
+    "sgld_that_sets_itself": SgldSampler(
+        **COMMON | {"ess": 200.0, "max_gradients": 200_000, "thinning": 10},
+        draws="auto",
+        warmup="auto",
+        preconditioner="none",
+        step_size="auto",
+        target_acceptance=0.9,
         batch_size=256,
         bias_chains=2,
         b1=0.9,
@@ -134,6 +157,7 @@ TRIALS: dict[str, Config] = {
         f"{kind}_on_{target}": EstimateConfig(target=TARGETS[target], sampler=SAMPLERS[kind])
         for kind, target in [
             ("sgld", "mlp_on_teacher"),
+            ("sgld_that_sets_itself", "mlp_on_teacher"),
             ("hmc", "mlp_on_teacher"),
             ("nuts", "cnn_on_digits"),
             ("mclmc", "potential"),
@@ -146,10 +170,11 @@ GOLDEN = {
     "cnn_on_digits": "tgt_d73d27c061ebd2b0",
     "deep_linear_at_its_truth": "tgt_d2145e0af9d34cdf",
     "potential": "tgt_d42a6096735ef9dd",
-    "sgld_on_mlp_on_teacher": "est_e488a4a10f40af61",
-    "hmc_on_mlp_on_teacher": "est_8d9e07efa1b1cff6",
-    "nuts_on_cnn_on_digits": "est_20b714b4f123c0f3",
-    "mclmc_on_potential": "est_47bfa06144a1a369",
+    "sgld_on_mlp_on_teacher": "est_bf054e43600a737b",
+    "sgld_that_sets_itself_on_mlp_on_teacher": "est_e5424bb325625a89",
+    "hmc_on_mlp_on_teacher": "est_e23b5c97715e1442",
+    "nuts_on_cnn_on_digits": "est_5c2d6ad9182038cc",
+    "mclmc_on_potential": "est_5f1d54921da0b7cb",
 }
 """A change here makes every stored result unfindable."""
 
@@ -299,6 +324,8 @@ def other_value(config: Config, name: str) -> object:
     """Another value that a field accepts."""
     value = getattr(config, name)
     match value:
+        case "auto":
+            return 1000
         case bool():
             return not value
         case int():
@@ -342,12 +369,16 @@ def test_every_field_that_decides_the_result_changes_the_id_and_no_location_does
     seen = {trial_id(base)}
     roles_seen = set()
     for key, owner, field, role in fields_of(base):
+        if key in ("sampler.ess", "sampler.max_gradients") and owner.is_sized:  # type: ignore[attr-defined]
+            continue  # it has no effect beside a given number of draws, and is refused
         values = {field: other_value(owner, field)}
         if isinstance(owner, MlpModel) and field == "widths":
             values = {"widths": (5, 5), "target_params": None, "depth": None}
         elif isinstance(owner, (QuadraticData, NormalCrossingData)) and field == "dimension":
             longer = "eigenvalues" if isinstance(owner, QuadraticData) else "exponents"
             values |= {longer: (*getattr(owner, longer), 1)}
+        elif key == "sampler.draws":
+            values |= {"ess": None}
         content = base.model_dump()
         at = content
         for part in key.split(".")[:-1]:
@@ -386,6 +417,13 @@ def test_the_default_temperature_is_the_number_it_stands_for() -> None:
     explicit = changed("sampler.nbeta", n / math.log(n), config)
     assert trial_id(explicit) == trial_id(config)
     assert trial_id(changed("sampler.nbeta", n / math.log(n) + 1e-9, config)) != trial_id(config)
+
+
+@pytest.mark.parametrize("key", ["sampler.ess", "sampler.max_gradients"])
+def test_a_length_that_is_not_given_is_the_number_it_stands_for(key: str) -> None:
+    config = TRIALS["sgld_that_sets_itself_on_mlp_on_teacher"]
+    assert trial_id(changed(key, None, config)) == trial_id(config)
+    assert trial_id(changed(key, 100, config)) != trial_id(config)
 
 
 def test_workload_and_version_are_part_of_the_id() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import product
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from sweepflow.report.charts.panel import (
 )
 from sweepflow.report.labels import Labels, target_key
 from sweepflow.report.numbers import counted, llc_text, number, points, setting, short
+from sweepflow.schema.fields import AUTO
 from sweepflow.store.record import Record
 
 MAX_PANELS = 24
@@ -70,8 +72,16 @@ def calibration_chart(estimates: Sequence[Record], labels: Labels) -> Chart | No
     )
 
 
-def _values(members: Sequence[Record], axis: str) -> list[float]:
-    return sorted({_sampler(e)[axis] for e in members if _sampler(e).get(axis) is not None})
+def _values(members: Sequence[Record], axis: str) -> list[float | str]:
+    """The settings of an axis in their order, one that the sampler found for itself last."""
+    found = {_sampler(e)[axis] for e in members if _sampler(e).get(axis) is not None}
+    return [*sorted(found - {AUTO}), *(found & {AUTO})]
+
+
+def _place(estimate: Record, axis: str) -> float | None:
+    """Where an estimate stands on an axis: at its setting, or at what its sampler found for itself."""
+    value = _sampler(estimate)[axis]
+    return number(estimate.figures if value == AUTO else _sampler(estimate), axis)
 
 
 def _sampler(estimate: Record) -> Mapping[str, Any]:
@@ -81,7 +91,7 @@ def _sampler(estimate: Record) -> Mapping[str, Any]:
 
 def _map(title: str, members: Sequence[Record]) -> Panel:
     columns, rows = _values(members, "step_size"), _values(members, "gamma")
-    cells: dict[tuple[float, float], list[Record]] = defaultdict(list)
+    cells: dict[tuple[float | str, float | str], list[Record]] = defaultdict(list)
     for estimate in members:
         cells[_sampler(estimate)["gamma"], _sampler(estimate)["step_size"]].append(estimate)
     values = np.full((len(rows), len(columns)), np.nan)
@@ -123,7 +133,7 @@ def _map(title: str, members: Sequence[Record]) -> Panel:
     return Panel(title, figure, height=130 + 46 * max(len(rows), 3))
 
 
-def _steps(values: Sequence[float], title: str) -> Json:
+def _steps(values: Sequence[float | str], title: str) -> Json:
     return {
         "tickvals": list(range(len(values))),
         "ticktext": [setting(v) for v in values],
@@ -146,14 +156,18 @@ def _curve(
     title: str, axis: str, kinds: Mapping[str, list[Record]], series: Mapping[str, Style], labels: Labels
 ) -> Panel:
     data = []
-    swept = sorted({value for members in kinds.values() for value in _values(members, axis)})
+    given = {value for members in kinds.values() for value in _values(members, axis)}
+    swept = sorted(value for value in given if not isinstance(value, str))
     log = swept[0] > 0
     for kind, members in kinds.items():
         style = series[kind]
-        ours = sorted(
-            (e for e in members if number(e.figures, "llc") is not None), key=lambda e: _sampler(e)[axis]
-        )
-        x = [_sampler(e)[axis] for e in ours]
+        placed = [
+            (place, e)
+            for e in members
+            if number(e.figures, "llc") is not None and (place := _place(e, axis)) is not None
+        ]
+        placed.sort(key=itemgetter(0))
+        x, ours = [place for place, _ in placed], [e for _, e in placed]
         data.append(
             {
                 "type": "scatter",

@@ -218,7 +218,7 @@ def test_numbers_beyond_the_type_that_is_computed_with_are_refused_before_work(t
     wide, narrow = TrainingConfig(dtype="float64", steps=1), TrainingConfig(dtype="float32", steps=1)
     model = MlpModel(widths=(2,))
     check_target(TargetConfig(model=model, data=data, target=wide))
-    sampler = SgldSampler(nbeta=1.0)
+    sampler = SgldSampler().settled(nbeta=1.0)
     for refused in (
         lambda: check_target(TargetConfig(model=model, data=data, target=narrow)),
         lambda: check_estimate(

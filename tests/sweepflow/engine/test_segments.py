@@ -17,12 +17,12 @@ from sweepflow.engine.run import run_batch
 from sweepflow.engine.segments import LeavingError, Pace, StoppedError
 from sweepflow.llc.plan import make_plan
 from sweepflow.llc.workload import LLC
-from sweepflow.samplers import mclmc_tuning, points_of_chain
+from sweepflow.samplers import mclmc_tuning
 from sweepflow.store.checkpoints import CheckpointWarning, stale_checkpoints
 from sweepflow.store.store import Store
 from sweepflow.targets.workload import TARGET
 
-SAMPLERS = ("sgld", "sgld_rmsprop", "sgld_adam", "hmc", "nuts", "mclmc")
+SAMPLERS = ("sgld", "sgld_auto", "sgld_rmsprop", "sgld_adam", "hmc", "hmc_auto", "nuts", "mclmc")
 PAIR = ((3, 0), (1, 7))
 """Seed of target and data, as in test_batch_independence: the programs are the same."""
 TRAININGS = [("adam", "cosine", None), ("adamw", "constant", 8), ("sgd", "cosine", 8)]
@@ -85,6 +85,12 @@ def run_cut(workload: Any, batch: Any, store: Store, cuts: Sequence[int]) -> Non
     assert not list(store.paths.checkpoints.glob("*/*"))
 
 
+def cuttable(trial: Any) -> int:
+    """Points of a trial before which it does not end, of its own accord either."""
+    sampler = trial.config.sampler
+    return LLC.points(trial.config) if sampler.is_sized else {"sgld": 230, "hmc": 90}[sampler.kind]
+
+
 def random_cuts(points: int, seed: int) -> list[int]:
     """Three places to cut at, as distances."""
     places = np.sort(np.random.default_rng(seed).choice(np.arange(1, points), 3, replace=False))
@@ -102,8 +108,7 @@ def test_every_sampler_cut_at_random(
     for seed in range(3):
         targets = run_sweep(asked, targets_only=True)
         (batch,) = targets.plan.estimate_batches
-        points = points_of_chain(batch.trials[0].config.sampler)
-        run_cut(LLC, batch, targets.store, random_cuts(points, seed))
+        run_cut(LLC, batch, targets.store, random_cuts(cuttable(batch.trials[0]), seed))
         for trial_id in whole.plan.estimates:
             assert targets.outcome(trial_id) == whole.outcome(trial_id)
     assert not compilations, "the program of the whole run is that of its segments"
@@ -120,7 +125,7 @@ def test_mclmc_cut_in_each_stage_of_its_tuning(
     (batch,) = swept.plan.estimate_batches
     ends = np.cumsum(mclmc_tuning.plan(config.sampler.warmup))
     assert len(set(ends)) == 4
-    assert points_of_chain(config.sampler) - ends[-1] == config.sampler.draws * config.sampler.thinning
+    assert LLC.points(batch.trials[0].config) - ends[-1] == config.sampler.draws * config.sampler.thinning
     places = sorted({1, *ends, *(ends - 1)})
     run_cut(LLC, batch, swept.store, [int(distance) for distance in np.diff(places, prepend=0)])
     for trial_id in whole.plan.estimates:
@@ -170,7 +175,7 @@ def test_killed_and_gone_on_with_by_another_process(
     assert done.returncode == -9, done.stderr
     seen: list[tuple[int, int]] = []
     run_sweep([config], lost.store, pace=Pace(call_seconds=0.0, on_points=lambda *at: seen.append(at)))
-    points = points_of_chain(config.sampler)
+    points = LLC.points(next(iter(whole.plan.estimates.values())).config)
     assert seen == [(point, points) for point in range(8, points + 1)]
     for trial_id in whole.plan.estimates:
         assert lost.outcome(trial_id) == whole.outcome(trial_id)

@@ -12,21 +12,24 @@ import numpy as np
 import pytest
 
 from sweepflow.llc.estimate import estimate
-from sweepflow.llc.workload import LLC, TRACE_POINTS, estimate_trial
-from sweepflow.samplers import chains_per_trial, warmup_points
+from sweepflow.llc.length import room
+from sweepflow.llc.record import TRACE_POINTS
+from sweepflow.llc.workload import LLC, estimate_trial
+from sweepflow.samplers import chains_per_trial
 from sweepflow.schema.llc import EstimateConfig
 
 
 def made_up(trial: Any, mean: float = 1.0, seed: int = 0) -> dict[str, np.ndarray]:
     """What a sampler hands back: independent draws around `mean`."""
     sampler = trial.config.sampler
-    lanes, points = chains_per_trial(sampler), warmup_points(sampler) + sampler.draws
+    lanes, points = chains_per_trial(sampler), room(sampler, 30)
     return {
         "loss": np.random.default_rng(seed).normal(mean, 0.01, (lanes, points)),
         "full_gradients": np.tile(np.arange(1.0, points + 1), (lanes, 1)),
-        "acceptance": np.full(lanes, np.nan),
-        "divergences": np.zeros(lanes, np.int32),
+        "acceptance": np.full((lanes, points), 0.9, np.float32),
+        "rejected": np.zeros((lanes, points), bool),
         "step_size": np.full(lanes, 1e-3),
+        "restarts": np.zeros(lanes, np.int32),
     }
 
 
@@ -55,15 +58,24 @@ def test_figures_are_the_formula(small: Callable[..., Any], run_sweep: Callable[
         assert figures["target_id"] == target.id
         assert figures["trace_warmup"] == 2
         kept = swept.traces(number)[:, 2:]
-        finer = arrays["bias_loss"][:, 2:]
-        found, other = (estimate(losses, figures["L0"], nbeta) for losses in (kept, finer))
-        assert figures["llc"] == pytest.approx(nbeta * (kept.mean() - figures["L0"]), rel=1e-9)
-        assert figures["llc_chains"] == pytest.approx(nbeta * (kept.mean(axis=1) - figures["L0"]), rel=1e-9)
-        assert (figures["llc_low"], figures["llc_high"]) == (found.low, found.high)
+        # What half the step size changes is half of the bias.
+        halved = kept[:2] - arrays["bias_loss"][:, 2:]
+        found, apart = estimate(kept, figures["L0"], nbeta), estimate(halved, 0.0, 2 * nbeta)
+        assert figures["llc_bias"] == pytest.approx(apart.llc, rel=1e-9)
+        assert figures["llc_bias_se"] == pytest.approx(apart.mcse, rel=1e-9)
+        at_step = nbeta * (kept.mean() - figures["L0"])
+        assert figures["llc"] == pytest.approx(at_step - apart.llc, rel=1e-9)
+        each = nbeta * (kept.mean(axis=1) - figures["L0"]) - apart.llc
+        assert figures["llc_chains"] == pytest.approx(each, rel=1e-9)
+        assert figures["llc_mcse"] == pytest.approx(math.hypot(found.mcse, apart.mcse), rel=1e-9)
+        assert figures["llc_low"] < figures["llc"] < figures["llc_high"]
         assert (figures["ess_mean"], figures["r_hat"]) == (found.ess, found.r_hat)
-        assert figures["llc_bias"] == pytest.approx(found.llc - other.llc, rel=1e-9)
-        assert figures["llc_bias_se"] == pytest.approx(math.hypot(found.mcse, other.mcse), rel=1e-9)
         assert figures["acceptance"] is None, "SGLD accepts everything"
+        assert 0 < figures["mala_acceptance"] <= 1
+        running = arrays["llc_running"]
+        assert np.isnan(running[:2]).all() and running[-1] == pytest.approx(at_step, rel=1e-9)
+        wbic = 30 * kept.mean() if nbeta != 3.5 else None
+        assert figures["wbic"] == (wbic if wbic is None else pytest.approx(wbic, rel=1e-9))
         assert figures["nan_fraction"] == 0.0
 
 
@@ -82,8 +94,9 @@ def test_frozen_chains(small: Callable[..., Any], run_sweep: Callable[..., Any])
     """A step that float32 cannot see."""
     (record,) = run_sweep([small(sampler_changes={"step_size": 1e-30})]).estimates
     assert record.status == "flagged"
-    for chain in (1, 2, 3):
-        assert f"chain {chain} is frozen: it never moved" in record.reasons
+    others = ("target", "γ is")
+    (reason,) = [reason for reason in record.reasons if not reason.startswith(others)]
+    assert reason.startswith("the loss is the same at every draw")
     assert record.figures["frozen_chains"] == 3
     assert record.figures["llc_mcse"] is None
     assert record.figures["llc_bias"] is None
@@ -126,18 +139,22 @@ def test_the_basin_was_left(finish: Callable[..., Any]) -> None:
         results["loss"] += 100.0
 
     record = finish(spoil, draws=60)
-    assert any(reason.startswith("step size too large: loss left the basin") for reason in record.reasons)
+    assert any("left the basin: its λ̂" in reason for reason in record.reasons)
+    assert len(record.advice) == len(record.reasons) and all(record.advice)
 
 
 def test_step_size_bias(finish: Callable[..., Any]) -> None:
-    def spoil(results: Mapping[str, np.ndarray]) -> None:
-        results["loss"][3:] += 0.1
+    """A chain of half the step size that is lower by 0.3 says that the bias is 0.6, and it is taken off."""
 
-    record = finish(spoil, draws=60)
-    bias = 30 / math.log(30) * -0.1
-    assert record.figures["llc_bias"] == pytest.approx(bias, abs=0.05)
-    assert any(reason.startswith("step-size bias -0.8") for reason in record.reasons)
-    assert not any("bias" in reason for reason in finish(lambda results: None, draws=60).reasons)
+    def spoil(results: Mapping[str, np.ndarray]) -> None:
+        results["loss"][3:] -= 0.3
+
+    plain, record = finish(lambda results: None, draws=60), finish(spoil, draws=60)
+    bias = 30 / math.log(30) * 0.6
+    assert record.figures["llc_bias"] == pytest.approx(bias, abs=0.1)
+    assert record.figures["llc"] == pytest.approx(plain.figures["llc"] - bias, abs=0.1)
+    assert any(reason.startswith("step-size bias +5.") for reason in record.reasons)
+    assert not any("bias" in reason for reason in plain.reasons)
 
 
 def test_bias_chains_that_diverged_leave_the_estimate_alone(finish: Callable[..., Any]) -> None:
@@ -152,7 +169,7 @@ def test_bias_chains_that_diverged_leave_the_estimate_alone(finish: Callable[...
 
 def test_low_acceptance(finish: Callable[..., Any]) -> None:
     def spoil(results: Mapping[str, np.ndarray]) -> None:
-        results["acceptance"][:] = (0.01, 0.02, 0.03)
+        results["acceptance"][:] = np.array([[0.01], [0.02], [0.03]])
 
     record = finish(spoil, "hmc", draws=100)
     assert record.figures["acceptance"] == pytest.approx(0.02)

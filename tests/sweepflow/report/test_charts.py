@@ -141,6 +141,49 @@ def test_no_calibration_where_nothing_was_swept(typical: Sweep) -> None:
     assert all_charts(typical)["calibration"] is None
 
 
+def test_a_step_size_that_was_found_stands_beside_given_ones(target_of: Make, estimate_of: Make) -> None:
+    """In a map it has a column of its own, the last; on a curve it is where it was found."""
+    target = target_of()
+
+    def estimates(*gammas: float) -> list[Record]:
+        made = [
+            estimate_of(target, "sgld", step_size=step_size, gamma=gamma)
+            for step_size in ("auto", 1e-4, 1e-6)
+            for gamma in gammas
+        ]
+        return [
+            replace(e, figures={**e.figures, "step_size": 2e-5})
+            if e.config["sampler"]["step_size"] == "auto"
+            else e
+            for e in made
+        ]
+
+    grid = all_charts((estimates(1.0, 10.0), {target.id: target}))["calibration"]
+    assert grid is not None
+    (panel,) = grid.panels
+    go.Figure(panel.figure)
+    assert panel.figure["layout"]["xaxis"]["ticktext"] == ["1e-6", "1e-4", "auto"]
+    assert None not in [value for row in panel.figure["data"][0]["z"] for value in row]
+
+    curve = all_charts((estimates(1.0), {target.id: target}))["calibration"]
+    assert curve is not None
+    (panel,) = curve.panels
+    go.Figure(panel.figure)
+    assert panel.figure["data"][0]["x"] == [1e-6, 2e-5, 1e-4]
+    assert "step_size=auto" in panel.figure["data"][0]["text"][1]
+    assert panel.figure["layout"]["xaxis"]["ticktext"] == ["1e-6", "1e-4"]
+
+
+def test_a_step_size_that_all_found_for_themselves_was_not_swept(target_of: Make, estimate_of: Make) -> None:
+    target = target_of()
+    one, other = (estimate_of(target, "sgld", step_size="auto", seed=seed) for seed in (0, 1))
+    estimates = [
+        replace(one, figures={**one.figures, "step_size": 2e-5}),
+        replace(other, figures={**other.figures, "step_size": 3e-5}),
+    ]
+    assert all_charts((estimates, {target.id: target}))["calibration"] is None
+
+
 def test_a_gamma_of_zero_is_drawn(target_of: Make, estimate_of: Make) -> None:
     target = target_of()
     estimates = [estimate_of(target, "hmc", gamma=g) for g in (0.0, 1.0)]

@@ -76,6 +76,31 @@ def test_the_page_says_what_was_found(typical: Sweep) -> None:
     assert "jax 0.10.2" in text and "box-7" in text
 
 
+def test_what_to_do_stands_behind_its_reason_and_notes_behind_all(target_of: Make, estimate_of: Make) -> None:
+    lost = replace(
+        target_of(seed=2, status="flagged", reasons=["loss still falling"]), advice=("target.steps=20000",)
+    )
+    target = target_of()
+    flagged = replace(
+        estimate_of(target, status="flagged", reasons=["R̂ 1.41 > 1.05", "few draws", "odd"]),
+        advice=("sampler.warmup=4000", "", "<b>sampler.ess=800</b>"),
+        notes=("the chains stayed in one basin",),
+    )
+    noted = replace(estimate_of(target, "nuts"), notes=("found its step size at once",))
+    targets = {target.id: target, lost.id: lost}
+    document = Document(rendered(([flagged, noted, estimate_of(target, "mclmc")], targets)))
+    said = (
+        "R̂ 1.41 > 1.05 (do: sampler.warmup=4000); few draws; odd (do: <b>sampler.ess=800</b>); "
+        "the chains stayed in one basin"
+    )
+    assert said in document.text and document.count("b") == 0
+    assert "loss still falling (do: target.steps=20000)" in document.text
+    assert "found its step size at once" in document.text
+    titles = [attributes.get("title") for tag, attributes in document.tags]
+    assert said in titles and "found its step size at once" in titles
+    assert "no reason was recorded" not in document.text
+
+
 def test_what_people_write_is_not_markup(target_of: Make, estimate_of: Make) -> None:
     evil = "<b>x</b></script><script>alert(1)</script>"
     target = target_of(name=evil)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from csv import DictReader
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,50 @@ def test_numbers_beside_text_are_text_and_nan_is_none(
     table = pyarrow.parquet.read_table(parquet)
     assert table["odd"].to_pylist() == ["3", "many"]
     assert table["llc"].to_pylist()[1] is None
+
+
+def test_what_to_do_and_what_is_worth_knowing_are_in_the_files(
+    target_of: Make, estimate_of: Make, tmp_path: Path
+) -> None:
+    target = target_of()
+    one = replace(
+        estimate_of(target, status="flagged", reasons=["a", "b", "c"]),
+        advice=("sampler.ess=800", "", "true"),
+        notes=("cut short, at 200,000 gradients", "1"),
+    )
+    csv, parquet = write_tables([one, estimate_of(target, "nuts")], {target.id: target}, tmp_path)
+    assert pyarrow.parquet.read_table(parquet).select(["advice", "notes"]).to_pylist() == [
+        {"advice": "sampler.ess=800; true", "notes": "cut short, at 200,000 gradients; 1"},
+        {"advice": "", "notes": ""},
+    ]
+    with csv.open(newline="", encoding="utf-8") as file:
+        rows = list(DictReader(file))
+    assert [(row["advice"], row["notes"]) for row in rows] == [
+        ("sampler.ess=800; true", "cut short, at 200,000 gradients; 1"),
+        ("", ""),
+    ]
+
+
+def test_a_step_size_is_auto_in_one_row_and_a_number_in_the_next(
+    target_of: Make, estimate_of: Make, tmp_path: Path
+) -> None:
+    """`--from` reads either file as what was asked for; the figure beside it is what was run at."""
+    target = target_of()
+    asked = ["auto", 1e-5, "auto", 0.25, 1.0]
+    found = [2e-4, 1e-5, 3e-4, 0.25, 1.0]
+    estimates = [estimate_of(target, "sgld", step_size=a, seed=i) for i, a in enumerate(asked)]
+    estimates = [
+        replace(e, figures={**e.figures, "step_size": f}) for e, f in zip(estimates, found, strict=True)
+    ]
+    estimates.append(estimate_of(target, "hmc"))
+    files = write_tables(estimates, {target.id: target}, tmp_path)
+    for path in files:
+        rows = list(read_table(path).rows.values())
+        assert exactly([row["sampler.step_size"] for row in rows[:-1]]) == exactly(asked), path
+        assert "sampler.step_size" not in rows[-1], path
+    csv, parquet = pyarrow.csv.read_csv(files[0]), pyarrow.parquet.read_table(files[1])
+    assert csv["step_size"].to_pylist() == parquet["step_size"].to_pylist() == [*found, 0.021]
+    assert parquet.schema.field("step_size").type == pa.float64()
 
 
 def test_a_place_that_cannot_be_written_is_a_readable_error(tmp_path: Path) -> None:

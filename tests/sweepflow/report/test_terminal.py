@@ -8,7 +8,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 
-from sweepflow.report.terminal import MAX_ROWS, results_table, targets_table
+from sweepflow.report.terminal import MAX_ADVICE, MAX_ROWS, results_table, targets_table
 from sweepflow.store.record import Record
 
 Make = Callable[..., Record]
@@ -65,3 +65,38 @@ def test_targets(typical: Sweep) -> None:
     assert " ".join(lines[1].split()) == "target_params=1000 seed=1 986 1,437 0.00231 0.113 4.2e-5 ✓ ok"
     assert "4 targets, 1 without a minimum" in lines
     assert printed(targets_table({}))[0].startswith("target")
+
+
+def test_what_to_do_is_under_the_table(target_of: Make, estimate_of: Make) -> None:
+    """The commonest first, once for all that it is for, and nothing for a reason that nothing helps."""
+    target = target_of()
+    rare, often = "sampler.chains=8", "sampler.ess=800"
+    advised = [(rare, ""), (often,), (often, often), ("",), (), (often,)]
+    estimates = [
+        replace(estimate_of(target, seed=seed), status="flagged", reasons=("a",) * len(do), advice=do)
+        for seed, do in enumerate(advised)
+    ]
+    lines = printed(results_table(estimates, {target.id: target}))
+    assert [line for line in lines if "do:" in line] == [
+        f"do: {often}  (for 3 estimates)",
+        f"do: {rare}  (for hmc seed=0 on {target.id})",
+    ]
+
+
+def test_much_to_do_is_cut_and_counted(target_of: Make, estimate_of: Make) -> None:
+    target = target_of()
+    estimates = [
+        replace(estimate_of(target, seed=seed), status="flagged", reasons=("a",), advice=(f"sampler.x={do}",))
+        for seed, do in enumerate([*range(MAX_ADVICE + 2), MAX_ADVICE + 1])
+    ]
+    lines = printed(results_table(estimates, {target.id: target}))
+    shown = [line for line in lines if line.startswith("do: ")]
+    assert len(shown) == MAX_ADVICE
+    assert shown[0] == f"do: sampler.x={MAX_ADVICE + 1}  (for 2 estimates)"
+    assert "2 more to do: in the report" in lines
+
+
+def test_advice_is_not_read_as_markup(target_of: Make, estimate_of: Make) -> None:
+    target = target_of()
+    one = replace(estimate_of(target), status="flagged", reasons=("a",), advice=("[red]x[/red] [0]",))
+    assert "do: [red]x[/red] [0]" in "\n".join(printed(results_table([one], {target.id: target})))

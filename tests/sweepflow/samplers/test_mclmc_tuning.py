@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from sweepflow import samplers
 from sweepflow.data import describe, load
 from sweepflow.models import build_network
-from sweepflow import samplers
 from sweepflow.samplers import mclmc
 from sweepflow.samplers.kernels import import_blackjax, in_float64
 from sweepflow.samplers.mclmc_tuning import Plan, autocorrelation_times, plan

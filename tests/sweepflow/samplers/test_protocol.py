@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from sweepflow.data import describe, load
+from sweepflow.llc.length import given_warmup, room
 from sweepflow.models import build_network
-from sweepflow.samplers import chain, chains_per_trial, points_of_chain, step_of_point, warmup_points
+from sweepflow.samplers import chain, chains_per_trial, point_of, step_of_point
 from sweepflow.samplers.posterior import FORWARD_COST, LocalPosterior
 from sweepflow.schema.data import QuadraticData
 from sweepflow.schema.fields import static_part, traced_part
@@ -46,8 +47,9 @@ def run_chain(config: Any, dtype: str) -> dict[str, np.ndarray]:
     static = static_part(config)
 
     def one(key: Any) -> Any:
-        run = chain(static, traced, quadratic(dtype), key, jnp.asarray(0, jnp.int32))
-        return run.in_one_go(points_of_chain(config))._asdict()
+        length = room(config, 1)
+        run = chain(static, traced, quadratic(dtype), key, jnp.asarray(0, jnp.int32), length)
+        return run.in_one_go(point_of(config, length)).results()
 
     found = jax.jit(one)(jax.random.key(0))
     return {name: np.asarray(value) for name, value in found.items()}
@@ -64,7 +66,7 @@ def test_trace(sampler: str, small: Callable[..., Any], run_sweep: Callable[...,
     assert arrays["loss"].dtype == np.float64
     assert arrays["bias_loss"].shape == (chains_per_trial(config) - 3, points)
     assert np.isfinite(arrays["loss"]).all()
-    assert record.figures["trace_warmup"] == warmup_points(config) == points - 8
+    assert record.figures["trace_warmup"] == given_warmup(config, config.warmup) == points - 8
     assert step_of_point(config, points - 1) == 20 + 8 * config.thinning
     assert len({row.tobytes() for row in arrays["loss"]}) == 3, "chains do not differ"
     assert (np.ptp(arrays["loss"], axis=1) > 0).all()
@@ -75,9 +77,13 @@ def test_trace(sampler: str, small: Callable[..., Any], run_sweep: Callable[...,
     lanes = chains_per_trial(config)
     match config.kind:
         case "sgld":
+            # Of ten blocks the first is followed by a proposal, of two gradients; bias chains take twice
+            # the steps.
             each = config.thinning * 8 / 30 + FORWARD_COST
-            np.testing.assert_allclose(spent, each * np.arange(1, points + 1))
-            assert record.figures["full_gradients"] == pytest.approx(lanes * each * points)
+            np.testing.assert_allclose(spent, 2 + each * np.arange(1, points + 1))
+            finer = 2 * config.thinning * 8 / 30 + FORWARD_COST
+            every = points * (3 * each + (lanes - 3) * finer) + 2 * lanes
+            assert record.figures["full_gradients"] == pytest.approx(every)
         case "hmc":
             # Of 4 steps at most: 1, 3, 2, 4 and again, in warm-up and after it, whatever the chain.
             each = np.tile([1, 3, 2, 4], 9)
@@ -146,7 +152,10 @@ def test_the_chain_itself(sampler: str, small: Callable[..., Any]) -> None:
     assert found["step_size"] > 0
     assert (np.diff(found["full_gradients"]) > 0).all()
     if config.kind == "sgld":
-        assert np.isnan(found["acceptance"])
-        np.testing.assert_allclose(found["full_gradients"], (1 + FORWARD_COST) * np.arange(1, 5))
+        assert np.isfinite(found["acceptance"]).tolist() == [True, False, False, False]
+        np.testing.assert_allclose(found["full_gradients"], 2 + (1 + FORWARD_COST) * np.arange(1, 5))
+        assert (found["distance"] > 0).all() and (found["noise_norm"] > 0).all()
+    elif config.kind == "mclmc":
+        assert not found["rejected"].any()
     else:
-        assert 0 <= found["acceptance"] <= 1
+        assert ((found["acceptance"] >= 0) & (found["acceptance"] <= 1)).all()

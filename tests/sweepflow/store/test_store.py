@@ -34,6 +34,8 @@ def record(trial_id: str = ID, **changes: Any) -> Record:
         version=1,
         status="flagged",
         reasons=("R̂ 1.41 > 1.05", "step size too large: loss left the basin"),
+        advice=("", "sampler.step_size=1e-5"),
+        notes=("the chains stayed in one basin",),
         config={"sampler": {"kind": "hmc", "nbeta": 144.76, "seed": 1}, "target": {"model": {"widths": [8]}}},
         figures={"llc": 12.25, "llc_chains": [12.0, None], "r_hat": 1.41, "ess_mean": None, "divergences": 0},
         seconds={"compile": 1.5, "run": 0.25},
@@ -80,13 +82,38 @@ figures = st.dictionaries(
 
 
 @settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(figures=figures, reasons=st.lists(words, max_size=3).map(tuple))
+@given(
+    figures=figures, **dict.fromkeys(["reasons", "advice", "notes"], st.lists(words, max_size=3).map(tuple))
+)
 def test_figures_and_words_come_back_exactly(
-    store: Store, figures: dict[str, Any], reasons: tuple[str, ...]
+    store: Store, figures: dict[str, Any], **said: tuple[str, ...]
 ) -> None:
-    put = record(figures=figures, reasons=reasons)
+    put = record(figures=figures, **said)
     store.put(put)
     assert same(store.get(ID), put)
+
+
+def test_a_record_of_before_there_was_advice_has_none(store: Store) -> None:
+    store.put(record())
+    path = store.paths.record(ID)
+    head = json.loads(path.read_text())
+    assert head.pop("advice") and head.pop("notes")
+    path.write_text(json.dumps(head))
+    found = store.get(ID)
+    assert same(found, record(advice=(), notes=()))
+    assert found is not None and found.advised == found.reasons == record().reasons
+
+
+def test_each_reason_with_what_to_do_about_it() -> None:
+    assert record().advised == (
+        "R̂ 1.41 > 1.05",
+        "step size too large: loss left the basin (do: sampler.step_size=1e-5)",
+    )
+    assert record(reasons=(), advice=()).advised == ()
+    assert record(advice=("sampler.ess=800",)).advised == (
+        "R̂ 1.41 > 1.05 (do: sampler.ess=800)",
+        "step size too large: loss left the basin",
+    )
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,8 @@ class TuningState(NamedTuple):
     restarts: Int[Array, ""]
 
 
+# blackjax's own code relies on implicit promotion.
+@jax.numpy_dtype_promotion("standard")
 def begin(posterior: LocalPosterior) -> TuningState:
     """The state before the first block."""
     averaging = _averaging(0.5)[0](INITIAL / (posterior.nbeta + posterior.gamma).astype(jnp.float64))
@@ -73,6 +75,7 @@ def tuned_step_size(state: TuningState) -> Float[Array, ""]:
     return jnp.clip(jnp.exp(state.averaging.log_x_avg), LEAST, MOST)
 
 
+@jax.numpy_dtype_promotion("standard")
 def update(
     state: TuningState, proposal: Proposal, target: Float[Array, ""], renew: Bool[Array, ""]
 ) -> TuningState:
