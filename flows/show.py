@@ -167,6 +167,15 @@ def _written(record: Record) -> str:
     return str(record.provenance.get("written", ""))
 
 
+def beside_others(record: Record, store: Store) -> Record:
+    """An estimate with what other estimates of its target say against it, as the tables have it."""
+    if record.workload != "llc":
+        return record
+    target = record.figures.get("target_id")
+    others = [one for one in store.records("est") if one.figures.get("target_id") == target]
+    return next((one for one in with_disagreements(others) if one.id == record.id), record)
+
+
 def print_record(record: Record, command_line: str = "") -> None:
     """One record as JSON, and the command line of an external program as it would be typed."""
     content: dict[str, Any] = {

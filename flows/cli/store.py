@@ -53,14 +53,14 @@ def show(
     store: StoreDir = None,
 ) -> None:
     """Print one record whole."""
-    from flows.show import print_record
+    from flows.show import beside_others, print_record
 
     def printed() -> None:
         from sweepflow.workloads.command import command_of
 
         opened = open_store(store)
         record = opened.find(record_id)
-        print_record(record, command_of(record, opened))
+        print_record(beside_others(record, opened), command_of(record, opened))
 
     guarded(printed)
 

@@ -31,6 +31,9 @@ BIAS_FACTOR = {"sgld": BIAS_STEPS / (BIAS_STEPS - 1), "sgnht": BIAS_STEPS**2 / (
 size (Talay and Tubaro 1990), and to the square of the thermostat's."""
 
 
+MEDIAN_SQUARE = 0.4549
+"""Median of the square of a standard normal variable."""
+
 Results = Mapping[str, np.ndarray]
 
 
@@ -109,7 +112,8 @@ def record(trial: Trial[EstimateConfig], results: Results, store: Store) -> Reco
         "frozen_chains": int(frozen.sum()),
         "nan_fraction": float(np.mean(~np.isfinite(losses[:, warmup:]))),
         "step_size": did.step_size,
-        "distance": _mean(results["distance"][:chains][good, warmup:]) if "distance" in results else None,
+        "distance": _mean(results["distance"][:chains][good, warmup:]),
+        "distance_r_hat": did.distance_r_hat,
         "draws": drawn.draws,
         "warmup": did.warmup_steps,
         "relaxation_time": did.relaxation_time,
@@ -159,8 +163,11 @@ def _chains(
     accepted = acceptance = energy = math.nan
     if "acceptance" in results:
         accepted = _mean(results["acceptance"][:chains][good, warmup:])
+    distance = np.square(results["distance"][:chains][good, warmup:].astype(np.float64))
     if isinstance(sampler, MclmcSampler):
-        energy = _mean(np.square(results["energy_error"][:chains][good, warmup:])) / num_params
+        # Of a normal error, from its median: a few steps through a steep place are not what is meant.
+        errors = np.square(results["energy_error"][:chains][good, warmup:])
+        energy = float(np.median(errors)) / MEDIAN_SQUARE / num_params if errors.size else math.nan
         acceptance = 1 - float(rejected.mean())
     elif not isinstance(sampler, StochasticSampler):
         acceptance = accepted
@@ -179,6 +186,7 @@ def _chains(
         warmup_steps=steps,
         relaxation_time=relaxation_time(sampler, step_size) if step_size > 0 else math.nan,
         drift=drift(values),
+        distance_r_hat=estimate(distance, 0.0, 1.0).r_hat if len(distance) > 1 else math.nan,
         highest=tuple(float(v) for v in values.max(axis=1)) if values.size else (),
         step_size=step_size,
         full_gradients=float(results["full_gradients"][:, -1].sum()),

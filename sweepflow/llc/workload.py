@@ -31,7 +31,8 @@ __all__ = ["LLC", "NAME", "VERSION", "check", "estimate_trial"]
 
 def estimate_trial(config: EstimateConfig) -> Trial[EstimateConfig]:
     """The trial of an estimate; numbers that are left open, such as an nbeta of n / log n, are settled."""
-    sampler = config.sampler.settled(default_nbeta(data.describe(config.target.data).n))
+    sampler = config.sampler
+    sampler = sampler.settled(sampler.nbeta or default_nbeta(data.describe(config.target.data).n))
     config = config.model_copy(update={"sampler": sampler})
     target = target_trial(config.target).id
     identity = fingerprint("est", NAME, VERSION, {"target": target, "sampler": sampler})
@@ -49,8 +50,12 @@ def check(config: EstimateConfig) -> None:
     do = "give another one, or compute in sampler.dtype=float64"
     check_numbers(sampler, np.dtype(sampler.dtype), do, "sampler.")
     check_length(sampler, _rows(config))
+    # A bias chain takes two steps for each of the others'.
     steps = 2 * points(sampler, _rows(config)) * sampler.thinning
-    check_steps("sampler.warmup + sampler.draws * sampler.thinning", steps)
+    length = (
+        "sampler.warmup + sampler.draws * sampler.thinning" if sampler.is_sized else "sampler.max_gradients"
+    )
+    check_steps(f"steps of {length}", steps)
     data.check_fits(config.target.data, sampler.dtype)
 
 

@@ -156,5 +156,5 @@ def _warned(estimates: Sequence[Record], targets: Mapping[str, Record], labels: 
     return lost + [
         Warned(e.id, labels.of(e), e.status, (*e.advised, *e.notes) or ("no reason was recorded",))
         for e in estimates
-        if e.status != "ok" or e.reasons or e.notes
+        if e.status != "ok" or e.reasons
     ]

@@ -56,6 +56,7 @@ COLUMNS: dict[str, pa.DataType] = {
     "warmup": REAL,
     "relaxation_time": REAL,
     "distance": REAL,
+    "distance_r_hat": REAL,
     "wbic": REAL,
     "restarts": WHOLE,
     "n": WHOLE,

@@ -32,8 +32,8 @@ class HmcRun(NamedTuple):
     Attributes:
         chain: blackjax's state.
         warmup: State of the adaptation; it stays as the last warm-up step left it.
-        loss, full_gradients, acceptance, rejected: The traces, as far as they are; acceptance is the mean
-            over the trajectories that belong to a point.
+        loss, full_gradients, acceptance, rejected, distance: The traces, as far as they are; acceptance is
+            the mean over the trajectories that belong to a point.
         spent: int64, gradients so far.
     """
 
@@ -43,6 +43,7 @@ class HmcRun(NamedTuple):
     full_gradients: Float[Array, " points"]
     acceptance: Float[Array, " points"]
     rejected: Bool[Array, " points"]
+    distance: Float[Array, " points"]
     spent: Int[Array, ""]
 
 
@@ -83,6 +84,7 @@ def chain(
             full_gradients=trace,
             acceptance=trace,
             rejected=jnp.zeros(length, bool),
+            distance=jnp.zeros(length, jnp.float32),
             spent=jnp.zeros((), jnp.int64),
         )
 
@@ -117,6 +119,7 @@ def chain(
             jnp.where(is_first, jnp.zeros((), trace.dtype), read(trace, point, 0, keepdims=False))
             for trace in (run.acceptance, run.rejected)
         ]
+        distance = jnp.linalg.norm(state.position - posterior.center)
         adapted = run.warmup
         if config.warmup:
             row = jnp.minimum(number, config.warmup - 1)
@@ -141,6 +144,7 @@ def chain(
             spent=spent,
             acceptance=write(run.acceptance, before[0] + acceptance / each, point, 0),
             rejected=write(run.rejected, before[1] | info.is_divergent, point, 0),
+            distance=write(run.distance, distance.astype(jnp.float32), point, 0),
         )
 
     @jax.numpy_dtype_promotion("standard")
@@ -152,7 +156,7 @@ def chain(
             loss=run.loss,
             full_gradients=run.full_gradients,
             rejected=run.rejected,
-            traces={"acceptance": run.acceptance.astype(jnp.float32)},
+            traces={"acceptance": run.acceptance.astype(jnp.float32), "distance": run.distance},
             step_size=step_size_of_draws(run),
             restarts=jnp.zeros((), jnp.int32),
         )

@@ -39,7 +39,7 @@ class MclmcRun(NamedTuple):
         chain: blackjax's state.
         tuning: State of the tuning; it stays as the last tuning step left it.
         shifts: Positions less w0 that the tuning of L has kept so far.
-        loss, energy_error, rejected: The traces, as far as they are.
+        loss, energy_error, rejected, distance: The traces, as far as they are.
     """
 
     chain: Any
@@ -48,6 +48,7 @@ class MclmcRun(NamedTuple):
     loss: Float[Array, " draws"]
     energy_error: Float[Array, " draws"]
     rejected: Bool[Array, " draws"]
+    distance: Float[Array, " draws"]
 
 
 def chain(
@@ -92,6 +93,7 @@ def course(
             loss=jnp.zeros(length, jnp.float64),
             energy_error=jnp.zeros(length, jnp.float32),
             rejected=jnp.zeros(length, bool),
+            distance=jnp.zeros(length, jnp.float32),
         )
 
     def step_size_of_draws(run: MclmcRun) -> Float[Array, ""]:
@@ -140,6 +142,7 @@ def course(
         # A kept draw is written over by those that thinning passes over, and comes last.
         drawn = number - stages.steps
         point = jnp.maximum(drawn, 0) // jnp.int32(config.thinning)
+        distance = jnp.linalg.norm(state.position - center)
         write = jax.lax.dynamic_update_index_in_dim
         is_first = jnp.maximum(drawn, 0) % jnp.int32(config.thinning) == 0
         rejected = jax.lax.dynamic_index_in_dim(run.rejected, point, keepdims=False) & ~is_first
@@ -150,6 +153,7 @@ def course(
             loss=write(run.loss, loss, point, 0),
             energy_error=write(run.energy_error, info.energy_change.astype(jnp.float32), point, 0),
             rejected=write(run.rejected, rejected | ~info.nonans, point, 0),
+            distance=write(run.distance, distance.astype(jnp.float32), point, 0),
         )
 
     @jax.numpy_dtype_promotion("standard")
@@ -163,7 +167,7 @@ def course(
             loss=run.loss,
             full_gradients=GRADIENTS_PER_STEP * (stages.steps + drawn).astype(jnp.float64),
             rejected=run.rejected,
-            traces={"energy_error": run.energy_error},
+            traces={"energy_error": run.energy_error, "distance": run.distance},
             step_size=step_size_of_draws(run),
             restarts=jnp.zeros((), jnp.int32),
         )

@@ -28,9 +28,9 @@ from sweepflow.schema.sampler import SgldSampler, SgnhtSampler
 
 BIAS_STEPS = 2
 """Steps of a bias chain for each of the others', each that much smaller."""
-TUNING_BLOCKS = 200
+TUNING_BLOCKS = 400
 """Most blocks of the warm-up in which the step size is tuned."""
-SEARCH_SHARE = 0.25
+SEARCH_SHARE = 0.125
 """Of them, those that move by accepted proposals only: the step size may still be far too large."""
 MEASURE_EVERY = 16
 """Blocks from one measurement of the acceptance to the next, once the step size is fixed."""

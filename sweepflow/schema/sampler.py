@@ -21,7 +21,7 @@ Draws = Annotated[int, Field(ge=4)]
 
 DEFAULT_ESS = 200.0
 """Effective draws that are wanted where neither they nor the draws are given."""
-DEFAULT_MAX_GRADIENTS = 200_000
+DEFAULT_MAX_GRADIENTS = 300_000
 """Full gradients that one estimate may take where it is not given: minutes on a laptop, for small
 networks."""
 
@@ -41,7 +41,7 @@ class _Sampler(Config):
     """Effective draws, all chains together, at which `draws=auto` ends; 200 where it is not given. Stored as
     the number used."""
     max_gradients: PositiveInt | None = None
-    """Full gradients, all chains together, that `draws=auto` and `warmup=auto` may take; 200,000 where it is
+    """Full gradients, all chains together, that `draws=auto` and `warmup=auto` may take; 300,000 where it is
     not given. Stored as the number used."""
     thinning: PositiveInt = 1
     """Steps for each kept draw."""
@@ -126,8 +126,8 @@ class SgnhtSampler(_ByStochasticGradients):
 
     kind: Literal["sgnht"] = "sgnht"
     batch_size: PositiveInt | None = None
-    """Rows a step, drawn with replacement; all rows where it is not given. The thermostat takes up only as much of
-    a minibatch's noise as is alike in all directions: with few rows, shorten the step too."""
+    """Rows a step, drawn with replacement; all rows where it is not given. The thermostat takes up only as
+    much of a minibatch's noise as is alike in all directions: with few rows, shorten the step too."""
     friction: Traced[PositiveFloat] = 5.0
     """A, to which the thermostat adds what the noise of minibatches needs. A direction that only gamma holds
     forgets fastest at 2 sqrt(gamma)."""

@@ -16,10 +16,12 @@ class Tolerance:
         relative: Share of the truth.
         standard_errors: Multiples of the estimate's own Monte Carlo standard error; None where the
             sampler, or the truth at this n, is known to be biased by more than that.
+        or_flagged: Whether an estimate that is farther off is in order where its own verdict says so.
     """
 
     relative: float
     standard_errors: float | None = None
+    or_flagged: bool = False
 
 
 @dataclass(frozen=True)

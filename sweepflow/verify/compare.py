@@ -19,8 +19,8 @@ class Comparison:
         llc: lambda-hat; None where there is none.
         mcse: Its Monte Carlo standard error; None where it could not be computed.
         error: (lambda-hat - truth) / truth.
-        within: Whether every bound of the case's tolerance holds. A bound in standard errors does not
-            hold where there is no standard error.
+        within: Whether every bound of the case's tolerance holds, or the estimate is flagged where that will
+            do. A bound in standard errors does not hold where there is no standard error.
         note: The case's note, and what the estimate's own verdict says against it.
     """
 
@@ -45,7 +45,8 @@ def compare(case: Case, record: Record) -> Comparison:
     error = None if llc is None else (llc - case.truth) / case.truth
     note = "; ".join(filter(None, [case.note, *(f"{record.status}: {r}" for r in record.reasons)]))
     comparison = Comparison(case, llc, mcse, error, False, note)
-    return Comparison(case, llc, mcse, error, _within(comparison), note)
+    within = _within(comparison) or (case.tolerance.or_flagged and record.status == "flagged")
+    return Comparison(case, llc, mcse, error, within, note)
 
 
 def _within(comparison: Comparison) -> bool:

@@ -82,4 +82,6 @@ def _error(comparison: Comparison) -> str:
 
 def _allowed(tolerance: Tolerance) -> str:
     bound = f"{100 * tolerance.relative:g} %"
-    return bound if tolerance.standard_errors is None else f"{bound}, {tolerance.standard_errors:g} SE"
+    if tolerance.standard_errors is not None:
+        bound += f", {tolerance.standard_errors:g} SE"
+    return f"{bound}, or flagged" if tolerance.or_flagged else bound

@@ -22,7 +22,14 @@ from sweepflow.schema.data import DataConfig, TeacherStudentData
 from sweepflow.schema.llc import LlcConfig
 from sweepflow.schema.model import MlpModel, ModelConfig
 from sweepflow.schema.runner import LocalRunner
-from sweepflow.schema.sampler import HmcSampler, MclmcSampler, NutsSampler, SamplerConfig, SgldSampler
+from sweepflow.schema.sampler import (
+    HmcSampler,
+    MclmcSampler,
+    NutsSampler,
+    SamplerConfig,
+    SgldSampler,
+    SgnhtSampler,
+)
 from sweepflow.schema.target import TrainingConfig
 from sweepflow.store.record import Record
 from sweepflow.store.store import Store
@@ -33,6 +40,7 @@ TINY: dict[str, SamplerConfig] = {
     "sgld": SgldSampler(chains=3, draws=8, warmup=15, step_size=1e-3, batch_size=8),
     # Finds its own step size, and ends where its own draws are enough.
     "sgld_auto": SgldSampler(chains=3, ess=30, max_gradients=10_000, batch_size=8, thinning=2),
+    "sgnht": SgnhtSampler(chains=3, draws=8, warmup=15, step_size=1e-3, batch_size=8),
     "sgld_rmsprop": SgldSampler(
         chains=3, draws=8, warmup=15, step_size=1e-3, batch_size=8, preconditioner="rmsprop"
     ),

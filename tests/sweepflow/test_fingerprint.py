@@ -116,7 +116,7 @@ SAMPLERS = {
         dtype="float32",
     ),
     "sgld_that_sets_itself": SgldSampler(
-        **COMMON | {"ess": 200.0, "max_gradients": 200_000, "thinning": 10},
+        **COMMON | {"ess": 200.0, "max_gradients": 300_000, "thinning": 10},
         draws="auto",
         warmup="auto",
         preconditioner="none",
@@ -171,7 +171,7 @@ GOLDEN = {
     "deep_linear_at_its_truth": "tgt_d2145e0af9d34cdf",
     "potential": "tgt_d42a6096735ef9dd",
     "sgld_on_mlp_on_teacher": "est_bf054e43600a737b",
-    "sgld_that_sets_itself_on_mlp_on_teacher": "est_e5424bb325625a89",
+    "sgld_that_sets_itself_on_mlp_on_teacher": "est_f812b21bca70b404",
     "hmc_on_mlp_on_teacher": "est_e23b5c97715e1442",
     "nuts_on_cnn_on_digits": "est_5c2d6ad9182038cc",
     "mclmc_on_potential": "est_5f1d54921da0b7cb",

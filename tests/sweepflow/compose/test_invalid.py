@@ -264,7 +264,7 @@ REFUSED: list[tuple[list[str], str, str, str, str]] = [
         ["~sampler"],
         "sampler has to be given",
         "no sampler",
-        "a section of kind sgld, hmc, nuts, mclmc",
+        "a section of kind sgld, sgnht, hmc, nuts, mclmc",
         "add sampler=...",
     ),
     (

@@ -191,7 +191,7 @@ def test_n_targets_and_m_samplers_are_n_builds_and_n_times_m_estimates(store: St
         ["sampler.nbeta=null,144.76482730108395"],
         ["sampler=hmc,hmc_fast", "sampler.chains=4", "sampler.ess=300", "sampler.warmup=300"],
         ["sampler.ess=null,200"],
-        ["sampler.max_gradients=null,200000"],
+        ["sampler.max_gradients=null,300000"],
     ],
 )
 def test_one_estimate_asked_for_twice_in_other_words_is_refused(overrides: list[str], store: Store) -> None:

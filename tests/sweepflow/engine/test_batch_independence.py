@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-SAMPLERS = ("sgld", "sgld_auto", "sgld_rmsprop", "sgld_adam", "hmc", "hmc_auto", "nuts", "mclmc")
+SAMPLERS = ("sgld", "sgld_auto", "sgld_rmsprop", "sgld_adam", "sgnht", "hmc", "hmc_auto", "nuts", "mclmc")
 """Those that end where their own draws are enough leave their batch at different points."""
 TRAININGS = [("adam", "cosine", None), ("adamw", "constant", 8), ("sgd", "cosine", 8)]
 """Every optimizer, schedule and batching; all twelve would compile for a minute and a half."""

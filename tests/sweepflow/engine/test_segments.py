@@ -22,7 +22,7 @@ from sweepflow.store.checkpoints import CheckpointWarning, stale_checkpoints
 from sweepflow.store.store import Store
 from sweepflow.targets.workload import TARGET
 
-SAMPLERS = ("sgld", "sgld_auto", "sgld_rmsprop", "sgld_adam", "hmc", "hmc_auto", "nuts", "mclmc")
+SAMPLERS = ("sgld", "sgld_auto", "sgld_rmsprop", "sgld_adam", "sgnht", "hmc", "hmc_auto", "nuts", "mclmc")
 PAIR = ((3, 0), (1, 7))
 """Seed of target and data, as in test_batch_independence: the programs are the same."""
 TRAININGS = [("adam", "cosine", None), ("adamw", "constant", 8), ("sgd", "cosine", 8)]

@@ -29,6 +29,7 @@ def made_up(trial: Any, mean: float = 1.0, seed: int = 0) -> dict[str, np.ndarra
         "acceptance": np.full((lanes, points), 0.9, np.float32),
         "rejected": np.zeros((lanes, points), bool),
         "step_size": np.full(lanes, 1e-3),
+        "distance": np.random.default_rng(seed).normal(1.0, 0.1, (lanes, points)).astype(np.float32),
         "restarts": np.zeros(lanes, np.int32),
     }
 

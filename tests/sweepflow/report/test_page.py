@@ -95,7 +95,6 @@ def test_what_to_do_stands_behind_its_reason_and_notes_behind_all(target_of: Mak
     )
     assert said in document.text and document.count("b") == 0
     assert "loss still falling (do: target.steps=20000)" in document.text
-    assert "found its step size at once" in document.text
     titles = [attributes.get("title") for tag, attributes in document.tags]
     assert said in titles and "found its step size at once" in titles
     assert "no reason was recorded" not in document.text

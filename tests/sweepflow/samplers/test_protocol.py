@@ -19,8 +19,9 @@ from sweepflow.schema.data import QuadraticData
 from sweepflow.schema.fields import static_part, traced_part
 from sweepflow.schema.model import PotentialModel
 
-SAMPLERS = ("sgld", "sgld_rmsprop", "sgld_adam", "hmc", "nuts", "mclmc")
-POINTS = {"sgld": 2 + 8, "hmc": 20 + 8, "nuts": 20 + 8, "mclmc": 8}
+SAMPLERS = ("sgld", "sgld_rmsprop", "sgld_adam", "sgnht", "hmc", "nuts", "mclmc")
+STOCHASTIC = ("sgld", "sgld_rmsprop", "sgld_adam", "sgnht")
+POINTS = {"sgld": 2 + 8, "sgnht": 2 + 8, "hmc": 20 + 8, "nuts": 20 + 8, "mclmc": 8}
 """Warm-up of 15 steps is 2 blocks of 10; MCLMC's tuning is not recorded."""
 
 pytestmark = pytest.mark.parametrize("sampler", SAMPLERS)
@@ -76,7 +77,7 @@ def test_trace(sampler: str, small: Callable[..., Any], run_sweep: Callable[...,
     assert (np.diff(spent) > 0).all()
     lanes = chains_per_trial(config)
     match config.kind:
-        case "sgld":
+        case "sgld" | "sgnht":
             # Of ten blocks the first is followed by a proposal, of two gradients; bias chains take twice
             # the steps.
             each = config.thinning * 8 / 30 + FORWARD_COST
@@ -115,11 +116,11 @@ def test_a_known_answer_in_the_other_dtype(
 
     In the dtype that is not the sampler's default, for which `sweepflow.verify` and its tests answer.
     """
-    dtype = "float64" if sampler.startswith("sgld") else "float32"
+    dtype = "float64" if sampler in STOCHASTIC else "float32"
     # Preconditioned SGLD samples another density than this one unless its preconditioner is constant.
     changes: dict[str, Any] = {"dtype": dtype, "nbeta": 20.0, "gamma": 1.0, "draws": 300, "warmup": 200}
-    if sampler.startswith("sgld"):
-        changes |= {"step_size": 1e-3, "epsilon": 1.0}
+    if sampler in STOCHASTIC:
+        changes |= {"step_size": 1e-3, **({"epsilon": 1.0} if sampler != "sgnht" else {})}
     config = small(
         sampler,
         model=PotentialModel(),
@@ -138,10 +139,10 @@ def test_a_known_answer_in_the_other_dtype(
 
 def test_the_chain_itself(sampler: str, small: Callable[..., Any]) -> None:
     """One chain, no warm-up, no thinning, the smallest number of draws, all rows: as plain JAX."""
-    dtype = "float32" if sampler.startswith("sgld") else "float64"
+    dtype = "float32" if sampler in STOCHASTIC else "float64"
     assert small(sampler).sampler.dtype == dtype, "the default, for the other one is above"
     changes = {"warmup": 0, "thinning": 1, "chains": 1, "draws": 4, "nbeta": 20.0}
-    if sampler.startswith("sgld"):
+    if sampler in STOCHASTIC:
         changes["batch_size"] = None
     config = small(sampler, sampler_changes=changes).sampler
     found = run_chain(config, dtype)
@@ -151,7 +152,7 @@ def test_the_chain_itself(sampler: str, small: Callable[..., Any]) -> None:
     assert (found["loss"] > 0).all()
     assert found["step_size"] > 0
     assert (np.diff(found["full_gradients"]) > 0).all()
-    if config.kind == "sgld":
+    if sampler in STOCHASTIC:
         assert np.isfinite(found["acceptance"]).tolist() == [True, False, False, False]
         np.testing.assert_allclose(found["full_gradients"], 2 + (1 + FORWARD_COST) * np.arange(1, 5))
         assert (found["distance"] > 0).all() and (found["noise_norm"] > 0).all()

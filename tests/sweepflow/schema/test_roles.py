@@ -17,10 +17,17 @@ from sweepflow.schema.data import (
 )
 from sweepflow.schema.fields import Config, Role, roles
 from sweepflow.schema.model import CnnModel, DeepLinearModel, MlpModel, PotentialModel
-from sweepflow.schema.sampler import HmcSampler, MclmcSampler, NutsSampler, SgldSampler
+from sweepflow.schema.sampler import HmcSampler, MclmcSampler, NutsSampler, SgldSampler, SgnhtSampler
 from sweepflow.schema.target import TrainingConfig
 
-FED_NUMBERS: list[type[Config]] = [TrainingConfig, SgldSampler, HmcSampler, NutsSampler, MclmcSampler]
+FED_NUMBERS: list[type[Config]] = [
+    TrainingConfig,
+    SgldSampler,
+    SgnhtSampler,
+    HmcSampler,
+    NutsSampler,
+    MclmcSampler,
+]
 DATA: list[type[Config]] = [
     TeacherStudentData,
     DeepLinearData,

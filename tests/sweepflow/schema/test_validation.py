@@ -59,7 +59,7 @@ REFUSED: list[tuple[Any, dict[str, Any], str]] = [
     (SAMPLER, {"kind": "nuts", "max_num_doublings": 13}, "less than or equal to 12"),
     (SAMPLER, {"kind": "nuts", "target_acceptance": 1.0}, "less than 1"),
     (SAMPLER, {"kind": "mclmc", "dtype": "float16"}, "'float32' or 'float64'"),
-    (SAMPLER, {"kind": "gibbs"}, "'sgld', 'hmc', 'nuts', 'mclmc'"),
+    (SAMPLER, {"kind": "gibbs"}, "'sgld', 'sgnht', 'hmc', 'nuts', 'mclmc'"),
     (TRAINING, {"steps": -1}, "greater than or equal to 0"),
     (TRAINING, {"learning_rate": "fast"}, "valid number"),
     (TRAINING, {"momentum": 1}, "less than 1"),
