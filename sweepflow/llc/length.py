@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from sweepflow.errors import ConfigError
-from sweepflow.llc.estimate import estimate
+from sweepflow.llc.estimate import drift, estimate
 from sweepflow.samplers import cost_of_points, point_of, recorded, tuning_points
 from sweepflow.schema.sampler import (
     HmcSampler,
@@ -27,6 +27,10 @@ from sweepflow.schema.sampler import (
 
 MAX_R_HAT = 1.05
 """Above it chains disagree (Vehtari et al. 2021 ask for 1.01; short chains rarely give it)."""
+RARE = 1e-3
+"""Probability of a false alarm, for every test that has one."""
+MAX_DRIFT = 3.29
+"""Standard errors that the last third of the draws may be off the first: the normal quantile of `RARE`."""
 WARMUP_TIMES = 3.0
 """Relaxation times of `warmup=auto`: what is left of the start is exp(-3) of a direction's share in
 lambda-hat where the loss is flat, exp(-6) where it is as curved as the localisation."""
@@ -39,9 +43,9 @@ WARMUP_SHARE = 1 / 3
 relaxation time then."""
 FIRST_DRAWS = {"sgld": 200, "sgnht": 200, "hmc": 75, "nuts": 75, "mclmc": 1000}
 """Draws of the first rung."""
-LEAST_GROWTH, MOST_GROWTH = 1.25, 2.0
+LEAST_GROWTH, MOST_GROWTH = 1.2, 1.5
 """Of the draws, from one rung to the next."""
-MORE = 1.1
+MORE = 1.05
 """How many more draws are taken than the effective ones so far say are needed."""
 COST_PERIOD = 64
 """Points after which their costs come again."""
@@ -198,7 +202,8 @@ def span(
             return rung
         seen = estimate(kept, 0.0, 1.0)
         assert config.ess is not None  # settled
-        if seen.ess >= config.ess and seen.r_hat <= MAX_R_HAT:
+        agree = seen.r_hat <= MAX_R_HAT and seen.spread_p >= RARE and abs(drift(kept)) <= MAX_DRIFT
+        if seen.ess >= config.ess and agree:
             return rung
         growth = MORE * config.ess / seen.ess if seen.ess > 0 else MOST_GROWTH
         draws = math.ceil(rung.draws * min(max(growth, LEAST_GROWTH), MOST_GROWTH))

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from sweepflow.llc.estimate import Estimate
-from sweepflow.llc.length import LEAST_TIMES, MAX_R_HAT, WARMUP_TIMES
+from sweepflow.llc.length import LEAST_TIMES, MAX_DRIFT, MAX_R_HAT, RARE, WARMUP_TIMES
 from sweepflow.schema.sampler import (
     HmcSampler,
     MclmcSampler,
@@ -37,8 +37,6 @@ MAX_DISTANCE_R_HAT = 1.5
 2.2 to 2.4 where it is 12 to 30 % low, on deep linear networks."""
 MAX_BIAS = 0.2
 """Share of lambda-hat up to which a step-size bias is taken to be proportional to the step size."""
-RARE = 1e-3
-"""Probability of a false alarm, for every test that has one."""
 MAX_ENERGY_RATIO = 3.0
 """MCLMC's energy variance, over what it was tuned to."""
 LEAST_TUNING = 500
@@ -227,7 +225,7 @@ def _mixing(sampler: SamplerConfig, estimate: Estimate, chains: Chains) -> Itera
             f"less than {LEAST_TIMES:g}",
             _longer(sampler, chains, LEAST_TIMES / share),
         )
-    if abs(chains.drift) > _normal_quantile():
+    if abs(chains.drift) > MAX_DRIFT:
         way = "rises" if chains.drift > 0 else "falls"
         yield Finding(
             f"λ̂ still {way}: the last third of the draws is {abs(chains.drift):.1f} standard errors "
@@ -346,12 +344,6 @@ def _longer_warmup(sampler: SamplerConfig, steps: float = 0, chains: Chains | No
 
 def _steps_drawn(sampler: SamplerConfig, chains: Chains) -> float:
     return chains.draws / sampler.chains * sampler.thinning
-
-
-def _normal_quantile() -> float:
-    from scipy import stats  # takes a second, which a command that estimates nothing need not wait for
-
-    return float(stats.norm.isf(RARE / 2))
 
 
 def _round(value: float) -> str:

@@ -142,7 +142,7 @@ class HmcSampler(_Sampler):
     target_acceptance: Traced[Probability] = 0.8
     initial_step_size: Traced[PositiveFloat] = 1e-2
     """Where the adaptation starts."""
-    warmup: NonNegativeInt = 300
+    warmup: NonNegativeInt = 200
     dtype: Dtype = "float64"
 
 
@@ -153,7 +153,7 @@ class NutsSampler(_Sampler):
     max_num_doublings: Annotated[int, Field(ge=1, le=12)] = 8
     target_acceptance: Traced[Probability] = 0.8
     initial_step_size: Traced[PositiveFloat] = 1e-2
-    warmup: NonNegativeInt = 300
+    warmup: NonNegativeInt = 200
     dtype: Dtype = "float64"
 
 
