@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from rich.table import Table
 
 from sweepflow.engine.workload import Trial
 from sweepflow.llc.agreement import with_disagreements
+from sweepflow.llc.length import short_warmup
 from sweepflow.llc.plan import Plan
 from sweepflow.report.labels import derive_labels, target_key
 from sweepflow.report.numbers import counted
@@ -77,6 +79,9 @@ def print_plan(plan: Plan) -> None:
         console.print(f"  {trial_id}  {state}  {label}", highlight=False, soft_wrap=True)
     if plan.trials > MAX_TRIALS:
         console.print(f"  and {plan.trials - MAX_TRIALS} more", highlight=False)
+    short = Counter(filter(None, (short_warmup(trial.config.sampler) for trial in plan.estimates.values())))
+    for words, times in short.items():
+        console.print(f"note: {counted(times, 'estimate')}: {words}", highlight=False, soft_wrap=True)
 
 
 def print_again(store: Store, to_run: Iterable[str]) -> None:

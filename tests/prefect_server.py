@@ -34,7 +34,6 @@ TINY = [
     "target.steps=60",
     "sampler=sgld_fast",
     "sampler.draws=10",
-    "sampler.ess=null",
     "sampler.warmup=20",
     "sampler.thinning=1",
 ]

@@ -43,7 +43,7 @@ for cell in sys.argv[1:]:
 """Runs each of its arguments as if it were a program of its own."""
 GOES_ON = {("configuration.md", "The store"), ("resume.md", "Cleaning up")}
 """Sections that look at what an example before them on the page has left."""
-FEW_DRAWS = "data.n_data=100 target.steps=50 sampler.draws=20 sampler.ess=null sampler.warmup=60"
+FEW_DRAWS = "data.n_data=100 target.steps=50 sampler.draws=20 sampler.warmup=60"
 SHORTER = {
     "sweepflow llc model=small,base target.seed=1,2 sampler=sgld,hmc,mclmc": (
         f"sweepflow llc model=small target.seed=1,2 sampler=sgld,hmc {FEW_DRAWS}"

@@ -23,6 +23,7 @@ from sweepflow.schema.sampler import (
     SamplerConfig,
     SgldSampler,
     SgnhtSampler,
+    StochasticSampler,
 )
 
 MAX_R_HAT = 1.05
@@ -158,6 +159,20 @@ def relaxation_time(config: SamplerConfig, step_size: float) -> float:
             rate = config.friction - math.sqrt(max(damped, 0.0))
             return 1 / (math.sqrt(step_size) * rate)
     return math.nan
+
+
+def short_warmup(config: SamplerConfig) -> str | None:
+    """What there is to say, before anything is run, of a warm-up that is given and too short; None where it
+    is long enough, or where only the run will tell."""
+    if not isinstance(config, StochasticSampler) or config.warmup == "auto" or config.step_size == "auto":
+        return None
+    time = relaxation_time(config, config.step_size)
+    if not config.warmup < LEAST_TIMES * time:
+        return None
+    return (
+        f"a warm-up of {config.warmup} steps is {config.warmup / time:.2g} of the {time:.0f} in which chains "
+        f"spread, less than {LEAST_TIMES:g}: sampler.warmup={math.ceil(WARMUP_TIMES * time)}, or auto"
+    )
 
 
 def next_stop(config: SamplerConfig, rows: int, results: Mapping[str, np.ndarray] | None, done: int) -> int:

@@ -31,7 +31,7 @@ COLUMNS = (
     Column("ESS", "effective sample size of the mean loss, over all chains"),
     Column("R̂", "rank-normalised split R̂"),
     Column("bias", "what the step size added to λ̂, by chains of half of it; it is subtracted"),
-    Column("accepted", "mean acceptance probability"),
+    Column("accepted", "mean acceptance probability; of SGLD, what a Metropolis correction would accept"),
     Column("L₀", "full-data loss at w₀, nats"),
     Column("params", "number of parameters"),
     Column("gradients", "full-gradient equivalents of all chains together"),
@@ -138,7 +138,8 @@ def _row(estimate: Record, targets: Mapping[str, Record], labels: Labels) -> lis
             estimate.status, estimate.status, "; ".join((*estimate.advised, *estimate.notes)), estimate.status
         ),
     ]
-    for figure, digits in (("ess_mean", 3), ("r_hat", 3), ("llc_bias", 2), ("acceptance", 2), ("L0", 4)):
+    accepted = "acceptance" if number(figures, "mala_acceptance") is None else "mala_acceptance"
+    for figure, digits in (("ess_mean", 3), ("r_hat", 3), ("llc_bias", 2), (accepted, 2), ("L0", 4)):
         cells.append(Cell(short(number(figures, figure), digits), number(figures, figure)))
     for figure in ("num_params", "full_gradients"):
         whole = number(figures, figure)

@@ -19,6 +19,7 @@ from sweepflow.llc.length import (
     points,
     relaxation_time,
     room,
+    short_warmup,
     span,
 )
 from sweepflow.samplers import chains_per_trial, cost_of_points, point_of, recorded, tuning_points
@@ -116,6 +117,22 @@ def test_warm_up_is_counted_in_relaxation_times() -> None:
         steps = (found.warmup - tuning_points(config)) * config.thinning
         assert steps == pytest.approx(WARMUP_TIMES * time, abs=config.thinning)
         assert found.draws * config.thinning >= 2 * time
+
+
+def test_a_given_warm_up_that_is_too_short_is_said_beforehand() -> None:
+    told = short_warmup(SgldSampler(step_size=1e-4, warmup=100))
+    assert told is not None and told.startswith(
+        "a warm-up of 100 steps is 0.1 of the 1000 in which chains spread"
+    )
+    assert "sampler.warmup=3000" in told
+    for enough in (
+        SgldSampler(step_size=1e-4, warmup=2000),
+        SgldSampler(step_size=1e-4),
+        SgldSampler(warmup=100),
+        SgldSampler(step_size=1e-4, warmup=100, gamma=0.0),
+        HmcSampler(warmup=0),
+    ):
+        assert short_warmup(enough) is None
 
 
 def test_a_warm_up_that_the_budget_does_not_reach_takes_a_third_of_it() -> None:
