@@ -1,17 +1,15 @@
-"""λ̂ over the sampler's step size and γ, where either was swept."""
+"""λ̂ over the sampler's step size and γ, where either was swept, with the acceptance beside it."""
 
 from __future__ import annotations
 
+import math
+import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from itertools import product
 from operator import itemgetter
 from typing import Any
 
-import numpy as np
-
 from sweepflow.report.charts.panel import (
-    INK,
     LLC_AXIS,
     MUTED,
     Chart,
@@ -31,44 +29,57 @@ from sweepflow.store.record import Record
 
 MAX_PANELS = 24
 AXES = {"step_size": "step size", "gamma": "γ"}
-MAX_CELLS_WITH_TEXT = 12
-"""Columns beyond which a map's cells are too narrow for their numbers."""
+MAX_TICKS = 8
+"""Settings beyond which an axis is labelled by powers of ten."""
+SHARE = 0.56
+"""Of a panel's width that λ̂ takes where the acceptance is beside it."""
+NEAR = 3.0
+"""Times the sound estimates' median, or a part of it: what is farther off is not drawn to scale."""
+MARGIN = 0.1
+"""Of the height of what is near, above and below it."""
+
+Series = Mapping[str, Sequence[Record]]
+"""Estimates by the name of the line that joins them."""
 
 
 def calibration_chart(estimates: Sequence[Record], labels: Labels) -> Chart | None:
-    """A heat map for each target and sampler where both were swept, a line where one was; else None."""
-    maps: list[Panel] = []
-    lines: dict[tuple[str, str], dict[str, list[Record]]] = defaultdict(dict)
+    """A panel for each target and sampler of which the step size was swept, with a line for each γ, and one
+    for each target of which γ alone was; None where nothing was."""
     members: dict[tuple[str, str], list[Record]] = defaultdict(list)
     for estimate in estimates:
-        members[target_key(estimate), labels.kind[estimate.id]].append(estimate)
+        if _sampler(estimate):
+            members[target_key(estimate), labels.kind[estimate.id]].append(estimate)
+    found: list[tuple[str, str, Series]] = []
+    by_gamma: dict[str, dict[str, list[Record]]] = defaultdict(dict)
     for (key, kind), ours in members.items():
-        swept = [axis for axis in AXES if len(_values(ours, axis)) > 1]
         if all(number(e.figures, "llc") is None for e in ours):
             continue
-        if len(swept) == 2:
-            maps.append(_map(f"{labels.target[key]} · {kind}", ours))
-        elif swept:
-            lines[key, swept[0]][kind] = ours
-    series = styles(list(labels.kind.values()))
-    panels = maps + [
-        _curve(labels.target[key], axis, kinds, series, labels) for (key, axis), kinds in lines.items()
-    ]
-    if not panels:
+        if len(_values(ours, "step_size")) > 1:
+            lines: dict[str, list[Record]] = defaultdict(list)
+            for estimate in sorted(ours, key=lambda e: _sampler(e)["gamma"]):
+                lines[f"{kind} γ={setting(_sampler(estimate)['gamma'])}"].append(estimate)
+            found.append((f"{labels.target[key]} · {kind}", "step_size", lines))
+        elif len(_values(ours, "gamma")) > 1:
+            by_gamma[key][kind] = ours
+    found += [(labels.target[key], "gamma", kinds) for key, kinds in by_gamma.items()]
+    if not found:
         return None
-    reading = "A calibrated sampler gives the same λ̂ over a range of settings: look for the plateau."
-    if maps:
-        reading += " In a map, ▲ is a flagged cell and ✗ one without a value; repeats of a cell are averaged."
-    if lines:
-        reading += " On a curve, bars are 95 % intervals and open markers are flagged."
+    series = styles([name for _, _, lines in found for name in lines])
+    panels = [_curves(title, axis, lines, series, labels) for title, axis, lines in found]
     return Chart(
         heading="Calibration",
-        reading=reading,
+        reading=(
+            "A calibrated sampler gives the same λ̂ over a range of settings: look for the plateau. Bars are "
+            "95 % intervals and open markers are flagged; a star, on a dotted line, is where a sampler has "
+            "set itself. Beside λ̂ is the share of steps that are accepted: of SGLD, what a Metropolis "
+            "correction would accept."
+        ),
         panels=tuple(panels[:MAX_PANELS]),
-        legend=tuple(dict.fromkeys(series[kind] for kinds in lines.values() for kind in kinds)),
+        legend=tuple(dict.fromkeys(series[name] for _, _, lines in found[:MAX_PANELS] for name in lines)),
         note=f"The first {MAX_PANELS} of {counted(len(panels), 'panel')} are drawn."
         if len(panels) > MAX_PANELS
         else "",
+        columns=1 if any(axis == "step_size" for _, axis, _ in found) else 2,
     )
 
 
@@ -80,8 +91,11 @@ def _values(members: Sequence[Record], axis: str) -> list[float | str]:
 
 def _place(estimate: Record, axis: str) -> float | None:
     """Where an estimate stands on an axis: at its setting, or at what its sampler found for itself."""
-    value = _sampler(estimate)[axis]
-    return number(estimate.figures if value == AUTO else _sampler(estimate), axis)
+    return number(estimate.figures if _is_found(estimate, axis) else _sampler(estimate), axis)
+
+
+def _is_found(estimate: Record, axis: str) -> bool:
+    return bool(_sampler(estimate)[axis] == AUTO)
 
 
 def _sampler(estimate: Record) -> Mapping[str, Any]:
@@ -89,124 +103,117 @@ def _sampler(estimate: Record) -> Mapping[str, Any]:
     return sampler
 
 
-def _map(title: str, members: Sequence[Record]) -> Panel:
-    columns, rows = _values(members, "step_size"), _values(members, "gamma")
-    cells: dict[tuple[float | str, float | str], list[Record]] = defaultdict(list)
-    for estimate in members:
-        cells[_sampler(estimate)["gamma"], _sampler(estimate)["step_size"]].append(estimate)
-    values = np.full((len(rows), len(columns)), np.nan)
-    text = [["" for _ in columns] for _ in rows]
-    marks: list[Json] = []
-    for (i, gamma), (j, step_size) in product(enumerate(rows), enumerate(columns)):
-        cell = cells.get((gamma, step_size), [])
-        found = [value for e in cell if (value := number(e.figures, "llc")) is not None]
-        if found:
-            values[i, j] = np.mean(found)
-            text[i][j] = short(float(values[i, j])) + (" ▲" if any(e.status != "ok" for e in cell) else "")
-        elif cell:
-            marks.append({"x": j, "y": i, "text": "✗", "showarrow": False, "font": {"color": INK}})
-    figure: Json = {
-        "data": [
-            {
-                "type": "heatmap",
-                "x": list(range(len(columns))),
-                "y": list(range(len(rows))),
-                "z": [points(row, 4) for row in values],
-                "text": text,
-                "texttemplate": "%{text}" if len(columns) <= MAX_CELLS_WITH_TEXT else "",
-                "textfont": {"size": 11},
-                "colorscale": "Cividis",
-                "colorbar": {"title": {"text": "λ̂", "side": "top"}, "thickness": 12, "nticks": 6},
-                "hovertemplate": "λ̂ = %{text}<extra></extra>",
-                "xgap": 1,
-                "ygap": 1,
-                **_colour_range(values, members),
-            }
-        ],
-        "layout": layout(
-            _steps(columns, "step size (dimensionless)"),
-            _steps(rows, "γ (localisation)"),
-            annotations=marks,
-            plot_bgcolor="#efefef",
-        ),
-    }
-    return Panel(title, figure, height=130 + 46 * max(len(rows), 3))
+def _accepted(estimate: Record) -> float | None:
+    mala = number(estimate.figures, "mala_acceptance")
+    return number(estimate.figures, "acceptance") if mala is None else mala
 
 
-def _steps(values: Sequence[float | str], title: str) -> Json:
-    return {
-        "tickvals": list(range(len(values))),
-        "ticktext": [setting(v) for v in values],
-        "showgrid": False,
-        "ticks": "",
-        **axis_title(title),
-    }
-
-
-def _colour_range(values: np.ndarray, members: Sequence[Record]) -> Json:
-    """Colours for the sound cells, so that one runaway cell does not flatten the map."""
-    sound = [v for e in members if e.status == "ok" and (v := number(e.figures, "llc")) is not None]
-    chosen = np.asarray(sound if len(sound) > 1 else values[np.isfinite(values)])
-    if not chosen.size or chosen.min() == chosen.max():
-        return {}
-    return {"zmin": float(chosen.min()), "zmax": float(chosen.max())}
-
-
-def _curve(
-    title: str, axis: str, kinds: Mapping[str, list[Record]], series: Mapping[str, Style], labels: Labels
-) -> Panel:
-    data = []
-    given = {value for members in kinds.values() for value in _values(members, axis)}
-    swept = sorted(value for value in given if not isinstance(value, str))
-    log = swept[0] > 0
-    for kind, members in kinds.items():
-        style = series[kind]
-        placed = [
-            (place, e)
-            for e in members
-            if number(e.figures, "llc") is not None and (place := _place(e, axis)) is not None
-        ]
-        placed.sort(key=itemgetter(0))
-        x, ours = [place for place, _ in placed], [e for _, e in placed]
-        data.append(
-            {
-                "type": "scatter",
-                # Repeats at one setting (seeds) would make the line go up and down: markers alone then.
-                "mode": "lines+markers" if len(set(x)) == len(x) else "markers",
-                "name": escaped(kind),
-                "x": x,
-                "y": points(e.figures["llc"] for e in ours),
-                "error_y": error_bars(ours),
-                "line": {"color": style.colour, "width": 1.5, "dash": style.dash},
-                "marker": {
-                    "color": style.colour,
-                    "size": 9,
-                    "symbol": [style.symbol + ("" if e.status == "ok" else "-open") for e in ours],
-                    "line": {"width": 2, "color": style.colour},
-                },
-                "text": [escaped(f"{labels.of(e)}: λ̂ = {llc_text(e.figures)}, {e.status}") for e in ours],
-                "hovertemplate": "%{text}<extra></extra>",
-            }
-        )
-    name = AXES[axis]
-    x_axis: Json = axis_title(f"{name} (log)" if log else name)
-    if log:
+def _curves(title: str, axis: str, lines: Series, series: Mapping[str, Style], labels: Labels) -> Panel:
+    everything = [e for members in lines.values() for e in members]
+    drawn = [e for e in everything if number(e.figures, "llc") is not None]
+    beside = axis == "step_size" and any(_accepted(e) is not None for e in drawn)
+    data: list[Json] = []
+    for name, members in lines.items():
+        data += _traces(name, [e for e in members if e in drawn], axis, series[name], labels, beside=beside)
+    swept = sorted(v for v in _values(everything, axis) if not isinstance(v, str))
+    x_axis: Json = axis_title(f"{AXES[axis]} (log)" if swept[0] > 0 else AXES[axis])
+    if swept[0] > 0:
         x_axis |= {"type": "log"}
-    if len(swept) <= MAX_CELLS_WITH_TEXT:
+    if len(swept) <= MAX_TICKS:
         x_axis |= {"tickvals": swept, "ticktext": [setting(value) for value in swept]}
-    missing = sum(number(e.figures, "llc") is None for members in kinds.values() for e in members)
-    figure: Json = {"data": data, "layout": layout(x_axis, axis_title(LLC_AXIS))}
-    if missing:
-        figure["layout"]["annotations"] = [_corner(f"{missing} without a value")]
-    return Panel(f"{title} · λ̂ against {name}", figure, height=300)
+    bounds, outside = _bounds(drawn)
+    figure: Json = {"data": data, "layout": layout(x_axis, {**axis_title(LLC_AXIS), **bounds})}
+    if beside:
+        second = layout(x_axis, {**axis_title("accepted"), "range": [-0.03, 1.03]})
+        figure["layout"]["xaxis"] |= {"domain": [0, SHARE]}
+        figure["layout"]["xaxis2"] = second["xaxis"] | {"domain": [SHARE + 0.12, 1], "anchor": "y2"}
+        figure["layout"]["yaxis2"] = second["yaxis"] | {"anchor": "x2"}
+    chosen = sorted({place for e in drawn if _is_found(e, axis) and (place := _place(e, axis)) is not None})
+    figure["layout"]["shapes"] = [_line(x, ref) for x in chosen for ref in ("", "2")[: 1 + beside]]
+    missing = len(everything) - len(drawn)
+    words = [f"{missing} without a value"] * (missing > 0) + [f"{outside} far off"] * (outside > 0)
+    if words:
+        figure["layout"]["annotations"] = [_corner(", ".join(words), SHARE if beside else 1)]
+    return Panel(f"{title} · λ̂ against {AXES[axis]}", figure, height=320)
 
 
-def _corner(text: str) -> Json:
+def _traces(
+    name: str, members: Sequence[Record], axis: str, style: Style, labels: Labels, *, beside: bool
+) -> list[Json]:
+    """λ̂ of one line, and beside it the acceptance."""
+    placed = [(place, e) for e in members if (place := _place(e, axis)) is not None]
+    placed.sort(key=itemgetter(0))
+    x, ours = [place for place, _ in placed], [e for _, e in placed]
+    symbols = [
+        ("star" if _is_found(e, axis) else style.symbol) + ("" if e.status == "ok" else "-open") for e in ours
+    ]
+    common: Json = {
+        "type": "scatter",
+        # Repeats at one setting (seeds) would make the line go up and down: markers alone then.
+        "mode": "lines+markers" if len(set(x)) == len(x) else "markers",
+        "name": escaped(name),
+        "x": x,
+        "line": {"color": style.colour, "width": 1.5, "dash": style.dash},
+        "marker": {
+            "color": style.colour,
+            "size": [13 if _is_found(e, axis) else 9 for e in ours],
+            "symbol": symbols,
+            "line": {"width": 2, "color": style.colour},
+        },
+        "hovertemplate": "%{text}<extra></extra>",
+    }
+    llc = {
+        "y": points(e.figures["llc"] for e in ours),
+        "error_y": error_bars(ours),
+        "text": [escaped(f"{labels.of(e)}: λ̂ = {llc_text(e.figures)}, {e.status}") for e in ours],
+    }
+    if not beside:
+        return [common | llc]
+    accepted = {
+        "y": points(math.nan if (share := _accepted(e)) is None else share for e in ours),
+        "text": [escaped(f"{labels.of(e)}: {short(_accepted(e), 2)} accepted") for e in ours],
+        "xaxis": "x2",
+        "yaxis": "y2",
+    }
+    return [common | llc, common | accepted]
+
+
+def _bounds(drawn: Sequence[Record]) -> tuple[Json, int]:
+    """A range for what is near the sound estimates, so that one that ran away does not flatten the others;
+    and how many are outside of it."""
+    sound = [e for e in drawn if e.status == "ok"]
+    if len(sound) < 2:
+        return {}, 0
+    middle = statistics.median(e.figures["llc"] for e in sound)
+    near = [e.figures["llc"] for e in drawn if middle / NEAR <= e.figures["llc"] <= NEAR * middle]
+    ends = [
+        end for e in sound for side in ("llc_low", "llc_high") if (end := number(e.figures, side)) is not None
+    ]
+    pad = MARGIN * (max(near, default=1.0) - min(near, default=0.0)) or 1.0
+    low, high = min([*near, *ends]) - pad, max([*near, *ends]) + pad
+    return {"range": [low, high]}, sum(not low <= e.figures["llc"] <= high for e in drawn)
+
+
+def _line(x: float, reference: str) -> Json:
+    return {
+        "type": "line",
+        "xref": f"x{reference}",
+        "yref": f"y{reference} domain",
+        "x0": x,
+        "x1": x,
+        "y0": 0,
+        "y1": 1,
+        "line": {"color": MUTED, "width": 1, "dash": "dot"},
+        "layer": "below",
+    }
+
+
+def _corner(text: str, x: float) -> Json:
     return {
         "text": text,
         "xref": "paper",
         "yref": "paper",
-        "x": 1,
+        "x": x,
         "y": 1,
         "xanchor": "right",
         "showarrow": False,

@@ -131,6 +131,7 @@ def make_estimate(
         "ess_mean": None if llc is None else 412.7,
         "r_hat": None if llc is None else (1.41 if status == "flagged" else 1.01),
         "acceptance": None if kind == "sgld" else 0.83,
+        "mala_acceptance": 0.9 if kind == "sgld" and llc is not None else None,
         "divergences": 0,
         "frozen_chains": 0,
         "nan_fraction": float(np.isnan(loss).mean()),

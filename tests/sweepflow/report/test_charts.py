@@ -122,19 +122,24 @@ def test_a_trace_shows_its_base_and_its_warmup(target_of: Make, estimate_of: Mak
     assert figure["layout"]["annotations"][0]["text"] == "L₀"
 
 
-def test_a_map_where_both_were_swept_and_a_curve_where_one_was(calibration: Sweep) -> None:
+def test_a_line_for_each_gamma_where_both_were_swept_and_a_curve_where_one_was(calibration: Sweep) -> None:
     chart = all_charts(calibration)["calibration"]
     assert chart is not None
-    assert [p.figure["data"][0]["type"] for p in chart.panels] == ["heatmap"] * 2 + ["scatter"] * 2
-    grid = chart.panels[0].figure["data"][0]
-    assert np.shape(grid["z"]) == (4, 8)
-    assert sum(v is None for row in grid["z"] for v in row) == 2
-    first = calibration[0][0].figures["llc"]
-    assert grid["z"][0][0] == pytest.approx(first, rel=1e-3)
-    assert grid["text"][2][7].endswith("▲")
-    curve = chart.panels[2].figure
-    assert curve["data"][0]["x"] == [0.1, 1.0, 10.0, 100.0]
-    assert curve["layout"]["xaxis"]["type"] == "log"
+    first, _, third, _ = (panel.figure for panel in chart.panels)
+    llc, accepted = first["data"][:2]
+    assert [trace["name"] for trace in first["data"][::2]] == [
+        f"sgld γ={g}" for g in ("0.1", "1", "10", "100")
+    ]
+    assert llc["x"] == [1e-7, 3e-7, 1e-6, 3e-6, 1e-5, 3e-5, 1e-4], "the last has no value"
+    assert llc["y"][0] == pytest.approx(calibration[0][0].figures["llc"], rel=1e-3)
+    assert llc["marker"]["symbol"][-1].endswith("-open"), "flagged"
+    assert accepted["xaxis"] == "x2" and accepted["x"] == llc["x"]
+    assert first["layout"]["annotations"][0]["text"] == "2 without a value, 6 far off"
+    low, high = first["layout"]["yaxis"]["range"]
+    assert low < llc["y"][0] < high < llc["y"][-1]
+    assert {entry.label for entry in chart.legend} >= {"sgld γ=0.1", "hmc"}
+    assert third["data"][0]["x"] == [0.1, 1.0, 10.0, 100.0]
+    assert third["layout"]["xaxis"]["type"] == "log" and "xaxis2" not in third["layout"]
 
 
 def test_no_calibration_where_nothing_was_swept(typical: Sweep) -> None:
@@ -142,7 +147,7 @@ def test_no_calibration_where_nothing_was_swept(typical: Sweep) -> None:
 
 
 def test_a_step_size_that_was_found_stands_beside_given_ones(target_of: Make, estimate_of: Make) -> None:
-    """In a map it has a column of its own, the last; on a curve it is where it was found."""
+    """As a star, where it was found, with a line through both parts of the panel."""
     target = target_of()
 
     def estimates(*gammas: float) -> list[Record]:
@@ -158,12 +163,14 @@ def test_a_step_size_that_was_found_stands_beside_given_ones(target_of: Make, es
             for e in made
         ]
 
-    grid = all_charts((estimates(1.0, 10.0), {target.id: target}))["calibration"]
-    assert grid is not None
-    (panel,) = grid.panels
+    lines = all_charts((estimates(1.0, 10.0), {target.id: target}))["calibration"]
+    assert lines is not None
+    (panel,) = lines.panels
     go.Figure(panel.figure)
-    assert panel.figure["layout"]["xaxis"]["ticktext"] == ["1e-6", "1e-4", "auto"]
-    assert None not in [value for row in panel.figure["data"][0]["z"] for value in row]
+    for trace in panel.figure["data"]:
+        assert trace["x"] == [1e-6, 2e-5, 1e-4]
+        assert [symbol.startswith("star") for symbol in trace["marker"]["symbol"]] == [False, True, False]
+    assert [shape["x0"] for shape in panel.figure["layout"]["shapes"]] == [2e-5, 2e-5]
 
     curve = all_charts((estimates(1.0), {target.id: target}))["calibration"]
     assert curve is not None
@@ -192,7 +199,7 @@ def test_a_gamma_of_zero_is_drawn(target_of: Make, estimate_of: Make) -> None:
     assert "type" not in chart.panels[0].figure["layout"]["xaxis"]
 
 
-def test_repeats_of_a_cell_are_averaged(target_of: Make, estimate_of: Make) -> None:
+def test_repeats_of_a_setting_are_markers_without_a_line(target_of: Make, estimate_of: Make) -> None:
     target = target_of()
     estimates = [
         estimate_of(target, "sgld", step_size=e, gamma=g, seed=s)
@@ -202,5 +209,5 @@ def test_repeats_of_a_cell_are_averaged(target_of: Make, estimate_of: Make) -> N
     ]
     chart = calibration_chart(estimates, derive_labels(estimates, {}))
     assert chart is not None
-    mean = np.mean([e.figures["llc"] for e in estimates[:2]])
-    assert chart.panels[0].figure["data"][0]["z"][0][0] == pytest.approx(mean, rel=1e-3)
+    trace = chart.panels[0].figure["data"][0]
+    assert trace["mode"] == "markers" and trace["x"] == [1e-5, 1e-5, 1e-4, 1e-4]

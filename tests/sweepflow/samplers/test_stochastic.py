@@ -1,0 +1,94 @@
+"""Tuning of the step and the step-size bias, held against what is exact for quadratics."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sweepflow.schema.data import NormalCrossingData, QuadraticData
+from sweepflow.schema.llc import LlcConfig
+from sweepflow.schema.model import PotentialModel
+from sweepflow.schema.sampler import SamplerConfig, SgldSampler, SgnhtSampler
+from sweepflow.schema.target import TrainingConfig
+
+pytestmark = pytest.mark.slow
+
+NBETA, GAMMA = 100.0, 1.0
+
+
+def quadratic(eigenvalues: Sequence[float], sampler: SamplerConfig) -> LlcConfig:
+    return LlcConfig(
+        model=PotentialModel(),
+        data=QuadraticData(eigenvalues=tuple(eigenvalues), dimension=len(eigenvalues)),
+        target=TrainingConfig(start="truth", steps=0),
+        sampler=sampler,
+    )
+
+
+def test_the_bias_is_that_of_the_recursion(run_sweep: Callable[..., Any]) -> None:
+    """SGLD's stationary variance is 1 / (H (1 - eps H / 4)), H = nbeta h + gamma: at eps H = 1 lambda-hat is a
+    third too high. Twice what half the step lowers it by is taken off."""
+    eigenvalues = [1.0] * 20
+    step_size = 1 / (NBETA + GAMMA)
+    sampler = SgldSampler(nbeta=NBETA, gamma=GAMMA, step_size=step_size, warmup=500, draws=4000, thinning=4)
+    (record,) = run_sweep([quadratic(eigenvalues, sampler)]).estimates
+    scale = 10 * NBETA / (NBETA + GAMMA)
+    expected = scale * 2 * (1 / (1 - 1 / 4) - 1 / (1 - 1 / 8))
+    assert record.figures["llc_bias"] == pytest.approx(expected, abs=4 * record.figures["llc_bias_se"])
+    assert record.figures["llc_bias_se"] < 0.02 * scale, "driven by one Brownian motion"
+    left = scale * (1 / (1 - 1 / 4)) - expected
+    assert record.figures["llc"] == pytest.approx(left, abs=4 * record.figures["llc_mcse"])
+
+
+def test_the_thermostat_has_hardly_any(run_sweep: Callable[..., Any]) -> None:
+    sampler = SgnhtSampler(nbeta=NBETA, gamma=GAMMA, step_size=0.5 / (NBETA + GAMMA), warmup=500, draws=4000)
+    (record,) = run_sweep([quadratic([1.0] * 20, sampler)]).estimates
+    exact = 10 * NBETA / (NBETA + GAMMA)
+    assert abs(record.figures["llc_bias"]) < 0.02 * exact
+    assert record.figures["llc"] == pytest.approx(exact, rel=0.02)
+
+
+def test_the_step_is_tuned_to_the_curvature(run_sweep: Callable[..., Any]) -> None:
+    """A hundred times the curvature is a hundredth of the step, found from a hundredth and from a hundred
+    times of it; the acceptance is what was wanted."""
+    asked = [
+        quadratic(scale * np.logspace(0, -2, 10), kind(nbeta=NBETA, gamma=scale, target_acceptance=target))
+        for kind in (SgldSampler, SgnhtSampler)
+        for scale, target in ((1e-2, 0.9), (1.0, 0.9), (1e2, 0.9), (1.0, 0.7))
+    ]
+    found = [record.figures for record in run_sweep(asked).estimates]
+    for figures, config in zip(found, asked, strict=True):
+        assert figures["mala_acceptance"] == pytest.approx(config.sampler.target_acceptance, abs=0.08)
+        assert figures["restarts"] < 60, "of 400 blocks"
+    for first in (0, 4):
+        small, middle, large, bold = (figures["step_size"] for figures in found[first : first + 4])
+        assert small / middle == pytest.approx(100, rel=0.4)
+        assert middle / large == pytest.approx(100, rel=0.4)
+        assert bold > 1.5 * middle
+
+
+def test_all_chains_find_the_same_step(run_sweep: Callable[..., Any]) -> None:
+    """They tune with the same random numbers; what they draw differs."""
+    sampler = SgldSampler(nbeta=NBETA, chains=3, warmup=200, draws=8)
+    swept = run_sweep([quadratic([1.0, 0.1], sampler)])
+    losses = swept.traces()
+    tuned = 10
+    assert (losses[:, :tuned] == losses[:1, :tuned]).all()
+    assert (losses[0, tuned:] != losses[1, tuned:]).all()
+
+
+def test_a_loss_that_is_zero_everywhere_near(run_sweep: Callable[..., Any]) -> None:
+    """w1^20 w2^20: no gradient for miles. The localisation alone decides the step, and λ̂ is next to 0."""
+    config = LlcConfig(
+        model=PotentialModel(),
+        data=NormalCrossingData(exponents=(10, 10)),
+        target=TrainingConfig(start="truth", steps=0),
+        sampler=SgldSampler(nbeta=NBETA, gamma=100.0),
+    )
+    (record,) = run_sweep([config]).estimates
+    assert 0 < record.figures["step_size"] < 1
+    assert math.isfinite(record.figures["llc"]) and abs(record.figures["llc"]) < 1e-3
