@@ -30,8 +30,10 @@ def quadratic(eigenvalues: Sequence[float], sampler: SamplerConfig) -> LlcConfig
 
 
 def test_the_bias_is_that_of_the_recursion(run_sweep: Callable[..., Any]) -> None:
-    """SGLD's stationary variance is 1 / (H (1 - eps H / 4)), H = nbeta h + gamma: at eps H = 1 lambda-hat is a
-    third too high. Twice what half the step lowers it by is taken off."""
+    """SGLD's stationary variance is 1 / (H (1 - eps H / 4)), H = nbeta h + gamma: at eps H = 1 a third too much.
+
+    Twice what half the step lowers lambda-hat by is taken off.
+    """
     eigenvalues = [1.0] * 20
     step_size = 1 / (NBETA + GAMMA)
     sampler = SgldSampler(nbeta=NBETA, gamma=GAMMA, step_size=step_size, warmup=500, draws=4000, thinning=4)
