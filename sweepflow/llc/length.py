@@ -144,9 +144,10 @@ def points(config: SamplerConfig, rows: int) -> int:
 
 
 def relaxation_time(config: SamplerConfig, step_size: float) -> float:
-    """Steps in which SGLD's slowest direction, which nothing but the localisation holds, forgets where it
-    was by a
-    factor e in its square: 1 / (step_size gamma). NaN where no such time is known."""
+    """Steps in which the square of what only the localisation holds forgets where it was, by a factor e.
+
+    SGLD's is 1 / (step_size gamma). NaN where no such time is known.
+    """
     if config.gamma == 0:
         return math.nan
     match config:

@@ -31,9 +31,7 @@ class Chain(NamedTuple):
     Attributes:
         loss: float64 (points,), L_n at each recorded point, warm-up first.
         full_gradients: float64 (points,), full-gradient equivalents spent up to each point.
-        rejected: bool (points,), whether the trajectories up to each point, from the one before it, diverged
-        or
-            were not finite.
+        rejected: bool (points,), whether a trajectory on the way to each point diverged or was not finite.
         traces: float32 (points,) each, what else is known at each point, by name; NaN where it was not
         measured.
         step_size: The step size used for the draws.

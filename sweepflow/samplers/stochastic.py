@@ -24,7 +24,7 @@ from sweepflow.engine.course import Course
 from sweepflow.samplers import step_size_tuning
 from sweepflow.samplers.posterior import FORWARD_COST, Chain, LocalPosterior, Position
 from sweepflow.samplers.step_size_tuning import Proposal, TuningState
-from sweepflow.schema.sampler import SgldSampler, SgnhtSampler
+from sweepflow.schema.sampler import StochasticSampler
 
 BIAS_STEPS = 2
 """Steps of a bias chain for each of the others', each that much smaller."""
@@ -36,7 +36,6 @@ MEASURE_EVERY = 16
 """Blocks from one measurement of the acceptance to the next, once the step size is fixed."""
 MEASURE_COST = 2.0
 """Of a Metropolis proposal, in full gradients."""
-
 
 State = Any
 """A sampler's own: a named tuple with `position` and `step`, the number of its steps so far."""
@@ -62,9 +61,8 @@ class Dynamics(NamedTuple):
         begin: The state at a position, with a key to draw the rest of it.
         probe: (state, step size, share, tuning) -> where the next step wants the gradient.
         step: (state, gradient of L_n there, step size, share, standard normal, tuning) -> the step. A share
-        is 1,
-            or for a bias chain 1/2 of the step's length in time. While the step size is tuned, it is one of
-            Langevin dynamics.
+            is 1, or for a bias chain 1/2 of the step's length in time. While the step size is tuned, it is
+            one of Langevin dynamics.
         scaling: P of that, from the state.
         restart: The state put back to a position.
     """
@@ -96,7 +94,7 @@ class Run(NamedTuple):
     noise_norm: Float[Array, " points"]
 
 
-def tuning_blocks(config: SgldSampler | SgnhtSampler) -> int:
+def tuning_blocks(config: StochasticSampler) -> int:
     """Leading blocks in which the step size is tuned: none where it is given, and half of a short warm-up."""
     if config.tunes_step_size:
         given = TUNING_BLOCKS if config.warmup == "auto" else -(-config.warmup // config.thinning) // 2
@@ -104,12 +102,12 @@ def tuning_blocks(config: SgldSampler | SgnhtSampler) -> int:
     return 0
 
 
-def searched_blocks(config: SgldSampler | SgnhtSampler) -> int:
+def searched_blocks(config: StochasticSampler) -> int:
     """Leading ones of them, which are a Metropolis proposal each and nothing else."""
     return int(SEARCH_SHARE * tuning_blocks(config))
 
 
-def costs(config: SgldSampler | SgnhtSampler, rows: int, points: int) -> Float[np.ndarray, "2 points"]:
+def costs(config: StochasticSampler, rows: int, points: int) -> Float[np.ndarray, "2 points"]:
     """Full gradients of each block of `thinning` steps: of a chain, and of a bias chain."""
     number = np.arange(points)
     tuned, searched = tuning_blocks(config), searched_blocks(config)
@@ -121,7 +119,7 @@ def costs(config: SgldSampler | SgnhtSampler, rows: int, points: int) -> Float[n
 
 
 def chain(
-    config: SgldSampler | SgnhtSampler,
+    config: StochasticSampler,
     dynamics: Dynamics,
     traced: dict[str, Float[Array, ""]],
     posterior: LocalPosterior,

@@ -30,7 +30,7 @@ def quadratic(eigenvalues: Sequence[float], sampler: SamplerConfig) -> LlcConfig
 
 
 def test_the_bias_is_that_of_the_recursion(run_sweep: Callable[..., Any]) -> None:
-    """SGLD's stationary variance is 1 / (H (1 - eps H / 4)), H = nbeta h + gamma: at eps H = 1 a third too much.
+    """The stationary variance is 1 / (H (1 - eps H / 4)), H = nbeta h + gamma: a third too much at eps H = 1.
 
     Twice what half the step lowers lambda-hat by is taken off.
     """
