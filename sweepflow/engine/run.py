@@ -145,12 +145,14 @@ def _run_together(
     """Run trials in one program, those that are equally far at once; each record once it is stored."""
     store = settings.store
     with _shortage():
-        program, compiling = _program(workload, trials, store, size, datasets, width, charge=True)
+        program, compiling, arguments = _program(workload, trials, store, size, datasets, width, charge=True)
     if len(trials) > 1 and memory_share(program) > settings.memory_fraction * allowance(program):
         raise _TooLargeError("more than the share of the free memory that a batch may take")
     for numbers, progress in read_progress(workload, trials, store, program):
         part = [trials[number] for number in numbers]
-        for trial, own, seconds in _to_their_ends(workload, part, program, progress, settings, datasets):
+        ready = arguments if len(part) == len(trials) else None
+        ends = _to_their_ends(workload, part, program, progress, settings, datasets, ready)
+        for trial, own, seconds in ends:
             record = workload.record(trial, own, store)
             share = {"compile": compiling / len(trials), "run": seconds}
             record = replace(record, seconds=share, provenance=provenance())
@@ -167,10 +169,15 @@ def _to_their_ends(
     progress: Progress,
     settings: _Settings,
     datasets: int,
+    arguments: _Arguments | None,
 ) -> Iterator[tuple[Trial[C], dict[str, np.ndarray], float]]:
     """Run trials that are equally far; each with its results and its seconds, once it has come to its end.
 
     Those that go on are run without those that have ended.
+
+    Args:
+        workload, trials, program, progress, settings, datasets: The run's.
+        arguments: The program's for all of the trials, where they have been made already.
     """
     store, lanes = settings.store, workload.lanes(trials[0].config)
     stops = {trial.id: workload.stop(trial, None, progress.done) for trial in trials}
@@ -179,7 +186,8 @@ def _to_their_ends(
         progress = replace(progress, of=min(stops.values()))
         keep = checkpoint_writer(workload, trials, store, program, progress)
         with _shortage():
-            arguments = _arguments(workload, trials, store, datasets, program.layout)
+            if arguments is None:
+                arguments = _arguments(workload, trials, store, datasets, program.layout)
             with _DEVICES.hold(device.id for device in program.sharded.mesh.devices.flat):
                 started = time.perf_counter()
                 written = written or Written(progress.done, started, progress.done)
@@ -206,6 +214,7 @@ def _to_their_ends(
         if not going_on:
             return
         trials, seconds, rows = zip(*going_on, strict=True)
+        arguments = None
         chosen = np.concatenate(rows)
         progress = Progress(progress.of, progress.of, seconds, [leaf[chosen] for leaf in leaves])
 
@@ -230,19 +239,20 @@ def _program(
     width: int,
     *,
     charge: bool,
-) -> tuple[Program, float]:
-    """A batch's compiled program, and the seconds of compiling it that are this batch's."""
+) -> tuple[Program, float, _Arguments]:
+    """A batch's compiled program, the seconds of compiling it that are this batch's, and its arguments."""
     config = trials[0].config
     devices = jax.local_device_count()
     shape = layout(workload.lanes(config) * size, devices, width)
     text = workload.program_key(config)
     first = first_device(text, shape.devices, devices)
+    arguments = _arguments(workload, trials, store, datasets, shape)
 
     def compile_now() -> Program:
-        arguments = _arguments(workload, trials, store, datasets, shape)
         return compile_program(workload.segment(config), shape, *arguments, first_device=first)
 
-    return _PROGRAMS.get((workload.name, text, shape, datasets), compile_now, charge=charge)
+    program, seconds = _PROGRAMS.get((workload.name, text, shape, datasets), compile_now, charge=charge)
+    return program, seconds, arguments
 
 
 def compile_ahead(
