@@ -7,8 +7,7 @@ localised posterior. The error is a Monte Carlo standard error, the largest of t
 ways:
 
 - sd / sqrt(ESS), with the effective sample size of the mean over the chains together (Vehtari et al. 2021),
-which
-  looks at short lags;
+  which looks at short lags;
 - that of the means of a few long batches (Flegal, Haran and Jones 2008), which sees slow waves;
 - that of the chains' own means, which sees chains that have settled in different places.
 """

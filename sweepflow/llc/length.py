@@ -218,8 +218,9 @@ def span(
             return rung
         seen = estimate(kept, 0.0, 1.0)
         assert config.ess is not None  # settled
-        agree = seen.r_hat <= MAX_R_HAT and seen.spread_p >= RARE and abs(drift(kept)) <= MAX_DRIFT
-        if seen.ess >= config.ess and agree:
+        agree = seen.r_hat <= MAX_R_HAT and seen.spread_p >= RARE
+        # The drift last: it takes two more estimates.
+        if seen.ess >= config.ess and agree and abs(drift(kept)) <= MAX_DRIFT:
             return rung
         growth = MORE * config.ess / seen.ess if seen.ess > 0 else MOST_GROWTH
         draws = math.ceil(rung.draws * min(max(growth, LEAST_GROWTH), MOST_GROWTH))

@@ -74,19 +74,17 @@ def record(trial: Trial[EstimateConfig], results: Results, store: Store) -> Reco
     frozen[np.flatnonzero(good)[~moved]] = True
     num_params = int(target.figures["num_params"])
     did = _chains(sampler, results, good, frozen, drawn, loss_0 or 0.0, num_params)
-    of_target = zip(target.reasons, (*target.advice, *[""] * len(target.reasons)), strict=False)
     status, findings = verdict(
         sampler,
         found,
         did,
         num_params=num_params,
         bias=bias,
-        target=[Finding(reason, do) for reason, do in of_target],
+        target=[Finding(reason, do) for reason, do in target.findings],
     )
     per_chain = iter(found.chains)
     n = target.figures["n"]
     at_wbic = n > 1 and math.isclose(sampler.nbeta, default_nbeta(n), rel_tol=1e-9)
-    is_sgld = isinstance(sampler, StochasticSampler)
     figures = {
         "target_id": target.id,
         "n": n,
@@ -104,7 +102,7 @@ def record(trial: Trial[EstimateConfig], results: Results, store: Store) -> Reco
         "wbic": n * float(kept.mean()) if at_wbic and kept.size else None,
         "ess_mean": found.ess,
         "r_hat": found.r_hat,
-        "acceptance": math.nan if is_sgld else did.acceptance,
+        "acceptance": did.acceptance,
         "mala_acceptance": did.mala_acceptance,
         "energy_variance": did.energy_variance,
         "divergences": did.divergences,

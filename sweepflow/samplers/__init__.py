@@ -20,6 +20,7 @@ from sweepflow.schema.sampler import (
     SamplerConfig,
     SgldSampler,
     SgnhtSampler,
+    StochasticSampler,
 )
 
 LEAST_NUTS_COST = 4.0
@@ -60,7 +61,7 @@ def chain(
 
 def chains_per_trial(config: SamplerConfig) -> int:
     """Chains that one trial runs, bias chains included."""
-    return config.chains + (config.bias_chains if isinstance(config, SgldSampler | SgnhtSampler) else 0)
+    return config.chains + (config.bias_chains if isinstance(config, StochasticSampler) else 0)
 
 
 def tuning_points(config: SamplerConfig) -> int:

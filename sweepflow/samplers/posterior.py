@@ -33,7 +33,7 @@ class Chain(NamedTuple):
         full_gradients: float64 (points,), full-gradient equivalents spent up to each point.
         rejected: bool (points,), whether a trajectory on the way to each point diverged or was not finite.
         traces: float32 (points,) each, what else is known at each point, by name; NaN where it was not
-        measured.
+            measured.
         step_size: The step size used for the draws.
         restarts: int32, how often the tuning had to put the chain back to w0.
     """

@@ -32,18 +32,13 @@ class SgldState(NamedTuple):
     step: Int[Array, ""]
 
 
-def init(position: Position) -> SgldState:
-    """The state before the first step."""
-    zeros = jnp.zeros_like(position)
-    return SgldState(position, zeros, zeros, jnp.zeros((), jnp.int32))
-
-
 def dynamics(config: SgldSampler, traced: dict[str, Float[Array, ""]], posterior: LocalPosterior) -> Dynamics:
     """The sampler's steps; see `stochastic.Dynamics`."""
 
     def begin(position: Position, key: PRNGKeyArray) -> SgldState:
         del key
-        return init(position)
+        zeros = jnp.zeros_like(position)
+        return SgldState(position, zeros, zeros, jnp.zeros((), jnp.int32))
 
     def probe(
         state: SgldState, step_size: Float[Array, ""], share: Float[Array, ""], tuning: Bool[Array, ""]

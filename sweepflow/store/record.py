@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any, Literal
 
 import numpy as np
@@ -49,8 +50,11 @@ class Record:
     notes: tuple[str, ...] = ()
 
     @property
+    def findings(self) -> tuple[tuple[str, str], ...]:
+        """Each reason and what to do about it; records of before there was advice have none."""
+        return tuple(zip_longest(self.reasons, self.advice[: len(self.reasons)], fillvalue=""))
+
+    @property
     def advised(self) -> tuple[str, ...]:
         """Each reason, with what to do about it behind it."""
-        advice = (*self.advice, *[""] * len(self.reasons))
-        pairs = zip(self.reasons, advice, strict=False)
-        return tuple(f"{reason} (do: {do})" if do else reason for reason, do in pairs)
+        return tuple(f"{reason} (do: {do})" if do else reason for reason, do in self.findings)
