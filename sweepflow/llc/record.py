@@ -10,9 +10,10 @@ import numpy as np
 from sweepflow import data
 from sweepflow.engine.workload import Trial
 from sweepflow.errors import StoreError
+from sweepflow.llc.chains import Bias, Chains
 from sweepflow.llc.estimate import Estimate, corrected, drift, estimate
 from sweepflow.llc.length import Span, relaxation_time, sound, span
-from sweepflow.llc.verdict import Bias, Chains, Finding, verdict
+from sweepflow.llc.verdict import Finding, verdict
 from sweepflow.samplers import recorded, step_of_point, tuning_points
 from sweepflow.samplers.stochastic import BIAS_STEPS
 from sweepflow.schema.llc import EstimateConfig
@@ -81,6 +82,7 @@ def record(trial: Trial[EstimateConfig], results: Results, store: Store) -> Reco
         num_params=num_params,
         bias=bias,
         target=[Finding(reason, do) for reason, do in target.findings],
+        at_minimum=not target.notes,
     )
     per_chain = iter(found.chains)
     n = target.figures["n"]
@@ -126,7 +128,7 @@ def record(trial: Trial[EstimateConfig], results: Results, store: Store) -> Reco
         status=status,
         reasons=tuple(finding.reason for finding in findings),
         advice=tuple(finding.do for finding in findings),
-        notes=_notes(sampler, found, did),
+        notes=_notes(sampler, found, did, target),
         config=trial.config.model_dump(mode="json"),
         figures={name: _finite(value) for name, value in figures.items()},
         arrays=_traces(results, chains, good, warmup, thin, loss_0, sampler.nbeta),
@@ -191,8 +193,10 @@ def _chains(
     )
 
 
-def _notes(sampler: SamplerConfig, found: Estimate, did: Chains) -> tuple[str, ...]:
-    notes = []
+def _notes(sampler: SamplerConfig, found: Estimate, did: Chains, target: Record) -> tuple[str, ...]:
+    notes = [f"target: {note}" for note in target.notes]
+    if notes and found.llc < 0:
+        notes.append("λ̂ is negative: near w0 there are lower losses, and chains go there")
     if sampler.ess is not None and found.ess < sampler.ess:
         growth = 1.5 * sampler.ess / found.ess if found.ess > 0 else 2.0
         more = growth * (sampler.max_gradients or 0)

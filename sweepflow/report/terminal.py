@@ -79,7 +79,7 @@ def targets_table(targets: Mapping[str, Record], *, ids: bool = False) -> Table:
             Text(_whole(number(figures, "num_params"))),
             Text(_whole(number(figures, "n"))),
             *(Text(short(number(figures, name))) for name in ("loss_train", "loss_test", "grad_norm")),
-            _status(target, "no minimum" if not has_converged(target) else ""),
+            _status(target, "no minimum" if target.figures.get("converged") is False else ""),
         )
     lost = sum(not has_converged(t) for t in targets.values())
     if lost:

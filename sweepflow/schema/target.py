@@ -30,7 +30,7 @@ class TrainingConfig(Config):
     weight_decay: Traced[NonNegativeFloat] = 0.0
     """adamw only (decoupled)."""
     tolerance: Traced[NonNegativeFloat] = 0.0
-    """Stop once the norm of the full-data gradient is at most this."""
+    """Stop once the norm of the full-data gradient is at most this. That w0 is no minimum then is a note."""
     dtype: Dtype = "float64"
     seed: Content[Seed] = 0
     """Of the initialisation and the minibatches."""

@@ -17,7 +17,7 @@ from sweepflow.fingerprint import canonical_json, fingerprint
 from sweepflow.models import build_network
 from sweepflow.schema.fields import NOT_STATIC, check_numbers, dump, static_part
 from sweepflow.schema.numbers import check_steps
-from sweepflow.schema.target import TargetConfig
+from sweepflow.schema.target import TargetConfig, TrainingConfig
 from sweepflow.store.record import Record
 from sweepflow.store.store import Store
 from sweepflow.targets.convergence import complaints
@@ -129,10 +129,13 @@ def _record(trial: Trial[TargetConfig], results: Mapping[str, np.ndarray], store
         reasons = complaints(value["loss_curve"], float(value["grad_norm"]), nbeta)
     figures["converged"] = not reasons
     training = trial.config.target
+    notes: tuple[str, ...] = ()
+    if reasons and not diverged and (asked := _earlier(training, int(value["steps"]))):
+        notes, reasons = (f"w0 is no minimum, as {asked} asks: {'; '.join(reasons)}",), ()
     if diverged:
         do = f"target.learning_rate={training.learning_rate / 10:g}"
     else:
-        do = f"target.steps={4 * training.steps}" if training.steps else "train it: target.steps=20000"
+        do = f"target.steps={4 * training.steps}" if training.steps else "train it: target=adam"
     return Record(
         id=trial.id,
         workload=NAME,
@@ -140,10 +143,18 @@ def _record(trial: Trial[TargetConfig], results: Mapping[str, np.ndarray], store
         status="diverged" if diverged else "flagged" if reasons else "ok",
         reasons=reasons,
         advice=(do,) * len(reasons),
+        notes=notes,
         config=trial.config.model_dump(mode="json"),
         figures=figures,
         arrays={name: value[name] for name in ("w0", "loss_curve", "steps_curve")},
     )
+
+
+def _earlier(training: TrainingConfig, steps: int) -> str:
+    """The override that asked for a point before the minimum; empty where training was to reach it."""
+    if training.start == "random" and training.steps == 0:
+        return "target.steps=0"
+    return f"target.tolerance={training.tolerance:g}" if steps < training.steps else ""
 
 
 _SEGMENTED: Segmented[TargetConfig] = Segmented(

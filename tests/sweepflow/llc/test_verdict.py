@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sweepflow.llc.chains import Bias, Chains
 from sweepflow.llc.estimate import Estimate
 from sweepflow.llc.length import sound
-from sweepflow.llc.verdict import Bias, Chains, Finding, verdict
+from sweepflow.llc.verdict import Finding, verdict
 from sweepflow.schema.sampler import HmcSampler, MclmcSampler, NutsSampler, SgldSampler
 
 NAN = float("nan")
@@ -178,6 +179,10 @@ def test_just_within_bounds() -> None:
     assert judge(sampler=SGLD, bias=Bias(0.6, 0.1))[0] == "ok"
     assert judge(sampler=SGLD, bias=Bias(5.0, 2.3))[0] == "ok", "it may be smaller"
     assert judge(sampler=SGLD, chains={"mala_acceptance": 0.5}, bias=Bias(0.1, 0.1))[0] == "ok", "measured"
+
+
+def test_where_w0_is_to_be_no_minimum_the_estimate_may_be_negative() -> None:
+    assert judge({"llc": -0.25}, at_minimum=False) == ("ok", ())
 
 
 def test_many_chains_diverged() -> None:

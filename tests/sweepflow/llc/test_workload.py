@@ -115,6 +115,26 @@ def test_a_target_that_is_no_minimum(small: Callable[..., Any], run_sweep: Calla
     assert any(reason.startswith("negative λ̂ -") for reason in record.reasons)
 
 
+@pytest.mark.parametrize(
+    ("changes", "asked"), [({"steps": 0}, "target.steps=0"), ({"tolerance": 1e3}, "target.tolerance=1000")]
+)
+def test_a_target_that_is_to_be_no_minimum(
+    changes: dict[str, Any], asked: str, small: Callable[..., Any], run_sweep: Callable[..., Any]
+) -> None:
+    """Who asks for a point before the minimum gets a note, and a negative estimate that says what it is."""
+    config = small(sampler_changes={"nbeta": 1000.0, "gamma": 0.0, "step_size": 1e-3}, **changes)
+    swept = run_sweep([config])
+    (target,), (record,) = swept.targets, swept.estimates
+    assert (target.status, target.reasons, target.figures["converged"]) == ("ok", (), False)
+    (note,) = target.notes
+    assert note.startswith(f"w0 is no minimum, as {asked} asks: ")
+    assert "gradient norm" in note
+    assert record.figures["llc"] < 0
+    assert record.notes[0] == f"target: {note}"
+    assert "λ̂ is negative: near w0 there are lower losses, and chains go there" in record.notes
+    assert not [reason for reason in record.reasons if reason.startswith(("target", "negative"))]
+
+
 def test_one_chain_diverged(finish: Callable[..., Any]) -> None:
     def spoil(results: Mapping[str, np.ndarray]) -> None:
         results["loss"][2, 11:] = np.nan  # points are 10 steps apart
