@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from sweepflow.samplers.posterior import LocalPosterior, Position
-from sweepflow.samplers.stochastic import Dynamics, Moved
+from sweepflow.samplers.stochastic import Dynamics, Moved, langevin
 from sweepflow.schema.sampler import SgldSampler
 
 
@@ -56,10 +56,8 @@ def dynamics(config: SgldSampler, traced: dict[str, Float[Array, ""]], posterior
     ) -> Moved:
         del tuning
         state, drift_gradient, scaling = _precondition(config, traced, state, g)
-        w, variance = state.position, step_size * share * scaling
-        drift = posterior.nbeta * drift_gradient + posterior.gamma * (w - posterior.center)
-        change, random = 0.5 * variance * drift, jnp.sqrt(variance) * noise
-        return Moved(state._replace(position=w - change + random), change, random)
+        slope = posterior.nbeta * drift_gradient + posterior.gamma * (state.position - posterior.center)
+        return langevin(state, slope, step_size * share * scaling, noise)
 
     def restart(state: SgldState, position: Position) -> SgldState:
         # What the moments know of the gradients stays, so far as it is finite.

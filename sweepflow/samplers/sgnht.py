@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from sweepflow.samplers.posterior import LocalPosterior, Position
-from sweepflow.samplers.stochastic import Dynamics, Moved
+from sweepflow.samplers.stochastic import Dynamics, Moved, langevin
 
 
 class SgnhtState(NamedTuple):
@@ -65,10 +65,6 @@ def dynamics(traced: dict[str, Float[Array, ""]], posterior: LocalPosterior) -> 
         at = probe(state, step_size, share, tuning)
         slope = posterior.nbeta * g + posterior.gamma * (at - posterior.center)
 
-        def langevin(state: SgnhtState) -> Moved:
-            change, random = 0.5 * step_size * slope, jnp.sqrt(step_size) * noise
-            return Moved(state._replace(position=at - change + random), change, random)
-
         def thermostat(state: SgnhtState) -> Moved:
             h = jnp.sqrt(step_size) * share
             kick = 0.5 * h * slope
@@ -81,7 +77,8 @@ def dynamics(traced: dict[str, Float[Array, ""]], posterior: LocalPosterior) -> 
             moved = state._replace(position=at + 0.5 * h * p, momentum=p, thermostat=xi)
             return Moved(moved, 2 * kick, random)
 
-        return jax.tree.map(lambda a, b: jnp.where(tuning, a, b), langevin(state), thermostat(state))
+        tuned = langevin(state, slope, step_size, noise)
+        return jax.tree.map(lambda a, b: jnp.where(tuning, a, b), tuned, thermostat(state))
 
     def restart(state: SgnhtState, position: Position) -> SgnhtState:
         return state._replace(position=position)

@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from sweepflow.samplers.kernels import import_blackjax
 from sweepflow.samplers.posterior import LocalPosterior, Position
 
 INITIAL = 0.1
@@ -67,12 +68,12 @@ def begin(posterior: LocalPosterior) -> TuningState:
 
 def step_size(state: TuningState) -> Float[Array, ""]:
     """What the next block is to be run with."""
-    return jnp.clip(jnp.exp(state.averaging.log_x), LEAST, MOST)
+    return jnp.clip(jnp.exp(state.averaging.log_step_size), LEAST, MOST)
 
 
 def tuned_step_size(state: TuningState) -> Float[Array, ""]:
     """What the warm-up has found."""
-    return jnp.clip(jnp.exp(state.averaging.log_x_avg), LEAST, MOST)
+    return jnp.clip(jnp.exp(state.averaging.log_step_size_avg), LEAST, MOST)
 
 
 @jax.numpy_dtype_promotion("standard")
@@ -87,9 +88,8 @@ def update(
         target: The acceptance that is wanted.
         renew: Whether what was seen so far is to be forgotten, but for the step size it led to.
     """
-    _, average, mean = _averaging(target)
+    begun, average, mean = _averaging(target)
     averaged = average(state.averaging, proposal.acceptance)
-    begun, _, _ = _averaging(target)
     anew = begun(mean(averaged) / 10)  # blackjax looks first at ten times what it is given
     averaging = jax.tree.map(
         lambda old, a, b: jnp.where(renew, b, a).astype(old.dtype), state.averaging, averaged, anew
@@ -146,7 +146,8 @@ def propose(
 
 
 def _averaging(target: Any) -> Any:
-    from blackjax.optimizers.dual_averaging import dual_averaging
+    """blackjax's functions of dual averaging: the first state, the next one, and what they have come to."""
+    import_blackjax()
+    from blackjax.adaptation.step_size import dual_averaging_adaptation
 
-    start, average, mean = dual_averaging()
-    return start, lambda state, acceptance: average(state, target - acceptance), mean
+    return dual_averaging_adaptation(target)

@@ -54,6 +54,12 @@ class Moved(NamedTuple):
     noise: Position
 
 
+def langevin(state: State, slope: Position, variance: Position | Float[Array, ""], noise: Position) -> Moved:
+    """A step of Langevin dynamics: half the variance down the slope, and noise of that variance."""
+    change, random = 0.5 * variance * slope, jnp.sqrt(variance) * noise
+    return Moved(state._replace(position=state.position - change + random), change, random)
+
+
 class Dynamics(NamedTuple):
     """A sampler by stochastic gradients, as functions of its own state.
 
