@@ -1,10 +1,15 @@
-"""What to do about what speaks against an estimate: the override, and to what, from what was seen."""
+"""What to do about what speaks against an estimate: the override, and to what, from what was seen.
+
+Whatever is advised can be typed as it is: it is in the bounds of its field, and passes `length.check_length`.
+"""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, replace
 
 from sweepflow.llc.chains import Chains
+from sweepflow.llc.length import MOST_DRAWS, WARMUP_TIMES, room
 from sweepflow.schema.sampler import (
     HmcSampler,
     MclmcSampler,
@@ -14,68 +19,129 @@ from sweepflow.schema.sampler import (
     SgnhtSampler,
 )
 
+MAX_LOCALISATION = 0.3
+"""Of gamma / nbeta: above it even a direction of curvature 1, as standardised regression has them, loses a
+quarter."""
 SAFE_GROWTH = 1.5
 """How much more is advised than what was seen says is needed."""
-MOST_GROWTH = 16.0
+MOST_ADVISED = 16.0
+"""How much more of anything is advised at once."""
+MOST_ACCEPTED = 0.99
+"""Target acceptance of HMC beyond which steps only get short."""
 
 
-def smaller_step(sampler: SamplerConfig, chains: Chains) -> str:
-    """The override that shortens steps that are far too long."""
-    match sampler:
-        case SgldSampler() | SgnhtSampler():
-            if not sampler.tunes_step_size:
-                return "sampler.step_size=auto"
-            known = math.isfinite(chains.step_size) and chains.step_size > 0
-            return f"sampler.step_size={typed(chains.step_size / 10)}" if known else ""
-        case HmcSampler() | NutsSampler():
-            return "sampler.target_acceptance=0.95"
-        case MclmcSampler():
-            return f"sampler.desired_energy_var={typed(sampler.desired_energy_var / 10)}"
+@dataclass(frozen=True)
+class Advice:
+    """The overrides for one estimate; each is empty where none would help.
+
+    Attributes:
+        sampler: As it was run, settled.
+        rows: Stored rows of the data.
+        chains: What its chains did.
+        ess: Effective draws.
+    """
+
+    sampler: SamplerConfig
+    rows: int
+    chains: Chains
+    ess: float
+
+    def smaller_step(self) -> str:
+        """Shorten steps that are far too long."""
+        match self.sampler:
+            case SgldSampler() | SgnhtSampler():
+                if not self.sampler.tunes_step_size:
+                    return "sampler.step_size=auto"
+                size = self.chains.step_size
+                return f"sampler.step_size={typed(size / 10)}" if math.isfinite(size) and size > 0 else ""
+            case HmcSampler() | NutsSampler():
+                target = self.sampler.target_acceptance
+                if target >= MOST_ACCEPTED:
+                    return self.nearer()
+                return f"sampler.target_acceptance={max(0.95, 1 - (1 - target) / 4):.3g}"
+            case MclmcSampler():
+                return f"sampler.desired_energy_var={typed(self.sampler.desired_energy_var / 10)}"
+
+    def nearer(self, growth: float = 10.0) -> str:
+        """Hold chains nearer to w0, as far as no direction is hidden by that."""
+        assert self.sampler.nbeta is not None  # settled
+        most = 0.9 * MAX_LOCALISATION * self.sampler.nbeta
+        gamma = min(growth * self.sampler.gamma or 1.0, most)
+        return f"sampler.gamma={typed(gamma)}" if gamma >= 1.5 * self.sampler.gamma else ""
+
+    def longer(self, growth: float) -> str:
+        """Draw so many times as much."""
+        sampler = self.sampler
+        growth = min(SAFE_GROWTH * max(growth, 1.0), MOST_ADVISED)
+        if sampler.draws != "auto":
+            return f"sampler.draws=auto, or sampler.draws={typed_whole(growth * sampler.draws)}"
+        assert sampler.ess is not None and sampler.max_gradients is not None  # settled
+        # What ended the draws has to be raised: that there were enough, or the budget.
+        gradients = max(growth * self.chains.full_gradients, sampler.max_gradients)
+        if self.ess < sampler.ess or not math.isfinite(self.ess):
+            return self._budget(gradients)
+        ess = typed_whole(growth * self.ess)
+        while sampler.chains * room(self._with_budget(gradients), self.rows) < int(ess):
+            gradients *= SAFE_GROWTH
+        more = [self._budget(gradients)] if gradients > sampler.max_gradients else []
+        return " ".join([f"sampler.ess={ess}", *more])
+
+    def farther(self) -> str:
+        """Let chains get farther from where they were."""
+        if not isinstance(self.sampler, HmcSampler):
+            return self.longer(4.0)
+        steps = {"num_integration_steps": 4 * self.sampler.num_integration_steps}
+        dearer = replace(self.chains, full_gradients=4 * self.chains.full_gradients)
+        farther = replace(self, sampler=self.sampler.model_copy(update=steps), chains=dearer)
+        return f"sampler.num_integration_steps={steps['num_integration_steps']} {farther.longer(4.0)}"
+
+    def longer_warmup(self, steps: float = 0) -> str:
+        """Warm up for at least so many steps, and twice as many as there were."""
+        sampler, chains = self.sampler, self.chains
+        steps = max(steps, 2 * chains.warmup_steps, 1000)
+        if not chains.warmup_steps < WARMUP_TIMES * chains.relaxation_time or sampler.warmup != "auto":
+            return f"sampler.warmup={typed_whole(steps)}"
+        # The budget has cut it short.
+        assert sampler.max_gradients is not None  # settled
+        growth = min(SAFE_GROWTH * steps / max(chains.warmup_steps, 1), MOST_ADVISED)
+        return either(self._budget(growth * sampler.max_gradients), self.nearer(growth))
+
+    def _budget(self, gradients: float) -> str:
+        """Room for so many gradients, in the trace too."""
+        wanted = self._with_budget(gradients)
+        thinner = f" sampler.thinning={wanted.thinning}" if wanted.thinning > self.sampler.thinning else ""
+        return f"sampler.max_gradients={wanted.max_gradients}{thinner}"
+
+    def _with_budget(self, gradients: float) -> SamplerConfig:
+        sampler = self.sampler.model_copy(update={"max_gradients": int(typed_whole(gradients))})
+        while room(sampler, self.rows) > MOST_DRAWS:
+            sampler = sampler.model_copy(update={"thinning": 2 * sampler.thinning})
+        return sampler
 
 
-def nearer(sampler: SamplerConfig) -> str:
-    """The override that holds chains nearer to w0."""
-    return f"sampler.gamma={typed(10 * sampler.gamma) if sampler.gamma else 1}"
+def either(*overrides: str) -> str:
+    """Ways that are open, one of which is to be taken.
 
-
-def longer(sampler: SamplerConfig, chains: Chains, growth: float) -> str:
-    """The override for more draws."""
-    growth = min(SAFE_GROWTH * max(growth, 1.0), MOST_GROWTH)
-    if sampler.draws == "auto":
-        spent = max(chains.full_gradients, sampler.max_gradients or 0)
-        return f"sampler.max_gradients={typed(growth * spent)}"
-    return f"sampler.draws=auto, or sampler.draws={typed(growth * sampler.draws)}"
-
-
-def farther(sampler: SamplerConfig, chains: Chains) -> str:
-    """The overrides for chains that get farther."""
-    more = longer(sampler, chains, 4.0)
-    if isinstance(sampler, HmcSampler):
-        return f"sampler.num_integration_steps={4 * sampler.num_integration_steps} {more}"
-    return more
-
-
-def longer_warmup(sampler: SamplerConfig, steps: float = 0, chains: Chains | None = None) -> str:
-    """The override for a warm-up of at least so many steps, and of twice those there were."""
-    if sampler.warmup != "auto":
-        return f"sampler.warmup={typed(max(steps, 2 * sampler.warmup, 1000))}"
-    if chains is None or sampler.max_gradients is None:
-        return "sampler.warmup=10000"
-    growth = min(max(2.0, SAFE_GROWTH * steps / max(chains.warmup_steps, 1)), MOST_GROWTH)
-    return (
-        f"sampler.max_gradients={typed(growth * sampler.max_gradients)}, or a larger γ: "
-        f"sampler.gamma={typed(growth * sampler.gamma)}"
-    )
-
-
-def steps_drawn(sampler: SamplerConfig, chains: Chains) -> float:
-    """Steps of a chain from its first draw to its last."""
-    return chains.draws / sampler.chains * sampler.thinning
+    >>> either("sampler.step_size=auto", "", "sampler.gamma=30")
+    'sampler.step_size=auto, or sampler.gamma=30'
+    """
+    return ", or ".join(filter(None, overrides))
 
 
 def typed(value: float) -> str:
-    """A number to two digits, as it is typed: 45000, 1.3e-05, 0.5."""
-    if 100 <= value < 1e12:
-        digits = 10 ** (math.floor(math.log10(value)) - 1)
-        return str(math.ceil(value / digits) * digits)
-    return f"{float(f'{value:.2g}'):g}"
+    """A number to two digits, as it is typed.
+
+    >>> typed(0.000013), typed(0.5), typed(44_100.0)
+    ('1.3e-05', '0.5', '45000')
+    """
+    return typed_whole(value) if 100 <= value < 1e12 else f"{float(f'{value:.2g}'):g}"
+
+
+def typed_whole(value: float) -> str:
+    """A whole number that is no less, of two digits and zeros.
+
+    >>> typed_whole(6.6), typed_whole(44_100.0)
+    ('7', '45000')
+    """
+    digits = 10 ** max(0, math.floor(math.log10(max(value, 1.0))) - 1)
+    return str(math.ceil(value / digits) * digits)

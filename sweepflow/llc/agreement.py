@@ -12,16 +12,17 @@ from sweepflow.store.record import Record
 
 SHOWN = 2
 """Other estimates that a reason names."""
-DO = "draw more by each (sampler.ess), or believe the one whose long run both come to"
+DO = "draw more by each, and believe the one that both come to"
 
 
 def with_disagreements(estimates: Sequence[Record]) -> list[Record]:
     """The same records; those that are `ok` and exclude one another are flagged, with a reason that names
     the other.
 
-    Estimates are of one quantity where they have one target, one nbeta and one gamma. The 95 % intervals of
-    a pair exclude each other by chance once in 180 pairs; where there are more pairs, intervals are as much
-    wider as makes a false alarm no likelier for all of them together.
+    Estimates are of one quantity where they have one target, one nbeta and one gamma, and were computed by
+    one version of the workload. The 95 % intervals of a pair exclude each other by chance once in 180 pairs;
+    where there are more pairs, intervals are as much wider as makes a false alarm no likelier for all of them
+    together.
 
     Args:
         estimates: Records of the workload `llc`.
@@ -32,7 +33,8 @@ def with_disagreements(estimates: Sequence[Record]) -> list[Record]:
         if record.status == "ok" and all(
             figures.get(f"llc{end}") is not None for end in ("", "_low", "_high")
         ):
-            alike[tuple(figures.get(name) for name in ("target_id", "nbeta", "gamma"))].append(record)
+            of = tuple(figures.get(name) for name in ("target_id", "nbeta", "gamma"))
+            alike[record.version, *of].append(record)
     against: dict[str, list[Record]] = defaultdict(list)
     for members in alike.values():
         widening = _widening(math.comb(len(members), 2))

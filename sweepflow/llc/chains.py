@@ -21,7 +21,8 @@ class Chains:
         energy_variance: MCLMC's, per dimension; NaN for other samplers.
         divergences: Draws with a divergent or rejected trajectory, all chains.
         draws: Draws, all chains.
-        warmup_steps: Steps of warm-up after tuning.
+        warmup_steps: Steps of warm-up: after the tuning of a step size by stochastic gradients, which is a
+            part of its own; with the adaptation of the others.
         relaxation_time: Steps in which the slowest direction relaxes; NaN where that is not known.
         drift: How far lambda-hat is higher in the last third of the draws than in the first, in standard
             errors.

@@ -46,6 +46,8 @@ FIRST_DRAWS = {"sgld": 200, "sgnht": 200, "hmc": 75, "nuts": 75, "mclmc": 1000}
 """Draws of the first rung."""
 LEAST_GROWTH, MOST_GROWTH = 1.2, 1.5
 """Of the draws, from one rung to the next."""
+LAST_RUNG = 1.2
+"""A rung that would leave less than a fifth of itself of the budget takes all that is left."""
 MORE = 1.05
 """How many more draws are taken than the effective ones so far say are needed."""
 COST_PERIOD = 64
@@ -157,7 +159,9 @@ def relaxation_time(config: SamplerConfig, step_size: float) -> float:
             # Of a damped oscillator: slow by friction, or by too little of it. Its square forgets twice
             # as fast.
             damped = config.friction**2 - 4 * config.gamma
-            rate = config.friction - math.sqrt(max(damped, 0.0))
+            rate = config.friction
+            if damped > 0:  # friction less the root, without the loss of digits
+                rate = 4 * config.gamma / (config.friction + math.sqrt(damped))
             return 1 / (math.sqrt(step_size) * rate)
     return math.nan
 
@@ -224,8 +228,13 @@ def span(
             return rung
         growth = MORE * config.ess / seen.ess if seen.ess > 0 else MOST_GROWTH
         draws = math.ceil(rung.draws * min(max(growth, LEAST_GROWTH), MOST_GROWTH))
-        if rung.end + LEAST_GROWTH * (draws - rung.draws) > most:
-            draws = most
+        left = float(most - rung.end)
+        if isinstance(config, NutsSampler):
+            # What the draws so far have cost says how many are left.
+            cost = (spent[rung.end - 1] - spent[rung.warmup]) / (rung.draws - 1)
+            left = min(left, ((config.max_gradients or math.inf) - spent[rung.end - 1]) / cost)
+        if LAST_RUNG * (draws - rung.draws) > left:
+            draws = rung.draws + max(1, math.ceil(left))
 
 
 def _span(config: SamplerConfig, time: float, most: int, draws: int) -> Span:
@@ -237,7 +246,8 @@ def _span(config: SamplerConfig, time: float, most: int, draws: int) -> Span:
     tuned = recorded(config, tuning_points(config))
     if math.isnan(time):
         end = min(most, tuned + math.ceil(draws / (1 - WARMUP_SHARE)))
-        return Span(tuned + math.ceil((end - tuned) * WARMUP_SHARE), end)
+        warmup = tuned + math.ceil((end - tuned) * WARMUP_SHARE)
+        return Span(warmup if config.draws == "auto" else min(warmup, max(tuned, end - draws)), end)
     spare = most - tuned
     longest = spare - draws if config.draws != "auto" else int(spare * WARMUP_SHARE)
     warmup = tuned + min(math.ceil(WARMUP_TIMES * time), max(0, longest))

@@ -10,6 +10,7 @@ import numpy as np
 from sweepflow import data
 from sweepflow.engine.workload import Trial
 from sweepflow.errors import StoreError
+from sweepflow.llc.advice import Advice
 from sweepflow.llc.chains import Bias, Chains
 from sweepflow.llc.estimate import Estimate, corrected, drift, estimate
 from sweepflow.llc.length import Span, relaxation_time, sound, span
@@ -21,10 +22,10 @@ from sweepflow.schema.sampler import MclmcSampler, SamplerConfig, StochasticSamp
 from sweepflow.store.record import Record
 from sweepflow.store.store import Store
 from sweepflow.targets.workload import target_trial
-from sweepflow.temperature import default_nbeta
+from sweepflow.temperature import FEWEST_ROWS, default_nbeta
 
 NAME = "llc"
-VERSION = 3
+VERSION = 4
 TRACE_POINTS = 500
 """Points of a chain's traces that a record keeps."""
 BIAS_FACTOR = {"sgld": BIAS_STEPS / (BIAS_STEPS - 1), "sgnht": BIAS_STEPS**2 / (BIAS_STEPS**2 - 1)}
@@ -58,8 +59,9 @@ def record(trial: Trial[EstimateConfig], results: Results, store: Store) -> Reco
             do="start the same command again: it builds the target again",
         )
     assert sampler.nbeta is not None  # settled
-    drawn = span(sampler, data.describe(trial.config.target.data).rows, results)
-    results = {name: rows[:, : drawn.end] if rows.ndim > 1 else rows for name, rows in results.items()}
+    rows = data.describe(trial.config.target.data).rows
+    drawn = span(sampler, rows, results)
+    results = {name: trace[:, : drawn.end] if trace.ndim > 1 else trace for name, trace in results.items()}
     chains, warmup = sampler.chains, drawn.warmup
     loss_0 = target.figures["loss_train"]
     losses, finer = results["loss"][:chains], results["loss"][chains:]
@@ -80,13 +82,14 @@ def record(trial: Trial[EstimateConfig], results: Results, store: Store) -> Reco
         found,
         did,
         num_params=num_params,
+        rows=rows,
         bias=bias,
         target=[Finding(reason, do) for reason, do in target.findings],
-        at_minimum=not target.notes,
+        at_minimum=not target.figures.get("stopped_early"),
     )
     per_chain = iter(found.chains)
     n = target.figures["n"]
-    at_wbic = n > 1 and math.isclose(sampler.nbeta, default_nbeta(n), rel_tol=1e-9)
+    at_wbic = n >= FEWEST_ROWS and math.isclose(sampler.nbeta, default_nbeta(n), rel_tol=1e-9)
     figures = {
         "target_id": target.id,
         "n": n,
@@ -101,7 +104,7 @@ def record(trial: Trial[EstimateConfig], results: Results, store: Store) -> Reco
         "llc_chains": [next(per_chain) if ok else None for ok in good],
         "llc_bias": bias and bias.value,
         "llc_bias_se": bias and bias.error,
-        "wbic": n * float(kept.mean()) if at_wbic and kept.size else None,
+        "wbic": n * (loss_0 + found.llc / sampler.nbeta) if at_wbic and kept.size else None,
         "ess_mean": found.ess,
         "r_hat": found.r_hat,
         "acceptance": did.acceptance,
@@ -119,7 +122,7 @@ def record(trial: Trial[EstimateConfig], results: Results, store: Store) -> Reco
         "relaxation_time": did.relaxation_time,
         "full_gradients": did.full_gradients,
     }
-    thin = _thin(losses.shape[1], warmup)
+    thin = _thin(losses.shape[1])
     figures["trace_warmup"] = int(np.sum(thin < warmup))
     return Record(
         id=trial.id,
@@ -128,10 +131,12 @@ def record(trial: Trial[EstimateConfig], results: Results, store: Store) -> Reco
         status=status,
         reasons=tuple(finding.reason for finding in findings),
         advice=tuple(finding.do for finding in findings),
-        notes=_notes(sampler, found, did, target),
+        notes=_notes(sampler, rows, found, did, target),
         config=trial.config.model_dump(mode="json"),
         figures={name: _finite(value) for name, value in figures.items()},
-        arrays=_traces(results, chains, good, warmup, thin, loss_0, sampler.nbeta),
+        arrays=_traces(
+            results, chains, good, warmup, thin, loss_0, sampler.nbeta, bias.value if bias else 0.0
+        ),
     )
 
 
@@ -141,7 +146,12 @@ def _bias(losses: np.ndarray, finer: np.ndarray, good: np.ndarray, warmup: int, 
     paired = sound(finer) & good[partner]
     if not paired.any():
         return None
-    apart = estimate((losses[partner] - finer)[paired][:, warmup:], 0.0, factor)
+    # Those of one partner share its noise: together they are one more exact chain beside it.
+    differences = [
+        losses[chain] - finer[paired & (partner == chain)].mean(axis=0)
+        for chain in np.unique(partner[paired])
+    ]
+    apart = estimate(np.array(differences)[:, warmup:], 0.0, factor)
     return Bias(apart.llc, apart.mcse) if math.isfinite(apart.mcse) else None
 
 
@@ -171,10 +181,10 @@ def _chains(
         acceptance = 1 - float(rejected.mean())
     elif not isinstance(sampler, StochasticSampler):
         acceptance = accepted
-    if sampler.warmup != "auto":
-        steps = float(sampler.warmup)
-    else:
+    if isinstance(sampler, StochasticSampler):
         steps = float((warmup - recorded(sampler, tuning_points(sampler))) * sampler.thinning)
+    else:
+        steps = float(sampler.warmup)
     return Chains(
         diverged_at=[_diverged_at(sampler, row) for row in losses],
         frozen=frozen,
@@ -193,16 +203,17 @@ def _chains(
     )
 
 
-def _notes(sampler: SamplerConfig, found: Estimate, did: Chains, target: Record) -> tuple[str, ...]:
+def _notes(
+    sampler: SamplerConfig, rows: int, found: Estimate, did: Chains, target: Record
+) -> tuple[str, ...]:
     notes = [f"target: {note}" for note in target.notes]
     if notes and found.llc < 0:
         notes.append("λ̂ is negative: near w0 there are lower losses, and chains go there")
     if sampler.ess is not None and found.ess < sampler.ess:
-        growth = 1.5 * sampler.ess / found.ess if found.ess > 0 else 2.0
-        more = growth * (sampler.max_gradients or 0)
+        more = Advice(sampler, rows, did, found.ess).longer(sampler.ess / max(found.ess, 1.0))
         notes.append(
             f"the budget of {sampler.max_gradients:,} gradients ended at ESS {found.ess:.0f} of "
-            f"{sampler.ess:g}; for all: sampler.max_gradients={more:.2g}"
+            f"{sampler.ess:g}; for all: {more}"
         )
     return tuple(notes)
 
@@ -215,18 +226,21 @@ def _traces(
     thin: np.ndarray,
     loss_0: float | None,
     nbeta: float,
+    bias: float,
 ) -> dict[str, np.ndarray]:
-    """What a record keeps: each trace at the same few points, and lambda-hat as far as it was known there."""
+    """What a record keeps: each trace at the same few points, and lambda-hat of each chain as far as it was
+    known there, less the bias of the whole run."""
     losses = results["loss"][:chains]
-    running = np.full(losses.shape[1], np.nan)
-    if good.any() and loss_0 is not None:
-        kept = nbeta * (losses[good][:, warmup:].mean(axis=0) - loss_0)
-        running[warmup:] = np.cumsum(kept) / np.arange(1, len(kept) + 1)
+    running = np.full(losses.shape, np.nan)
+    if loss_0 is not None:
+        kept = losses[good][:, warmup:]
+        means = np.cumsum(kept, axis=1) / np.arange(1, kept.shape[1] + 1)
+        running[good, warmup:] = nbeta * (means - loss_0) - bias
     found = {
         "loss": losses[:, thin],
         "bias_loss": results["loss"][chains:][:, thin],
         "full_gradients": results["full_gradients"][:chains].mean(axis=0)[thin],
-        "llc_running": running[thin],
+        "llc_running": running[:, thin],
     }
     for name in ("distance", "gradient_norm", "noise_norm"):
         if name in results:
@@ -239,7 +253,7 @@ def _diverged_at(sampler: SamplerConfig, losses: np.ndarray) -> int:
     return step_of_point(sampler, int(bad[0])) if len(bad) else -1
 
 
-def _thin(points: int, warmup: int) -> np.ndarray:
+def _thin(points: int) -> np.ndarray:
     """Indices of the trace points to keep: evenly spaced, the last one of them always."""
     stride = max(1, -(-points // TRACE_POINTS))
     return np.arange(points - 1, -1, -stride)[::-1]

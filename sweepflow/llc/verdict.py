@@ -8,10 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sweepflow.llc import advice
+from sweepflow.llc.advice import MAX_LOCALISATION, MOST_ADVISED, Advice, either, typed
 from sweepflow.llc.chains import Bias, Chains
 from sweepflow.llc.estimate import Estimate
 from sweepflow.llc.length import LEAST_TIMES, MAX_DRIFT, MAX_R_HAT, RARE, WARMUP_TIMES
+from sweepflow.samplers import tuning_points
 from sweepflow.schema.sampler import (
     HmcSampler,
     MclmcSampler,
@@ -29,8 +30,6 @@ MIN_ACCEPTANCE = 0.1
 MIN_MALA_ACCEPTANCE = 0.8
 """Of SGLD's steps, where nothing else measures what their size does: below it errors of 10 % were seen, and
 of 80 % at 0.56."""
-MAX_LOCALISATION = 0.3
-"""Above it even a direction of curvature 1, as standardised regression has them, loses a quarter."""
 MAX_DIVERGENT_SHARE = 0.01
 MAX_DISTANCE_R_HAT = 1.5
 """Of the squared distance from w0, which forgets more slowly than the loss: 1.0 to 1.2 where λ̂ is right,
@@ -41,6 +40,8 @@ MAX_ENERGY_RATIO = 3.0
 """MCLMC's energy variance, over what it was tuned to."""
 LEAST_TUNING = 500
 """Steps of MCLMC's warm-up below which it has not seen enough to tune itself."""
+LEAST_BLOCKS = 50
+"""Of SGLD's warm-up, in which a step size has to be found."""
 
 
 class Finding(NamedTuple):
@@ -61,183 +62,183 @@ def verdict(
     chains: Chains,
     *,
     num_params: int,
+    rows: int,
     bias: Bias | None,
     target: Sequence[Finding],
     at_minimum: bool = True,
 ) -> tuple[Status, tuple[Finding, ...]]:
-    """Status of an estimate, and what speaks against it where that is not `ok`.
+    """Whether an estimate can be trusted.
 
     Args:
         sampler: As it was run, settled.
         estimate: From the sound chains, less the bias.
         chains: What all chains did.
         num_params: d; an LLC is at most d/2, so more says that the basin was left.
+        rows: Stored rows of the data.
         bias: SGLD's, or None.
         target: What speaks against the target.
         at_minimum: Whether w0 is meant to be a minimum: where not, lambda-hat may be negative.
+
+    Returns:
+        The status, and what speaks against the estimate where that is not `ok`.
     """
     found = [Finding(f"target: {reason}", do) for reason, do in target]
-    smaller = advice.smaller_step(sampler, chains)
+    advice = Advice(sampler, rows, chains, estimate.ess)
     lost = [
         f"chain {i + 1} diverged at step {step}" for i, step in enumerate(chains.diverged_at) if step >= 0
     ]
     if len(lost) == len(chains.diverged_at):
         steps = sorted(set(chains.diverged_at))
         at = f"step {steps[0]}" if len(steps) == 1 else f"steps {steps[0]} to {steps[-1]}"
-        return "diverged", (*found, Finding(f"every chain diverged, at {at}", smaller))
+        return "diverged", (*found, Finding(f"every chain diverged, at {at}", advice.smaller_step()))
     reasons = lost if len(lost) <= 3 else [f"{len(lost)} chains diverged, first: {lost[0]}"]
-    found += [Finding(reason, smaller) for reason in reasons]
-    found += _frozen(sampler, chains)
-    found += _basin(sampler, estimate, chains, num_params, smaller)
-    found += _sign(sampler, estimate) if at_minimum else ()
-    found += _posterior(sampler, estimate)
+    found += [Finding(reason, advice.smaller_step()) for reason in reasons]
+    found += _frozen(sampler, chains, advice)
+    found += _basin(estimate, chains, num_params, advice)
+    found += _sign(estimate, advice) if at_minimum else ()
+    found += _posterior(sampler)
     if not chains.frozen.all():
-        found += _mixing(sampler, estimate, chains)
-    found += _steps(sampler, estimate, chains, bias)
+        found += _mixing(sampler, estimate, chains, advice)
+    found += _steps(sampler, estimate, chains, bias, advice)
     return ("flagged" if found else "ok"), tuple(found)
 
 
-def _frozen(sampler: SamplerConfig, chains: Chains) -> Iterator[Finding]:
+def _frozen(sampler: SamplerConfig, chains: Chains, advice: Advice) -> Iterator[Finding]:
     frozen = np.flatnonzero(chains.frozen)
     if len(frozen) == len(chains.frozen):
+        by_hand = isinstance(sampler, StochasticSampler) and not sampler.tunes_step_size
         yield Finding(
             "the loss is the same at every draw: it does not depend on w, or chains never moved",
-            "sampler.step_size=auto"
-            if isinstance(sampler, StochasticSampler)
-            else "look at the target's data",
+            "sampler.step_size=auto" if by_hand else "look at the target's data and model",
         )
         return
     for i in frozen:
-        yield Finding(f"chain {i + 1} is frozen: it never moved", advice.longer_warmup(sampler))
+        yield Finding(f"chain {i + 1} is frozen: it never moved", advice.longer_warmup())
 
 
-def _basin(
-    sampler: SamplerConfig, estimate: Estimate, chains: Chains, num_params: int, smaller: str
-) -> Iterator[Finding]:
+def _basin(estimate: Estimate, chains: Chains, num_params: int, advice: Advice) -> Iterator[Finding]:
     """What no chain does that has stayed in the basin, each by itself: others' errors would hide it."""
     half = num_params / 2
     each = max(1.0, np.nan_to_num(estimate.ess, nan=1.0) / max(1, len(estimate.chains)))
     # Of a regular minimum the energy has mean d/2 and variance d/2; a singular one has less of both.
     most = half + 4 * math.sqrt(half / each)
-    away = [(i, value) for i, value in enumerate(estimate.chains) if value > most]
-    nearer = advice.nearer(sampler)
+    # Estimate and highest energy are of the chains that stayed finite.
+    numbers = [i + 1 for i, at in enumerate(chains.diverged_at) if at < 0]
+    away = [(number, value) for number, value in zip(numbers, estimate.chains, strict=True) if value > most]
+    do = either(advice.smaller_step(), advice.nearer())
     if away:
-        i, value = max(away, key=lambda pair: pair[1])
+        number, value = max(away, key=lambda pair: pair[1])
         more = f", and {len(away) - 1} more" if len(away) > 1 else ""
-        yield Finding(
-            f"chain {i + 1}{more} left the basin: its λ̂ {value:.3g} > d/2 = {half:g}",
-            f"{smaller}, or {nearer}" if smaller else nearer,
-        )
+        yield Finding(f"chain {number}{more} left the basin: its λ̂ {value:.3g} > d/2 = {half:g}", do)
     elif chains.highest:
         # P(E > t) <= 2^(d/2) exp(-t/2): the energy's moment generating function at a half, by halving nbeta.
         t = num_params * math.log(2) + 2 * math.log(max(chains.draws, 1) / RARE)
         i = int(np.argmax(chains.highest))
         if chains.highest[i] > t:
             yield Finding(
-                f"heavy tail: chain {i + 1} was at nβ(L − L₀) = {chains.highest[i]:.3g}, "
+                f"heavy tail: chain {numbers[i]} was at nβ(L − L₀) = {chains.highest[i]:.3g}, "
                 f"where one in equilibrium is never above {t:.3g}",
-                f"{smaller}, or {nearer}" if smaller else nearer,
+                do,
             )
 
 
-def _sign(sampler: SamplerConfig, estimate: Estimate) -> Iterator[Finding]:
+def _sign(estimate: Estimate, advice: Advice) -> Iterator[Finding]:
     if estimate.llc < 0:
+        hold = advice.nearer()
         yield Finding(
             f"negative λ̂ {estimate.llc:.3g}: w0 is no minimum, or chains found a lower one",
-            f"train longer (target.steps), or hold chains nearer: {advice.nearer(sampler)}",
+            "train longer (target.steps)" + (f", or hold chains nearer: {hold}" if hold else ""),
         )
 
 
-def _posterior(sampler: SamplerConfig, estimate: Estimate) -> Iterator[Finding]:
+def _posterior(sampler: SamplerConfig) -> Iterator[Finding]:
     assert sampler.nbeta is not None  # settled
     localisation = sampler.gamma / sampler.nbeta
     if localisation > MAX_LOCALISATION:
         yield Finding(
             f"γ is {localisation:.2g} nβ: directions of less curvature are hidden, λ̂ is too low",
-            f"sampler.gamma={advice.typed(0.1 * sampler.nbeta)}",
+            f"sampler.gamma={typed(0.1 * sampler.nbeta)}",
         )
 
 
-def _mixing(sampler: SamplerConfig, estimate: Estimate, chains: Chains) -> Iterator[Finding]:
+def _mixing(sampler: SamplerConfig, estimate: Estimate, chains: Chains, advice: Advice) -> Iterator[Finding]:
     wanted = max(MIN_ESS, sampler.ess or 0)
-    longer = advice.longer(sampler, chains, wanted / estimate.ess if estimate.ess > 0 else math.inf)
-    twice = advice.longer(sampler, chains, 2.0)
     time = chains.relaxation_time
     if chains.warmup_steps < LEAST_TIMES * time:
         share = chains.warmup_steps / time
         yield Finding(
-            f"warm-up is {share:.2g} of the {advice.typed(time)} steps in which chains spread, "
+            f"warm-up is {share:.2g} of the {typed(time)} steps in which chains spread, "
             f"less than {LEAST_TIMES:g}",
-            advice.longer_warmup(sampler, WARMUP_TIMES * time, chains),
+            advice.longer_warmup(WARMUP_TIMES * time),
         )
-    if advice.steps_drawn(sampler, chains) < LEAST_TIMES * time:
-        share = advice.steps_drawn(sampler, chains) / time
+    drawn = chains.draws / sampler.chains * sampler.thinning
+    if drawn < LEAST_TIMES * time:
+        share = drawn / time
         yield Finding(
-            f"draws cover {share:.2g} of the {advice.typed(time)} steps in which chains spread, "
+            f"draws cover {share:.2g} of the {typed(time)} steps in which chains spread, "
             f"less than {LEAST_TIMES:g}",
-            advice.longer(sampler, chains, LEAST_TIMES / share),
+            advice.longer(LEAST_TIMES / share),
         )
     if abs(chains.drift) > MAX_DRIFT:
         way = "rises" if chains.drift > 0 else "falls"
         yield Finding(
             f"λ̂ still {way}: the last third of the draws is {abs(chains.drift):.1f} standard errors "
             "off the first",
-            advice.longer_warmup(
-                sampler, 2 * chains.warmup_steps + advice.steps_drawn(sampler, chains), chains
-            ),
+            advice.longer_warmup(2 * chains.warmup_steps + drawn),
         )
     if estimate.spread_p < RARE:
         shown = ", ".join(f"{value:.3g}" for value in estimate.chains[:6])
         more = ", …" if len(estimate.chains) > 6 else ""
-        yield Finding(f"chains disagree by more than their errors: λ̂ {shown}{more}", twice)
+        yield Finding(f"chains disagree by more than their errors: λ̂ {shown}{more}", advice.longer(2.0))
     if estimate.r_hat > MAX_R_HAT:
-        yield Finding(f"R̂ {estimate.r_hat:.2f} > {MAX_R_HAT}", twice)
+        yield Finding(f"R̂ {estimate.r_hat:.2f} > {MAX_R_HAT}", advice.longer(2.0))
     if chains.distance_r_hat > MAX_DISTANCE_R_HAT:
         yield Finding(
             f"chains are at different distances from w0 (R̂ {chains.distance_r_hat:.2f}): they have not been "
             "everywhere that γ allows, where λ̂ may be higher (strata of nearly the same λ)",
-            f"{advice.farther(sampler, chains)}, or a larger γ: {advice.nearer(sampler)}",
+            either(advice.farther(), advice.nearer()),
         )
     if estimate.ess < MIN_ESS:
-        yield Finding(f"ESS {estimate.ess:.0f} < {MIN_ESS:.0f}", longer)
+        growth = wanted / estimate.ess if estimate.ess > 0 else MOST_ADVISED
+        yield Finding(f"ESS {estimate.ess:.0f} < {MIN_ESS:.0f}", advice.longer(growth))
 
 
 def _steps(
-    sampler: SamplerConfig, estimate: Estimate, chains: Chains, bias: Bias | None
+    sampler: SamplerConfig, estimate: Estimate, chains: Chains, bias: Bias | None, advice: Advice
 ) -> Iterator[Finding]:
     match sampler:
         case SgldSampler() | SgnhtSampler():
+            if sampler.tunes_step_size and (blocks := tuning_points(sampler)) < LEAST_BLOCKS:
+                yield Finding(
+                    f"the step size is untuned: it was looked for in {blocks * sampler.thinning} steps of "
+                    f"the warm-up, fewer than {LEAST_BLOCKS * sampler.thinning}",
+                    "sampler.warmup=auto",
+                )
             if bias is not None:
                 size = abs(estimate.llc) + 1e-300
                 if abs(bias.value) - 2 * bias.error > MAX_BIAS * size:
                     smaller = chains.step_size * MAX_BIAS / 2 * size / abs(bias.value)
                     yield Finding(
                         f"step-size bias {bias.value:+.2g} is more than {MAX_BIAS:.0%} of λ̂",
-                        f"sampler.step_size={advice.typed(smaller)}",
+                        f"sampler.step_size={typed(smaller)}",
                     )
             elif chains.mala_acceptance < MIN_MALA_ACCEPTANCE:
                 lower = chains.step_size * (0.1 / (1 - chains.mala_acceptance)) ** (2 / 3)
                 yield Finding(
                     f"a Metropolis correction would accept {chains.mala_acceptance:.2f} of the steps, "
                     f"less than {MIN_MALA_ACCEPTANCE}: λ̂ is too high",
-                    "sampler.step_size=" + (f"{advice.typed(lower)}" if sampler.tunes_step_size else "auto"),
+                    "sampler.step_size=" + (f"{typed(lower)}" if sampler.tunes_step_size else "auto"),
                 )
         case HmcSampler() | NutsSampler():
             if chains.acceptance < MIN_ACCEPTANCE:
                 yield Finding(
-                    f"acceptance {chains.acceptance:.2f} < {MIN_ACCEPTANCE}", advice.longer_warmup(sampler)
+                    f"acceptance {chains.acceptance:.2f} < {MIN_ACCEPTANCE}", advice.longer_warmup()
                 )
             if chains.divergences > MAX_DIVERGENT_SHARE * chains.draws:
-                yield Finding(
-                    f"{chains.divergences} of {chains.draws} draws diverged",
-                    "sampler.target_acceptance=0.95",
-                )
+                yield Finding(f"{chains.divergences} of {chains.draws} draws diverged", advice.smaller_step())
         case MclmcSampler():
             if chains.divergences > MAX_DIVERGENT_SHARE * chains.draws:
-                yield Finding(
-                    f"{chains.divergences} of {chains.draws} draws diverged",
-                    f"sampler.desired_energy_var={advice.typed(sampler.desired_energy_var / 10)}",
-                )
+                yield Finding(f"{chains.divergences} of {chains.draws} draws diverged", advice.smaller_step())
             if sampler.warmup < LEAST_TUNING:
                 yield Finding(
                     f"step size and L are untuned: a warm-up of {sampler.warmup} steps is less than "

@@ -18,6 +18,7 @@ from sweepflow.llc.record import NAME, VERSION, record
 from sweepflow.models import build_network
 from sweepflow.samplers import chain, chains_per_trial
 from sweepflow.samplers.posterior import LocalPosterior
+from sweepflow.samplers.stochastic import BIAS_STEPS
 from sweepflow.schema.fields import NOT_STATIC, check_numbers, dump, static_part
 from sweepflow.schema.llc import EstimateConfig
 from sweepflow.schema.numbers import check_steps
@@ -50,11 +51,14 @@ def check(config: EstimateConfig) -> None:
     do = "give another one, or compute in sampler.dtype=float64"
     check_numbers(sampler, np.dtype(sampler.dtype), do, "sampler.")
     check_length(sampler, _rows(config))
-    # A bias chain takes two steps for each of the others'.
-    steps = 2 * points(sampler, _rows(config)) * sampler.thinning
+    steps = points(sampler, _rows(config))
     length = (
         "sampler.warmup + sampler.draws * sampler.thinning" if sampler.is_sized else "sampler.max_gradients"
     )
+    if isinstance(sampler, StochasticSampler):
+        steps *= sampler.thinning
+        if sampler.bias_chains:
+            steps, length = BIAS_STEPS * steps, f"{BIAS_STEPS} * ({length}), for bias chains"
     check_steps(f"steps of {length}", steps)
     data.check_fits(config.target.data, sampler.dtype)
 

@@ -99,8 +99,8 @@ class _ByStochasticGradients(_Sampler):
     def _check_tuning(self) -> Self:
         if self.tunes_step_size and self.warmup != "auto" and self.warmup < 2 * self.thinning:
             raise ValueError(
-                "step_size=auto is found in the warm-up, and there is none: set warmup to auto, or to "
-                f"{50 * self.thinning} or more"
+                f"a warm-up of {self.warmup} steps is too short to find step_size=auto in: "
+                f"set warmup to auto, or to {100 * self.thinning} or more"
             )
         return self
 

@@ -25,7 +25,7 @@ from sweepflow.targets.train import steps_and_checks, train
 from sweepflow.temperature import FEWEST_ROWS, default_nbeta
 
 NAME = "target"
-VERSION = 2
+VERSION = 3
 
 
 def target_trial(config: TargetConfig) -> Trial[TargetConfig]:
@@ -130,7 +130,9 @@ def _record(trial: Trial[TargetConfig], results: Mapping[str, np.ndarray], store
     figures["converged"] = not reasons
     training = trial.config.target
     notes: tuple[str, ...] = ()
-    if reasons and not diverged and (asked := _earlier(training, int(value["steps"]))):
+    asked = "" if diverged else _earlier(training, int(value["steps"]))
+    figures["stopped_early"] = bool(asked)
+    if reasons and asked:
         notes, reasons = (f"w0 is no minimum, as {asked} asks: {'; '.join(reasons)}",), ()
     if diverged:
         do = f"target.learning_rate={training.learning_rate / 10:g}"

@@ -185,7 +185,8 @@ def _bounds(drawn: Sequence[Record]) -> tuple[Json, int]:
     if len(sound) < 2:
         return {}, 0
     middle = statistics.median(e.figures["llc"] for e in sound)
-    near = [e.figures["llc"] for e in drawn if middle / NEAR <= e.figures["llc"] <= NEAR * middle]
+    least, most = sorted((middle / NEAR, NEAR * middle))  # it may be negative
+    near = [e.figures["llc"] for e in drawn if least <= e.figures["llc"] <= most]
     ends = [
         end for e in sound for side in ("llc_low", "llc_high") if (end := number(e.figures, side)) is not None
     ]

@@ -7,7 +7,6 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Float
 
 from sweepflow.report.charts.panel import (
     COST_AXIS,
@@ -23,7 +22,7 @@ from sweepflow.report.charts.panel import (
     styles,
 )
 from sweepflow.report.labels import Labels, target_key
-from sweepflow.report.numbers import counted, number, points
+from sweepflow.report.numbers import counted, points
 from sweepflow.store.record import Record
 
 MAX_PANELS = 24
@@ -31,26 +30,6 @@ MAX_LINES = 8
 MAX_POINTS = 120
 
 Arrays = Callable[[Record], Mapping[str, np.ndarray]]
-
-
-def running_llc(
-    loss: Float[np.ndarray, "chains T"], warmup: int, nbeta: float, loss_at_minimum: float
-) -> Float[np.ndarray, "chains kept"]:
-    """λ̂(t) = nβ (mean of L_n over the kept draws up to t − L₀), for each chain.
-
-    Args:
-        loss: L_n in nats along each chain, warm-up included; NaN once a chain has diverged.
-        warmup: Leading points that are warm-up.
-        nbeta: n times the inverse temperature.
-        loss_at_minimum: L₀ in nats.
-
-    Returns:
-        float64, NaN from where a chain diverged.
-    """
-    kept = np.asarray(loss, dtype=np.float64)[:, warmup:]
-    with np.errstate(over="ignore"):  # a chain about to diverge; its last finite values may be enormous
-        means = np.cumsum(kept, axis=1) / np.arange(1, kept.shape[1] + 1)
-        return nbeta * (means - loss_at_minimum)
 
 
 def running_chart(estimates: Sequence[Record], labels: Labels, arrays: Arrays) -> Chart:
@@ -131,11 +110,10 @@ def _line(
     estimate: Record, arrays: Mapping[str, np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
     """Cost, mean and standard deviation over the chains that stayed finite, at log-spaced points."""
-    nbeta, loss_at_minimum = number(estimate.figures, "nbeta"), number(estimate.figures, "L0")
-    if nbeta is None or loss_at_minimum is None or "loss" not in arrays:
+    if "llc_running" not in arrays:
         return None
     warmup = int(estimate.figures.get("trace_warmup") or 0)
-    running = running_llc(arrays["loss"], warmup, nbeta, loss_at_minimum)
+    running = np.asarray(arrays["llc_running"], dtype=np.float64)[:, warmup:]
     cost = np.asarray(arrays["full_gradients"], dtype=np.float64)[warmup:]
     running = running[np.isfinite(running).all(axis=1)]
     positive = cost > 0

@@ -202,5 +202,5 @@ def test_what_would_have_no_effect_is_refused(given: dict[str, Any]) -> None:
 
 
 def test_a_step_size_cannot_be_found_without_a_warm_up() -> None:
-    with pytest.raises(ValueError, match="step_size=auto is found in the warm-up"):
+    with pytest.raises(ValueError, match="a warm-up of 0 steps is too short to find step_size=auto in"):
         SgldSampler(warmup=0)

@@ -153,7 +153,7 @@ def test_a_file_that_is_not_there(small: Callable[..., Any], store: Store, tmp_p
         ({"sampler_changes": {"b2": 1 - 1e-10}}, "sampler.b2=0.9999999999"),
         (
             {"sampler_changes": {"draws": 10**9}},
-            "steps of sampler.warmup + sampler.draws * sampler.thinning=2",
+            "steps of 2 * (sampler.warmup + sampler.draws * sampler.thinning), for bias chains=2",
         ),
         ({"steps": 2**31}, "target.steps=2147483648"),
         ({"dtype": "float32", "learning_rate": 1e-40}, "target.learning_rate=1e-40"),

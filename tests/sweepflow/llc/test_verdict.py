@@ -10,7 +10,7 @@ import pytest
 
 from sweepflow.llc.chains import Bias, Chains
 from sweepflow.llc.estimate import Estimate
-from sweepflow.llc.length import sound
+from sweepflow.llc.length import check_length, sound
 from sweepflow.llc.verdict import Finding, verdict
 from sweepflow.schema.sampler import HmcSampler, MclmcSampler, NutsSampler, SgldSampler
 
@@ -36,6 +36,7 @@ SGLD = SgldSampler().settled(50.0)
 FIXED = SgldSampler(step_size=1e-4, warmup=1000, draws=500).settled(50.0)
 FIXED_LONG = SgldSampler(step_size=1e-4, warmup=30_000, draws=1500).settled(50.0)
 HMC = HmcSampler().settled(50.0)
+SGLD_FAR = SgldSampler().settled(1000.0)
 NUTS = NutsSampler(draws=300).settled(50.0)
 MCLMC = MclmcSampler().settled(50.0)
 
@@ -46,10 +47,13 @@ def judge(
     sampler: Any = HMC,
     **more: Any,
 ) -> Any:
-    arguments = {"num_params": 10, "bias": None, "target": (), **more}
-    known = {} if sampler.kind == "sgld" else {"relaxation_time": NAN, "mala_acceptance": NAN}
+    arguments = {"num_params": 10, "rows": 1000, "bias": None, "target": (), **more}
+    known: dict[str, Any] = {}
+    if sampler.kind != "sgld":
+        known = {"relaxation_time": NAN, "mala_acceptance": NAN, "warmup_steps": float(sampler.warmup)}
     did = replace(DID, **{**known, **(chains or {})})
-    return verdict(sampler, replace(GOOD, **(estimate or {})), did, **arguments)
+    found = {"chains": GOOD.chains[: sum(at < 0 for at in did.diverged_at)], **(estimate or {})}
+    return verdict(sampler, replace(GOOD, **found), did, **arguments)
 
 
 @pytest.mark.parametrize("sampler", [SGLD, FIXED, HMC, NUTS, MCLMC], ids=lambda s: s.kind)
@@ -58,14 +62,15 @@ def test_nothing_to_complain_of(sampler: Any) -> None:
     assert judge(sampler=sampler, chains={"relaxation_time": NAN, "draws": 40}) == ("ok", ())
 
 
+SPENT = {"full_gradients": 300_000.0}
 CASES: list[tuple[dict[str, Any], str, str]] = [
     (
         {"estimate": {"llc": -0.25}},
         "negative λ̂ -0.25: w0 is no minimum, or chains found a lower one",
-        "train longer (target.steps), or hold chains nearer: sampler.gamma=100",
+        "train longer (target.steps)",
     ),
-    ({"estimate": {"r_hat": 1.4}}, "R̂ 1.40 > 1.05", "sampler.max_gradients=900000"),
-    ({"estimate": {"ess": 12.3}}, "ESS 12 < 100", "sampler.max_gradients=4800000"),
+    ({"estimate": {"r_hat": 1.4}}, "R̂ 1.40 > 1.05", "sampler.ess=1200"),
+    ({"estimate": {"ess": 12.3}, "chains": SPENT}, "ESS 12 < 100", "sampler.max_gradients=4800000"),
     (
         {"estimate": {"ess": 50.0}, "sampler": NUTS},
         "ESS 50 < 100",
@@ -74,38 +79,82 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
     (
         {"estimate": {"chains": (3.0, 1e8, 3.1, 3.0), "ess": 4000.0}},
         "chain 2 left the basin: its λ̂ 1e+08 > d/2 = 5",
-        "sampler.target_acceptance=0.95, or sampler.gamma=100",
+        "sampler.target_acceptance=0.95",
     ),
     (
         {"estimate": {"chains": (30.0, 56.0, 3.1, 3.0)}, "sampler": FIXED},
         "chain 2, and 1 more left the basin: its λ̂ 56 > d/2 = 5",
-        "sampler.step_size=auto, or sampler.gamma=100",
+        "sampler.step_size=auto",
     ),
     (
         {"chains": {"highest": (12.0, 11.0, 400.0, 12.0)}, "sampler": SGLD},
         "heavy tail: chain 3 was at nβ(L − L₀) = 400, where one in equilibrium is never above 35.9",
-        "sampler.step_size=1e-05, or sampler.gamma=100",
+        "sampler.step_size=1e-05",
     ),
     (
         {"estimate": {"spread_p": 1e-4, "chains": (0.74, 0.16, 0.13, 0.23)}},
         "chains disagree by more than their errors: λ̂ 0.74, 0.16, 0.13, 0.23",
-        "sampler.max_gradients=900000",
+        "sampler.ess=1200",
     ),
     (
         {"chains": {"distance_r_hat": 2.3}},
         "chains are at different distances from w0 (R̂ 2.30): they have not been everywhere that γ allows, "
         "where λ̂ may be higher (strata of nearly the same λ)",
-        "sampler.num_integration_steps=256 sampler.max_gradients=1800000, or a larger γ: sampler.gamma=100",
+        "sampler.num_integration_steps=256 sampler.ess=2400 sampler.max_gradients=1200000",
     ),
     (
         {"chains": {"drift": 4.2}},
         "λ̂ still rises: the last third of the draws is 4.2 standard errors off the first",
-        "sampler.warmup=6500",
+        "sampler.warmup=1000",
     ),
     (
         {"chains": {"drift": -5.0, "warmup_steps": 3000}, "sampler": SGLD},
         "λ̂ still falls: the last third of the draws is 5.0 standard errors off the first",
-        "sampler.max_gradients=1700000, or a larger γ: sampler.gamma=55",
+        "sampler.warmup=11000",
+    ),
+    (
+        {"chains": {"warmup_steps": 1e3, "relaxation_time": 1e4, "draws": 40_000}, "sampler": SGLD_FAR},
+        "warm-up is 0.1 of the 10000 steps in which chains spread, less than 2",
+        "sampler.max_gradients=4800000, or sampler.gamma=160",
+    ),
+    (
+        {
+            "chains": {"diverged_at": (120, -1, -1, -1), "highest": (12.0, 400.0, 12.0)},
+            "sampler": FIXED,
+        },
+        "chain 1 diverged at step 120; heavy tail: chain 3 was at nβ(L − L₀) = 400, where one in equilibrium "
+        "is never above 35.9",
+        "sampler.step_size=auto; sampler.step_size=auto",
+    ),
+    (
+        {"estimate": {"ess": 12.3}, "chains": SPENT, "sampler": MCLMC},
+        "ESS 12 < 100",
+        "sampler.max_gradients=4800000 sampler.thinning=4",
+    ),
+    (
+        {"estimate": {"ess": 72.0}, "sampler": HmcSampler(ess=50.0).settled(50.0)},
+        "ESS 72 < 100",
+        "sampler.ess=150",
+    ),
+    (
+        {"chains": {"divergences": 21}, "sampler": HmcSampler(target_acceptance=0.95).settled(50.0)},
+        "21 of 2000 draws diverged",
+        "sampler.target_acceptance=0.988",
+    ),
+    (
+        {"chains": {"divergences": 21}, "sampler": HmcSampler(target_acceptance=0.99).settled(1000.0)},
+        "21 of 2000 draws diverged",
+        "sampler.gamma=100",
+    ),
+    (
+        {"chains": {"frozen": np.ones(4, bool)}, "sampler": SGLD},
+        "the loss is the same at every draw: it does not depend on w, or chains never moved",
+        "look at the target's data and model",
+    ),
+    (
+        {"sampler": SgldSampler(warmup=900).settled(50.0)},
+        "the step size is untuned: it was looked for in 450 steps of the warm-up, fewer than 500",
+        "sampler.warmup=auto",
     ),
     (
         {"chains": {"warmup_steps": 1e3, "relaxation_time": 1e4, "draws": 40_000}, "sampler": FIXED},
@@ -169,7 +218,25 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
 
 @pytest.mark.parametrize(("changes", "reason", "do"), CASES, ids=[reason[:30] for _, reason, _ in CASES])
 def test_one_reason(changes: dict[str, Any], reason: str, do: str) -> None:
-    assert judge(**changes) == ("flagged", (Finding(reason, do),))
+    pairs = zip(reason.split("; "), do.split("; "), strict=True)
+    assert judge(**changes) == ("flagged", tuple(Finding(*pair) for pair in pairs))
+
+
+@pytest.mark.parametrize(("changes", "reason", "do"), CASES, ids=[reason[:30] for _, reason, _ in CASES])
+def test_what_is_advised_can_be_typed(changes: dict[str, Any], reason: str, do: str) -> None:
+    """Each way by itself: fields take it, and a chain's budget and traces have room for it."""
+    sampler = changes.get("sampler", HMC)
+    for way in do.replace("; ", ", or ").split(", or "):
+        typed = dict(
+            override.removeprefix("sampler.").split("=") for override in way.split() if "=" in override
+        )
+        if not way.startswith("sampler."):
+            continue
+        given = {name: getattr(sampler, name) for name in sampler.model_fields_set}
+        if typed.get("draws", "auto") != "auto" or (typed.keys() & {"warmup"} and sampler.draws != "auto"):
+            given = {name: value for name, value in given.items() if name not in ("ess", "max_gradients")}
+        changed = type(sampler).model_validate({**given, **typed}, strict=False).settled(50.0)
+        check_length(changed, rows=1000)
 
 
 def test_just_within_bounds() -> None:

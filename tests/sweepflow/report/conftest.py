@@ -109,6 +109,8 @@ def make_estimate(
         growth = np.exp(0.6 * np.arange(points - diverge_at))
         loss[:, diverge_at:] *= np.where(growth < 1e7, growth, np.nan)
     kept = loss[:, warmup:]
+    running = np.full(loss.shape, np.nan)
+    running[:, warmup:] = nbeta * (np.cumsum(kept, axis=1) / np.arange(1, kept.shape[1] + 1) - base)
     per_chain = [float(v) if np.isfinite(v) else None for v in nbeta * (kept.mean(axis=1) - base)]
     finite = [v for v in per_chain if v is not None]
     llc = float(np.mean(finite)) if finite and status != "failed" else None
@@ -149,7 +151,9 @@ def make_estimate(
         figures=figures,
         seconds={"compile": 2.5, "run": 1.7},
         provenance=PROVENANCE,
-        arrays={} if status == "failed" else {"loss": loss.astype(np.float32), "full_gradients": cost},
+        arrays={}
+        if status == "failed"
+        else {"loss": loss.astype(np.float32), "llc_running": running, "full_gradients": cost},
     )
 
 

@@ -11,7 +11,7 @@ import pytest
 from sweepflow.report.charts.calibration import calibration_chart
 from sweepflow.report.charts.intervals import drawn_range, intervals_chart
 from sweepflow.report.charts.panel import Chart, styles
-from sweepflow.report.charts.running import running_chart, running_llc
+from sweepflow.report.charts.running import running_chart
 from sweepflow.report.charts.traces import MAX_PANELS, traces_chart
 from sweepflow.report.labels import derive_labels
 from sweepflow.store.record import Record
@@ -46,23 +46,14 @@ def test_figures_are_what_plotly_knows(name: str, request: pytest.FixtureRequest
             go.Figure(panel.figure)
 
 
-def test_running_llc_is_the_estimator_at_every_point() -> None:
-    random = np.random.default_rng(0)
-    loss = 0.1 + random.uniform(size=(3, 40))
-    running = running_llc(loss, 10, 50.0, 0.1)
-    assert running.shape == (3, 30)
-    for t in (0, 7, 29):
-        np.testing.assert_allclose(running[:, t], 50.0 * (loss[:, 10 : 11 + t].mean(axis=1) - 0.1))
-
-
 def test_a_running_line_ends_at_the_estimate_and_leaves_out_chains_that_diverged(
     target_of: Make, estimate_of: Make
 ) -> None:
     target = target_of()
     estimate = estimate_of(target, "hmc")
-    loss = estimate.arrays["loss"].copy()
-    loss[2, 150:] = np.nan
-    estimate = replace(estimate, arrays={**estimate.arrays, "loss": loss})
+    running = estimate.arrays["llc_running"].copy()
+    running[2] = np.nan
+    estimate = replace(estimate, arrays={**estimate.arrays, "llc_running": running})
     panel = running_chart([estimate], derive_labels([estimate], {}), arrays).panels[0]
     line = panel.figure["data"][1]
     whole = [v for i, v in enumerate(estimate.figures["llc_chains"]) if i != 2]

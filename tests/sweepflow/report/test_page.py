@@ -183,7 +183,8 @@ def test_chains_about_to_leave_the_numbers_are_drawn(
     value: float, target_of: Make, estimate_of: Make
 ) -> None:
     estimate = estimate_of(target_of())
-    loss = estimate.arrays["loss"].astype(np.float64)
-    loss[:, -5:] = value
-    estimate = replace(estimate, arrays={**estimate.arrays, "loss": loss})
+    arrays = {name: estimate.arrays[name].astype(np.float64) for name in ("loss", "llc_running")}
+    for trace in arrays.values():
+        trace[:, -5:] = value
+    estimate = replace(estimate, arrays={**estimate.arrays, **arrays})
     assert "data-figure" in rendered(([estimate], {}))
