@@ -16,7 +16,7 @@ class Chains:
     Attributes:
         diverged_at: Step at which each chain left the finite numbers; -1 where it did not.
         frozen: Chains that never moved after warm-up.
-        acceptance: Mean acceptance over sound chains; NaN where the sampler accepts everything.
+        acceptance: Mean acceptance over chains that stayed finite; NaN where the sampler accepts everything.
         mala_acceptance: What a Metropolis correction would accept of SGLD's steps; NaN for other samplers.
         energy_variance: MCLMC's, per dimension; NaN for other samplers.
         divergences: Draws with a divergent or rejected trajectory, all chains.
@@ -27,7 +27,7 @@ class Chains:
         drift: How far lambda-hat is higher in the last third of the draws than in the first, in standard
             errors.
         distance_r_hat: Rank-normalised split R-hat of the squared distance from w0; NaN where there is none.
-        highest: The largest nbeta (L_n - L_0) of each sound chain's draws.
+        highest: The largest nbeta (L_n - L_0) of the draws of each chain that stayed finite.
         step_size: Of the draws, the mean over chains.
         full_gradients: Spent, all chains.
     """

@@ -57,7 +57,7 @@ class Estimate:
 
 
 def estimate(losses: Float[np.ndarray, "chains draws"], loss_0: float, nbeta: float) -> Estimate:
-    """Estimate the LLC from the kept draws of sound chains.
+    """Estimate the LLC from the kept draws of the chains that stayed finite.
 
     Args:
         losses: L_n at each draw, every value finite; at least 4 draws a chain, or no chain at all.

@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float
 from sweepflow.errors import ConfigError
 from sweepflow.llc.estimate import drift, estimate
 from sweepflow.samplers import cost_of_points, point_of, recorded, tuning_points
+from sweepflow.samplers.stochastic import blocks
 from sweepflow.schema.sampler import (
     HmcSampler,
     MclmcSampler,
@@ -74,7 +75,7 @@ class Span:
         return self.end - self.warmup
 
 
-def sound(losses: Float[np.ndarray, "chains points"]) -> Bool[np.ndarray, " chains"]:
+def stayed_finite(losses: Float[np.ndarray, "chains points"]) -> Bool[np.ndarray, " chains"]:
     """Chains whose every recorded loss is finite."""
     return np.isfinite(losses).all(axis=1)
 
@@ -217,7 +218,7 @@ def span(
         if rung.end == most or (available is not None and rung.end > available):
             return rung
         losses = results["loss"][: config.chains, : rung.end]
-        kept = losses[sound(losses)][:, rung.warmup :]
+        kept = losses[stayed_finite(losses)][:, rung.warmup :]
         if not len(kept) or spent[rung.end - 1] >= (config.max_gradients or math.inf):
             return rung
         seen = estimate(kept, 0.0, 1.0)
@@ -258,7 +259,7 @@ def given_warmup(config: SamplerConfig, warmup: int) -> int:
     """Recorded points of a warm-up of so many steps; MCLMC's is not recorded."""
     match config:
         case SgldSampler() | SgnhtSampler():
-            return -(-warmup // config.thinning)
+            return blocks(config, warmup)
         case HmcSampler() | NutsSampler():
             return warmup
         case MclmcSampler():

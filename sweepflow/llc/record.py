@@ -13,7 +13,7 @@ from sweepflow.errors import StoreError
 from sweepflow.llc.advice import Advice
 from sweepflow.llc.chains import Bias, Chains
 from sweepflow.llc.estimate import Estimate, corrected, drift, estimate
-from sweepflow.llc.length import Span, relaxation_time, sound, span
+from sweepflow.llc.length import Span, relaxation_time, span, stayed_finite
 from sweepflow.llc.verdict import Finding, verdict
 from sweepflow.samplers import recorded, step_of_point, tuning_points
 from sweepflow.samplers.stochastic import BIAS_STEPS
@@ -65,7 +65,7 @@ def record(trial: Trial[EstimateConfig], results: Results, store: Store) -> Reco
     chains, warmup = sampler.chains, drawn.warmup
     loss_0 = target.figures["loss_train"]
     losses, finer = results["loss"][:chains], results["loss"][chains:]
-    good = sound(losses) if loss_0 is not None else np.zeros(chains, bool)
+    good = stayed_finite(losses) if loss_0 is not None else np.zeros(chains, bool)
     kept = losses[good][:, warmup:]
     found = estimate(kept, loss_0 or 0.0, sampler.nbeta)
     bias = _bias(losses, finer, good, warmup, BIAS_FACTOR.get(sampler.kind, 1.0) * sampler.nbeta)
@@ -143,7 +143,7 @@ def record(trial: Trial[EstimateConfig], results: Results, store: Store) -> Reco
 def _bias(losses: np.ndarray, finer: np.ndarray, good: np.ndarray, warmup: int, factor: float) -> Bias | None:
     """What the step size does to lambda-hat, from the chains that were driven by the same noise."""
     partner = np.arange(len(finer)) % len(losses)
-    paired = sound(finer) & good[partner]
+    paired = stayed_finite(finer) & good[partner]
     if not paired.any():
         return None
     # Those of one partner share its noise: together they are one more exact chain beside it.

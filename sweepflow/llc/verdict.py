@@ -71,7 +71,7 @@ def verdict(
 
     Args:
         sampler: As it was run, settled.
-        estimate: From the sound chains, less the bias.
+        estimate: From the chains that stayed finite, less the bias.
         chains: What all chains did.
         num_params: d; an LLC is at most d/2, so more says that the basin was left.
         rows: Stored rows of the data.

@@ -17,13 +17,13 @@ SYMBOL = {"ok": "✓", "flagged": "▲", "diverged": "✗", "failed": "■"}
 def headline(estimates: Sequence[Record], targets: Mapping[str, Record]) -> str:
     """What was found: the range of the sound λ̂, over how many of the estimates, and what the others are."""
     parts = [_finding(estimates)] if estimates else ["No estimates"]
-    lost = sum(not has_converged(t) for t in targets.values())
+    lost = sum(not is_settled(t) for t in targets.values())
     if lost:
         parts.append(f"{counted(lost, 'target')} did not reach a minimum")
     return "; ".join(parts)
 
 
-def has_converged(target: Record) -> bool:
+def is_settled(target: Record) -> bool:
     """Whether training came to where it was to come: to a minimum, as a rule."""
     return target.status == "ok"
 

@@ -11,7 +11,7 @@ from sweepflow.report.charts.panel import Chart, Style, styles
 from sweepflow.report.charts.running import MAX_LINES, Arrays, running_chart
 from sweepflow.report.charts.traces import traces_chart
 from sweepflow.report.document import Cell, Column, Document, Table, Warned, html, provenance_facts
-from sweepflow.report.headline import has_converged, headline, status_counts
+from sweepflow.report.headline import headline, is_settled, status_counts
 from sweepflow.report.labels import Labels, derive_labels, target_key
 from sweepflow.report.numbers import NOTHING, half_width, number, short, with_error
 from sweepflow.store.atomic import write_bytes
@@ -123,7 +123,7 @@ def _series(estimates: Sequence[Record], labels: Labels) -> dict[str, Style]:
 def _row(estimate: Record, targets: Mapping[str, Record], labels: Labels) -> list[Cell]:
     figures, key = estimate.figures, target_key(estimate)
     target = targets.get(key)
-    unsettled = target is not None and not has_converged(target)
+    unsettled = target is not None and not is_settled(target)
     label = labels.target[key]
     llc, half = number(figures, "llc"), half_width(figures)
     # The value to the same place as its error bar.
@@ -152,7 +152,7 @@ def _warned(estimates: Sequence[Record], targets: Mapping[str, Record], labels: 
     lost = [
         Warned(key, f"{labels.target[key]} (target)", t.status, t.advised or ("did not reach a minimum",))
         for key, t in targets.items()
-        if not has_converged(t)
+        if not is_settled(t)
     ]
     return lost + [
         Warned(e.id, labels.of(e), e.status, (*e.advised, *e.notes) or ("no reason was recorded",))

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from rich.table import Table
 from rich.text import Text
 
-from sweepflow.report.headline import SYMBOL, has_converged, headline
-from sweepflow.report.labels import derive_labels, target_key
+from sweepflow.report.headline import SYMBOL, headline, is_settled
+from sweepflow.report.labels import Labels, derive_labels, target_key
 from sweepflow.report.noted import NotedTable
 from sweepflow.report.numbers import NOTHING, counted, llc_text, number, short
 from sweepflow.store.record import Record
 
 MAX_ROWS = 40
-MAX_ADVICE = 6
-"""Lines of what to do under a table."""
+MAX_LINES = 6
+"""Lines of what to do, and of notes, under a table."""
 STYLE = {"ok": "green", "flagged": "yellow", "diverged": "red", "failed": "red"}
 
 
@@ -34,7 +34,7 @@ def results_table(estimates: Sequence[Record], targets: Mapping[str, Record], *,
     for header in ("λ̂ ± 95 %", "ESS", "R̂", "bias"):
         table.add_column(header, justify="right", no_wrap=True)
     table.add_column("status", overflow="fold", ratio=5)
-    unsettled = {key for key, target in targets.items() if not has_converged(target)}
+    unsettled = {key for key, target in targets.items() if not is_settled(target)}
     shown = estimates if ids else estimates[:MAX_ROWS]
     for estimate in shown:
         figures, key = estimate.figures, target_key(estimate)
@@ -54,9 +54,8 @@ def results_table(estimates: Sequence[Record], targets: Mapping[str, Record], *,
         notes.append("† this target did not reach a minimum")
     if any(len(e.reasons) > 1 for e in shown):
         notes.append("(+1): one more reason; the report and `sweepflow show ID` have them all")
-    notes += _advice(
-        shown, lambda estimate: f"{labels.sampler[estimate.id]} on {labels.target[target_key(estimate)]}"
-    )
+    notes += _lines("do", [(e, e.advice) for e in shown], labels)
+    notes += _lines("note", [(e, e.notes) for e in shown], labels)
     if len(estimates) > len(shown):
         notes.append(f"{len(estimates) - len(shown):,} more are in results.csv")
     return table
@@ -81,7 +80,7 @@ def targets_table(targets: Mapping[str, Record], *, ids: bool = False) -> Table:
             *(Text(short(number(figures, name))) for name in ("loss_train", "loss_test", "grad_norm")),
             _status(target, "no minimum" if target.figures.get("converged") is False else ""),
         )
-    lost = sum(not has_converged(t) for t in targets.values())
+    lost = sum(not is_settled(t) for t in targets.values())
     if lost:
         table.notes.append(f"{counted(len(targets), 'target')}, {lost:,} without a minimum")
     if len(targets) > len(shown):
@@ -107,19 +106,22 @@ def _status(record: Record, otherwise: str = "") -> Text:
     return text
 
 
-def _advice(records: Sequence[Record], label: Callable[[Record], str]) -> list[str]:
-    """What to do, the commonest first, each with what it is for."""
-    wanted: dict[str, list[Record]] = defaultdict(list)
-    for record in records:
-        for do in dict.fromkeys(filter(None, record.advice)):
-            wanted[do].append(record)
-    ranked = sorted(wanted.items(), key=lambda pair: -len(pair[1]))
+def _lines(word: str, said: Iterable[tuple[Record, Sequence[str]]], labels: Labels) -> list[str]:
+    """What is said of estimates, the commonest first, each with what it is said of."""
+    of: dict[str, list[Record]] = defaultdict(list)
+    for estimate, sentences in said:
+        for sentence in dict.fromkeys(filter(None, sentences)):
+            of[sentence].append(estimate)
+    ranked = sorted(of.items(), key=lambda pair: -len(pair[1]))
     lines = []
-    for do, members in ranked[:MAX_ADVICE]:
-        whom = label(members[0]) if len(members) == 1 else counted(len(members), "estimate")
-        lines.append(f"do: {do}  (for {whom})")
-    if len(ranked) > MAX_ADVICE:
-        lines.append(f"{len(ranked) - MAX_ADVICE} more to do: in the report")
+    for sentence, members in ranked[:MAX_LINES]:
+        first = members[0]
+        alone = f"{labels.sampler[first.id]} on {labels.target[target_key(first)]}"
+        lines.append(
+            f"{word}: {sentence}  (for {alone if len(members) == 1 else counted(len(members), 'estimate')})"
+        )
+    if len(ranked) > MAX_LINES:
+        lines.append(f"{len(ranked) - MAX_LINES} more of {word}: in the report")
     return lines
 
 

@@ -76,7 +76,11 @@ def tuning_points(config: SamplerConfig) -> int:
 
 
 def recorded(config: SamplerConfig, point: int) -> int:
-    """Recorded points among the first so many points."""
+    """Recorded points among the first so many points.
+
+    >>> recorded(HmcSampler(warmup=100, thinning=5), 200)
+    120
+    """
     match config:
         case SgldSampler() | SgnhtSampler():
             return point
@@ -86,25 +90,30 @@ def recorded(config: SamplerConfig, point: int) -> int:
             return max(0, point - tuning_points(config)) // config.thinning
 
 
-def point_of(config: SamplerConfig, recorded: int) -> int:
-    """Points that make so many recorded ones."""
+def point_of(config: SamplerConfig, number: int) -> int:
+    """Points that make so many recorded ones.
+
+    >>> point_of(HmcSampler(warmup=100, thinning=5), 120)
+    200
+    """
     match config:
         case SgldSampler() | SgnhtSampler():
-            return recorded
+            return number
         case HmcSampler() | NutsSampler():
-            return recorded + max(0, recorded - config.warmup) * (config.thinning - 1)
+            return number + max(0, number - config.warmup) * (config.thinning - 1)
         case MclmcSampler():
-            return tuning_points(config) + recorded * config.thinning
+            return tuning_points(config) + number * config.thinning
 
 
-def step_of_point(config: SamplerConfig, recorded: int) -> int:
-    """The sampler step, counted from 1, after which a point of the trace was recorded."""
+def step_of_point(config: SamplerConfig, number: int) -> int:
+    """The sampler step, counted from 1, after which a point of the trace was recorded; points are counted
+    from 0."""
     match config:
         case SgldSampler() | SgnhtSampler():
             searched = stochastic.searched_blocks(config)
-            return max(0, recorded + 1 - searched) * config.thinning + min(recorded + 1, searched)
+            return max(0, number + 1 - searched) * config.thinning + min(number + 1, searched)
         case HmcSampler() | NutsSampler() | MclmcSampler():
-            return point_of(config, recorded + 1)
+            return point_of(config, number + 1)
 
 
 def cost_of_points(config: SamplerConfig, rows: int, points: int) -> Float[np.ndarray, " points"]:

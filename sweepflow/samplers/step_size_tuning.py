@@ -8,11 +8,20 @@ and accept it with probability min(1, exp(U(w) - U(w')) q(w | w') / q(w' | w)), 
 the preconditioner, held fixed. SGLD takes such steps without the correction, so how often it would refuse
 says how far from the posterior its chains settle, whatever the data, the network and gamma.
 
+The correction knows nothing of the noise of minibatch gradients, which a chain takes for heat. With S its
+covariance, in a direction of stationary variance 1 it adds (eps/4) P S to that variance, and so
+
+    (eps/8) sum_i P_i S_ii    at most to lambda-hat = E[nbeta (L_n(w) - L_n(w0))].
+
+Steps are shortened until that is `NOISE_SHARE` of it: how often a step is accepted counts as no more than it
+would at the same distance from what is wanted.
+
 Dual averaging is blackjax's (Hoffman and Gelman 2014, section 3.2).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -27,6 +36,12 @@ INITIAL = 0.1
 that."""
 LEAST, MOST = 1e-14, 1e4
 """Bounds of a tuned step size: a loss that does not depend on w, without localisation, would accept any."""
+NOISE_SHARE = 0.05
+"""Of lambda-hat, what the noise of minibatches may add to it; it is measured, and taken off."""
+ENERGY_MEMORY = 32
+"""Blocks over which the energy is averaged."""
+LEAST_ENERGY = 0.5
+"""What a single direction of any curvature comes to."""
 AWAY = 10.0
 """A chain whose energy is above so many times d + 10 has left for good: the step was far too large for it.
 In equilibrium it is d/2 at most, give or take a few sqrt(d/2)."""
@@ -38,11 +53,16 @@ class Proposal(NamedTuple):
     Attributes:
         position: w'.
         acceptance: Probability that it is accepted, float64; 0 where anything is not finite.
+        energy: nbeta (L_n(w) - L_n(w0)) of where the chain is.
+        noise: What the noise of minibatches adds to its mean at most, (eps/8) sum_i P_i S_ii; 0 where there
+            are none.
         away: Whether the chain, not the proposal, is where no chain in equilibrium would be.
     """
 
     position: Position
     acceptance: Float[Array, ""]
+    energy: Float[Array, ""]
+    noise: Float[Array, ""]
     away: Bool[Array, ""]
 
 
@@ -51,10 +71,12 @@ class TuningState(NamedTuple):
 
     Attributes:
         averaging: blackjax's state of dual averaging.
+        energy: Mean of the proposals' energies, over the last `ENERGY_MEMORY` blocks or so.
         restarts: int32, how often a chain was put back to w0, because its step was too large.
     """
 
     averaging: Any
+    energy: Float[Array, ""]
     restarts: Int[Array, ""]
 
 
@@ -63,7 +85,8 @@ class TuningState(NamedTuple):
 def begin(posterior: LocalPosterior) -> TuningState:
     """The state before the first block."""
     averaging = _averaging(0.5)[0](INITIAL / (posterior.nbeta + posterior.gamma).astype(jnp.float64))
-    return TuningState(jax.tree.map(jnp.asarray, averaging), jnp.zeros((), jnp.int32))
+    zero = jnp.zeros((), jnp.float64)
+    return TuningState(jax.tree.map(jnp.asarray, averaging), zero, jnp.zeros((), jnp.int32))
 
 
 def step_size(state: TuningState) -> Float[Array, ""]:
@@ -89,12 +112,17 @@ def update(
         renew: Whether what was seen so far is to be forgotten, but for the step size it led to.
     """
     begun, average, mean = _averaging(target)
-    averaged = average(state.averaging, proposal.acceptance)
+    moved = state.energy + (proposal.energy - state.energy) / ENERGY_MEMORY
+    energy = jnp.where(renew, proposal.energy, moved)
+    energy = jnp.where(proposal.away, state.energy, energy)
+    share = proposal.noise / jnp.maximum(energy, LEAST_ENERGY)
+    as_accepted = jnp.maximum(1 - (1 - target) * share / NOISE_SHARE, 0.0)
+    averaged = average(state.averaging, jnp.minimum(proposal.acceptance, as_accepted))
     anew = begun(mean(averaged) / 10)  # blackjax looks first at ten times what it is given
     averaging = jax.tree.map(
         lambda old, a, b: jnp.where(renew, b, a).astype(old.dtype), state.averaging, averaged, anew
     )
-    return TuningState(averaging, state.restarts + proposal.away.astype(jnp.int32))
+    return TuningState(averaging, energy, state.restarts + proposal.away.astype(jnp.int32))
 
 
 def propose(
@@ -104,8 +132,9 @@ def propose(
     step_size: Float[Array, ""],
     scaling: Position | Float[Array, ""],
     loss_0: Float[Array, ""],
+    minibatch: Callable[[PRNGKeyArray, Position], Position] | None = None,
 ) -> Proposal:
-    """A Metropolis proposal from a position; two gradients on all rows.
+    """A Metropolis proposal from a position; two gradients on all rows, and one on a minibatch.
 
     Args:
         posterior: What is drawn from.
@@ -114,6 +143,8 @@ def propose(
         step_size: eps, in any float dtype.
         scaling: P, elementwise or one number, in w's dtype.
         loss_0: L_n(w0), float64.
+        minibatch: The gradient of L_n on a minibatch; None where all rows are used, or its noise is not asked
+            for.
     """
     dtype = position.dtype
     variance = step_size.astype(dtype) * scaling
@@ -142,7 +173,18 @@ def propose(
     acceptance = jnp.exp(jnp.minimum(0.0, log_ratio))
     rise = energies[0] - posterior.nbeta.astype(jnp.float64) * loss_0
     away = ~(rise < AWAY * (position.size + 10.0))  # NaN is away, too
-    return Proposal(proposed, jnp.where(jnp.isfinite(acceptance) & ~away, acceptance, 0.0), away)
+    added = jnp.zeros((), jnp.float64)
+    if minibatch is not None:
+        pulled = posterior.nbeta * minibatch(jax.random.fold_in(key, 1), position)
+        heat = pulled + posterior.gamma * (position - posterior.center) - gradients[0]
+        added = jnp.sum((variance * jnp.square(heat)).astype(jnp.float64)) / 8
+    return Proposal(
+        position=proposed,
+        acceptance=jnp.where(jnp.isfinite(acceptance) & ~away, acceptance, 0.0),
+        energy=rise,
+        noise=added,
+        away=away,
+    )
 
 
 def _averaging(target: Any) -> Any:

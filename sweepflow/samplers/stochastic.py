@@ -100,11 +100,16 @@ class Run(NamedTuple):
     noise_norm: Float[Array, " points"]
 
 
+def blocks(config: StochasticSampler, steps: int) -> int:
+    """Blocks that have at least so many steps."""
+    return -(-steps // config.thinning)
+
+
 def tuning_blocks(config: StochasticSampler) -> int:
     """Leading blocks in which the step size is tuned: none where it is given, and half of a short warm-up."""
     if config.tunes_step_size:
-        given = TUNING_BLOCKS if config.warmup == "auto" else -(-config.warmup // config.thinning) // 2
-        return min(TUNING_BLOCKS, given)
+        given = 2 * TUNING_BLOCKS if config.warmup == "auto" else blocks(config, config.warmup)
+        return min(TUNING_BLOCKS, given // 2)
     return 0
 
 
@@ -117,11 +122,18 @@ def costs(config: StochasticSampler, rows: int, points: int) -> Float[np.ndarray
     """Full gradients of each block of `thinning` steps: of a chain, and of a bias chain."""
     number = np.arange(points)
     tuned, searched = tuning_blocks(config), searched_blocks(config)
-    share = min(config.batch_size or rows, rows) / rows
+    share = share_of_rows(config, rows)
     steps = np.where(number < searched, 0, config.thinning) * np.where(
         number < tuned, [[1], [1]], [[1], [BIAS_STEPS]]
     )
-    return steps * share + FORWARD_COST + MEASURE_COST * ((number < tuned) | (number % MEASURE_EVERY == 0))
+    noise = share if tuned and share < 1 else 0.0
+    measured = (number < tuned) | (number % MEASURE_EVERY == 0)
+    return steps * share + FORWARD_COST + (MEASURE_COST + noise) * measured
+
+
+def share_of_rows(config: StochasticSampler, rows: int) -> float:
+    """Rows of a minibatch over all rows."""
+    return min(config.batch_size or rows, rows) / rows
 
 
 def chain(
@@ -208,10 +220,12 @@ def chain(
                 step_size,
                 dynamics.scaling(state),
                 run.loss_0,
+                gradient if tuned and share_of_rows(config, posterior.rows) < 1 else None,
             )
 
         def pass_over(state: State) -> Proposal:
-            return Proposal(state.position, jnp.asarray(jnp.nan, jnp.float64), jnp.zeros((), bool))
+            unknown = jnp.asarray(jnp.nan, jnp.float64)
+            return Proposal(state.position, unknown, unknown, unknown, jnp.zeros((), bool))
 
         measured = tuning | (number % MEASURE_EVERY == 0)
         seen = jax.lax.cond(measured, measure, pass_over, state)

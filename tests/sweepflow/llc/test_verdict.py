@@ -10,7 +10,7 @@ import pytest
 
 from sweepflow.llc.chains import Bias, Chains
 from sweepflow.llc.estimate import Estimate
-from sweepflow.llc.length import check_length, sound
+from sweepflow.llc.length import check_length, stayed_finite
 from sweepflow.llc.verdict import Finding, verdict
 from sweepflow.schema.sampler import HmcSampler, MclmcSampler, NutsSampler, SgldSampler
 
@@ -283,4 +283,4 @@ def test_sound() -> None:
     losses = np.ones((3, 5))
     losses[1, 4] = np.inf
     losses[2, 0] = np.nan
-    assert sound(losses).tolist() == [True, False, False]
+    assert stayed_finite(losses).tolist() == [True, False, False]

@@ -8,7 +8,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 
-from sweepflow.report.terminal import MAX_ADVICE, MAX_ROWS, results_table, targets_table
+from sweepflow.report.terminal import MAX_LINES, MAX_ROWS, results_table, targets_table
 from sweepflow.store.record import Record
 
 Make = Callable[..., Record]
@@ -87,16 +87,24 @@ def test_much_to_do_is_cut_and_counted(target_of: Make, estimate_of: Make) -> No
     target = target_of()
     estimates = [
         replace(estimate_of(target, seed=seed), status="flagged", reasons=("a",), advice=(f"sampler.x={do}",))
-        for seed, do in enumerate([*range(MAX_ADVICE + 2), MAX_ADVICE + 1])
+        for seed, do in enumerate([*range(MAX_LINES + 2), MAX_LINES + 1])
     ]
     lines = printed(results_table(estimates, {target.id: target}))
     shown = [line for line in lines if line.startswith("do: ")]
-    assert len(shown) == MAX_ADVICE
-    assert shown[0] == f"do: sampler.x={MAX_ADVICE + 1}  (for 2 estimates)"
-    assert "2 more to do: in the report" in lines
+    assert len(shown) == MAX_LINES
+    assert shown[0] == f"do: sampler.x={MAX_LINES + 1}  (for 2 estimates)"
+    assert "2 more of do: in the report" in lines
 
 
 def test_advice_is_not_read_as_markup(target_of: Make, estimate_of: Make) -> None:
     target = target_of()
     one = replace(estimate_of(target), status="flagged", reasons=("a",), advice=("[red]x[/red] [0]",))
     assert "do: [red]x[/red] [0]" in "\n".join(printed(results_table([one], {target.id: target})))
+
+
+def test_notes_of_estimates_are_under_the_table(target_of: Make, estimate_of: Make) -> None:
+    """What is worth knowing of an estimate that is `ok` is seen without opening the report."""
+    target = target_of()
+    estimates = [replace(estimate_of(target, seed=seed), notes=("the budget ended",)) for seed in range(2)]
+    lines = printed(results_table(estimates, {target.id: target}))
+    assert "note: the budget ended  (for 2 estimates)" in lines
