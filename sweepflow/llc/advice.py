@@ -17,6 +17,7 @@ from sweepflow.schema.sampler import (
     SamplerConfig,
     SgldSampler,
     SgnhtSampler,
+    StochasticSampler,
 )
 
 MAX_LOCALISATION = 0.3
@@ -26,6 +27,8 @@ SAFE_GROWTH = 1.5
 """How much more is advised than what was seen says is needed."""
 MOST_ADVISED = 16.0
 """How much more of anything is advised at once."""
+CRAWLING = 0.97
+"""Acceptance of a Metropolis correction above which SGLD's step is half, or less, of what it finds itself."""
 MOST_ACCEPTED = 0.99
 """Target acceptance of HMC beyond which steps only get short."""
 
@@ -73,8 +76,10 @@ class Advice:
         """Draw so many times as much."""
         sampler = self.sampler
         growth = min(SAFE_GROWTH * max(growth, 1.0), MOST_ADVISED)
+        if self._crawls():
+            return "sampler.step_size=auto"
         if sampler.draws != "auto":
-            return f"sampler.draws=auto, or sampler.draws={typed_whole(growth * sampler.draws)}"
+            return "sampler.draws=auto"
         assert sampler.ess is not None and sampler.max_gradients is not None  # settled
         # What ended the draws has to be raised: that there were enough, or the budget.
         gradients = max(growth * self.chains.full_gradients, sampler.max_gradients)
@@ -98,6 +103,8 @@ class Advice:
     def longer_warmup(self, steps: float = 0) -> str:
         """Warm up for at least so many steps, and twice as many as there were."""
         sampler, chains = self.sampler, self.chains
+        if self._crawls():
+            return "sampler.step_size=auto"
         steps = max(steps, 2 * chains.warmup_steps, 1000)
         if not chains.warmup_steps < WARMUP_TIMES * chains.relaxation_time or sampler.warmup != "auto":
             return f"sampler.warmup={typed_whole(steps)}"
@@ -105,6 +112,15 @@ class Advice:
         assert sampler.max_gradients is not None  # settled
         growth = min(SAFE_GROWTH * steps / max(chains.warmup_steps, 1), MOST_ADVISED)
         return either(self._budget(growth * sampler.max_gradients), self.nearer(growth))
+
+    def _crawls(self) -> bool:
+        """Whether the step is given, and so short that another one is worth more than patience."""
+        sampler = self.sampler
+        return (
+            isinstance(sampler, StochasticSampler)
+            and not sampler.tunes_step_size
+            and self.chains.mala_acceptance > CRAWLING
+        )
 
     def _budget(self, gradients: float) -> str:
         """Room for so many gradients, in the trace too."""

@@ -209,6 +209,8 @@ def _notes(
     notes = [f"target: {note}" for note in target.notes]
     if notes and found.llc < 0:
         notes.append("λ̂ is negative: near w0 there are lower losses, and chains go there")
+    if sampler.chains == 1:
+        notes.append("one chain cannot disagree with another: sampler.chains=4")
     if sampler.ess is not None and found.ess < sampler.ess:
         more = Advice(sampler, rows, did, found.ess).longer(sampler.ess / max(found.ess, 1.0))
         notes.append(

@@ -13,6 +13,7 @@ from sweepflow.llc.chains import Bias, Chains
 from sweepflow.llc.estimate import Estimate
 from sweepflow.llc.length import LEAST_TIMES, MAX_DRIFT, MAX_R_HAT, RARE, WARMUP_TIMES
 from sweepflow.samplers import tuning_points
+from sweepflow.samplers.step_size_tuning import LEAST, MOST
 from sweepflow.schema.sampler import (
     HmcSampler,
     MclmcSampler,
@@ -27,9 +28,6 @@ from sweepflow.store.record import Status
 MIN_ESS = 100.0
 """Below it the error bar itself is a guess."""
 MIN_ACCEPTANCE = 0.1
-MIN_MALA_ACCEPTANCE = 0.8
-"""Of SGLD's steps, where nothing else measures what their size does: below it errors of 10 % were seen, and
-of 80 % at 0.56."""
 MAX_DIVERGENT_SHARE = 0.01
 MAX_DISTANCE_R_HAT = 1.5
 """Of the squared distance from w0, which forgets more slowly than the loss: 1.0 to 1.2 where λ̂ is right,
@@ -162,7 +160,6 @@ def _posterior(sampler: SamplerConfig) -> Iterator[Finding]:
 
 
 def _mixing(sampler: SamplerConfig, estimate: Estimate, chains: Chains, advice: Advice) -> Iterator[Finding]:
-    wanted = max(MIN_ESS, sampler.ess or 0)
     time = chains.relaxation_time
     if chains.warmup_steps < LEAST_TIMES * time:
         share = chains.warmup_steps / time
@@ -172,6 +169,9 @@ def _mixing(sampler: SamplerConfig, estimate: Estimate, chains: Chains, advice: 
             advice.longer_warmup(WARMUP_TIMES * time),
         )
     drawn = chains.draws / sampler.chains * sampler.thinning
+    # One budget for all that wants more draws.
+    short = max(MIN_ESS, sampler.ess or 0) / estimate.ess if estimate.ess > 0 else MOST_ADVISED
+    longer = advice.longer(max(2.0, short))
     if drawn < LEAST_TIMES * time:
         share = drawn / time
         yield Finding(
@@ -189,9 +189,9 @@ def _mixing(sampler: SamplerConfig, estimate: Estimate, chains: Chains, advice: 
     if estimate.spread_p < RARE:
         shown = ", ".join(f"{value:.3g}" for value in estimate.chains[:6])
         more = ", …" if len(estimate.chains) > 6 else ""
-        yield Finding(f"chains disagree by more than their errors: λ̂ {shown}{more}", advice.longer(2.0))
+        yield Finding(f"chains disagree by more than their errors: λ̂ {shown}{more}", longer)
     if estimate.r_hat > MAX_R_HAT:
-        yield Finding(f"R̂ {estimate.r_hat:.2f} > {MAX_R_HAT}", advice.longer(2.0))
+        yield Finding(f"R̂ {estimate.r_hat:.2f} > {MAX_R_HAT}", longer)
     if chains.distance_r_hat > MAX_DISTANCE_R_HAT:
         yield Finding(
             f"chains are at different distances from w0 (R̂ {chains.distance_r_hat:.2f}): they have not been "
@@ -199,8 +199,11 @@ def _mixing(sampler: SamplerConfig, estimate: Estimate, chains: Chains, advice: 
             either(advice.farther(), advice.nearer()),
         )
     if estimate.ess < MIN_ESS:
-        growth = wanted / estimate.ess if estimate.ess > 0 else MOST_ADVISED
-        yield Finding(f"ESS {estimate.ess:.0f} < {MIN_ESS:.0f}", advice.longer(growth))
+        yield Finding(f"ESS {estimate.ess:.0f} < {MIN_ESS:.0f}", longer)
+    elif estimate.low <= 0 < estimate.llc:
+        yield Finding(
+            f"the interval reaches from {estimate.low:.3g} to {estimate.high:.3g}: λ̂ is hardly known", longer
+        )
 
 
 def _steps(
@@ -222,12 +225,20 @@ def _steps(
                         f"step-size bias {bias.value:+.2g} is more than {MAX_BIAS:.0%} of λ̂",
                         f"sampler.step_size={typed(smaller)}",
                     )
-            elif chains.mala_acceptance < MIN_MALA_ACCEPTANCE:
-                lower = chains.step_size * (0.1 / (1 - chains.mala_acceptance)) ** (2 / 3)
+            elif (
+                math.isfinite(estimate.mcse)
+                and (share := bias_share(chains.mala_acceptance, estimate.llc)) > MAX_BIAS / 2
+            ):
                 yield Finding(
-                    f"a Metropolis correction would accept {chains.mala_acceptance:.2f} of the steps, "
-                    f"less than {MIN_MALA_ACCEPTANCE}: λ̂ is too high",
-                    "sampler.step_size=" + (f"{typed(lower)}" if sampler.tunes_step_size else "auto"),
+                    f"the step size adds some {share:.0%} to λ̂, by the {chains.mala_acceptance:.2f} of its "
+                    "steps that a Metropolis correction would accept, and no bias chain has measured it",
+                    "sampler.bias_chains=2" if not sampler.bias_chains else advice.smaller_step(),
+                )
+            if sampler.tunes_step_size and not 2 * LEAST < chains.step_size < MOST / 2:
+                by_moments = isinstance(sampler, SgldSampler) and sampler.preconditioner != "none"
+                yield Finding(
+                    f"no step size was found between {LEAST:g} and {MOST:g}: the loss hardly changes near w0",
+                    "sampler.preconditioner=none" if by_moments else "look at the target's data and model",
                 )
         case HmcSampler() | NutsSampler():
             if chains.acceptance < MIN_ACCEPTANCE:
@@ -251,3 +262,24 @@ def _steps(
                     f"{sampler.desired_energy_var:g}, which the step size was tuned to",
                     f"sampler.warmup={2 * sampler.warmup}",
                 )
+
+
+def bias_share(acceptance: float, llc: float) -> float:
+    """What a step size adds to lambda-hat, as a share of it, by how often MALA would accept the step.
+
+    In 2 lambda directions of precision a, the energy error of a step eps has variance (eps a)^3 / 16 each,
+    s^2 together, and a proposal is accepted with probability erfc(s / sqrt 8) (Roberts and Rosenthal 1998,
+    theorem 2). Without the correction the variance of each, and so lambda-hat, is higher by the share
+    eps a / 4.
+
+    Args:
+        acceptance: In (0, 1).
+        llc: lambda-hat; half a direction at least is counted.
+
+    >>> round(bias_share(0.9, 5.0), 3), round(bias_share(0.56, 30.0), 3)
+    (0.116, 0.187)
+    """
+    from scipy.special import erfcinv  # not for commands that estimate nothing
+
+    spread = math.sqrt(8) * float(erfcinv(acceptance))
+    return float((16 * spread**2 / max(2 * llc, 1.0)) ** (1 / 3) / 4)

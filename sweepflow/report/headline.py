@@ -24,8 +24,8 @@ def headline(estimates: Sequence[Record], targets: Mapping[str, Record]) -> str:
 
 
 def is_settled(target: Record) -> bool:
-    """Whether training came to where it was to come: to a minimum, as a rule."""
-    return target.status == "ok"
+    """Whether training reached a minimum, as its record says; one that was to stop before has not."""
+    return target.status == "ok" and target.figures.get("converged") is not False
 
 
 def has_result(records: Iterable[Record]) -> bool:

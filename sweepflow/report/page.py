@@ -150,7 +150,12 @@ def _row(estimate: Record, targets: Mapping[str, Record], labels: Labels) -> lis
 
 def _warned(estimates: Sequence[Record], targets: Mapping[str, Record], labels: Labels) -> list[Warned]:
     lost = [
-        Warned(key, f"{labels.target[key]} (target)", t.status, t.advised or ("did not reach a minimum",))
+        Warned(
+            key,
+            f"{labels.target[key]} (target)",
+            t.status,
+            t.advised or t.notes or ("did not reach a minimum",),
+        )
         for key, t in targets.items()
         if not is_settled(t)
     ]

@@ -78,7 +78,7 @@ def targets_table(targets: Mapping[str, Record], *, ids: bool = False) -> Table:
             Text(_whole(number(figures, "num_params"))),
             Text(_whole(number(figures, "n"))),
             *(Text(short(number(figures, name))) for name in ("loss_train", "loss_test", "grad_norm")),
-            _status(target, "no minimum" if target.figures.get("converged") is False else ""),
+            _status(target, "no minimum" if not is_settled(target) else ""),
         )
     lost = sum(not is_settled(t) for t in targets.values())
     if lost:
