@@ -23,7 +23,14 @@ from sweepflow.llc.length import (
     span,
 )
 from sweepflow.samplers import chains_per_trial, cost_of_points, point_of, recorded, tuning_points
-from sweepflow.schema.sampler import HmcSampler, MclmcSampler, NutsSampler, SamplerConfig, SgldSampler
+from sweepflow.schema.sampler import (
+    HmcSampler,
+    MclmcSampler,
+    NutsSampler,
+    SamplerConfig,
+    SgldSampler,
+    SgnhtSampler,
+)
 
 SAMPLERS: dict[str, SamplerConfig] = {
     "sgld": SgldSampler(),
@@ -108,6 +115,15 @@ def test_where_it_ends_does_not_depend_on_when_it_was_asked(early: int, rho: flo
     assert run(config, results)[0] == run(config, results, ask_early=early)[0]
 
 
+@pytest.mark.parametrize("friction", [1e-3, 5.0, 1e3, 1e9, 1e20])
+def test_relaxation_of_the_thermostat(friction: float) -> None:
+    """The slower root of x^2 - friction x + gamma, or half the friction where both are complex; by products,
+    since their difference has no digits left."""
+    found = relaxation_time(SgnhtSampler(friction=friction, gamma=10.0), 1e-4)
+    slow = min(abs(np.roots([1.0, -friction, 10.0]).real)) if friction < 1e4 else 10.0 / friction
+    assert found == pytest.approx(1 / (1e-2 * 2 * slow), rel=1e-6)
+
+
 def test_warm_up_is_counted_in_relaxation_times() -> None:
     config = settled("sgld")
     for step_size in (1e-3, 1e-4):
@@ -156,6 +172,20 @@ def test_draws_that_are_given_are_drawn() -> None:
     assert span(config, ROWS, traces(config, 0.999)).draws == 300
     fixed = settled("hmc", draws=40, warmup=20, max_gradients=None)
     assert points(fixed, ROWS) == next_stop(fixed, ROWS, None, 0) == 20 + 40 * 3
+    for changes in ({"preconditioner": "adam"}, {"gamma": 0.0}):  # no relaxation time is known
+        many = SgldSampler(draws=4000, **changes).settled(50.0)
+        assert span(many, ROWS, traces(many, 0.9)).draws == 4000
+
+
+@pytest.mark.parametrize("gradients", [4, 31, 127])
+def test_trajectories_that_cost_more_than_room_was_made_for_stay_within_the_budget(gradients: int) -> None:
+    config = settled("nuts", ess=1e4, max_gradients=200_000, thinning=1)
+    results = traces(config, 0.9)
+    each = np.arange(1, results["loss"].shape[1] + 1) * float(gradients)
+    results["full_gradients"] = np.tile(each, (config.chains, 1))
+    found, _ = run(config, results)
+    spent = results["full_gradients"].sum(axis=0)[found.end - 1]
+    assert 0.9 * 200_000 <= spent <= 1.01 * 200_000 or found.end == room(config, ROWS)
 
 
 def test_chains_that_diverged_end_at_the_first_rung() -> None:

@@ -16,6 +16,7 @@ from sweepflow.llc.length import room
 from sweepflow.llc.record import TRACE_POINTS
 from sweepflow.llc.workload import LLC, estimate_trial
 from sweepflow.samplers import chains_per_trial
+from sweepflow.schema.data import TeacherStudentData
 from sweepflow.schema.llc import EstimateConfig
 
 
@@ -97,7 +98,7 @@ def test_frozen_chains(small: Callable[..., Any], run_sweep: Callable[..., Any])
     (record,) = run_sweep([small(sampler_changes={"step_size": 1e-30})]).estimates
     assert record.status == "flagged"
     others = ("target", "γ is")
-    (reason,) = [reason for reason in record.reasons if not reason.startswith(others)]
+    (reason, *_) = [reason for reason in record.reasons if not reason.startswith(others)]
     assert reason.startswith("the loss is the same at every draw")
     assert record.figures["frozen_chains"] == 3
     assert record.figures["llc_mcse"] is None
@@ -177,6 +178,24 @@ def test_step_size_bias(finish: Callable[..., Any]) -> None:
     assert record.figures["llc"] == pytest.approx(plain.figures["llc"] - bias, abs=0.1)
     assert any(reason.startswith("step-size bias +5.") for reason in record.reasons)
     assert not any("bias" in reason for reason in plain.reasons)
+
+
+def test_bias_chains_of_one_partner_are_as_one(finish: Callable[..., Any]) -> None:
+    """They share its noise, so more of them do not make the difference better known than it is."""
+
+    def alike(results: Mapping[str, np.ndarray]) -> None:
+        results["loss"][1:] = results["loss"][1]
+
+    few, many = (finish(alike, draws=60, chains=1, bias_chains=number).figures for number in (1, 6))
+    assert many["llc_bias_se"] == pytest.approx(few["llc_bias_se"], rel=1e-9)
+    assert many["llc_bias"] == pytest.approx(few["llc_bias"], rel=1e-9)
+
+
+def test_two_rows_at_a_given_temperature(small: Callable[..., Any], run_sweep: Callable[..., Any]) -> None:
+    """n / log n means nothing there, and WBIC has no value."""
+    data = TeacherStudentData(n_data=2, n_test=1, input_dim=2)
+    (record,) = run_sweep([small(data=data, sampler_changes={"nbeta": 5.0})]).estimates
+    assert record.figures["llc"] is not None and record.figures["wbic"] is None
 
 
 def test_bias_chains_that_diverged_leave_the_estimate_alone(finish: Callable[..., Any]) -> None:
