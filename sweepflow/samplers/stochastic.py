@@ -133,7 +133,7 @@ def costs(config: StochasticSampler, rows: int, points: int) -> Float[np.ndarray
 
 def share_of_rows(config: StochasticSampler, rows: int) -> float:
     """Rows of a minibatch over all rows."""
-    return min(config.batch_size or rows, rows) / rows
+    return (config.minibatch(rows) or rows) / rows
 
 
 def chain(
@@ -158,7 +158,7 @@ def chain(
     tuned = tuning_blocks(config)
     searched = searched_blocks(config)
     is_finer = lane >= config.chains
-    gradient = posterior.minibatch_gradient(config.batch_size)
+    gradient = posterior.minibatch_gradient(config.minibatch(posterior.rows))
     # No chain has the number of the key that all tune with.
     shared_key = jax.random.fold_in(key, config.chains + config.bias_chains)
     own_key = jax.random.fold_in(key, lane)

@@ -21,6 +21,8 @@ Draws = Annotated[int, Field(ge=4)]
 
 DEFAULT_ESS = 200.0
 """Effective draws that are wanted where neither they nor the draws are given."""
+MINIBATCH = 256
+"""Rows of `batch_size=auto`."""
 DEFAULT_MAX_GRADIENTS = 300_000
 """Full gradients that one estimate may take where it is not given: minutes on a laptop, for small
 networks."""
@@ -79,8 +81,9 @@ class _ByStochasticGradients(_Sampler):
     """`auto` finds the one at which a Metropolis correction would accept `target_acceptance`."""
     target_acceptance: Traced[Probability] = 0.9
     """Of a Langevin step on all rows, which `step_size=auto` is tuned to."""
-    batch_size: PositiveInt | None = 256
-    """Rows a step, drawn with replacement; all rows where it is not given."""
+    batch_size: PositiveInt | Auto | None = "auto"
+    """Rows a step, drawn with replacement; `auto` is 256, or all rows where those would be more than half of
+    them. All rows where it is not given."""
     bias_chains: NonNegativeInt = 2
     """Extra chains of half the step's length, which measure the step-size bias."""
     dtype: Dtype = "float32"
@@ -88,6 +91,12 @@ class _ByStochasticGradients(_Sampler):
     warmup: NonNegativeInt | Auto = "auto"
     """Steps a chain before the first kept draw; `auto` takes what the slowest direction needs to forget
     w0."""
+
+    def minibatch(self, rows: int) -> int | None:
+        """Rows a step; None for all of so many."""
+        size = MINIBATCH if self.batch_size == "auto" else self.batch_size
+        most = rows // 2 if self.batch_size == "auto" else rows - 1
+        return size if size is not None and size <= most else None
 
     @property
     def tunes_step_size(self) -> bool:
@@ -125,7 +134,7 @@ class SgnhtSampler(_ByStochasticGradients):
     """The stochastic gradient Nosé-Hoover thermostat; step_size is the square of a step's length in time."""
 
     kind: Literal["sgnht"] = "sgnht"
-    batch_size: PositiveInt | None = None
+    batch_size: PositiveInt | Auto | None = None
     """Rows a step, drawn with replacement; all rows where it is not given. The thermostat takes up only as
     much of a minibatch's noise as is alike in all directions: with few rows, shorten the step too."""
     friction: Traced[PositiveFloat] = 5.0

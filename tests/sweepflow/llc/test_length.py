@@ -42,7 +42,7 @@ SAMPLERS: dict[str, SamplerConfig] = {
     "nuts": NutsSampler(max_num_doublings=4),
     "mclmc": MclmcSampler(thinning=2),
 }
-ROWS = 442
+ROWS = 600
 ALL = pytest.mark.parametrize("name", SAMPLERS)
 
 
