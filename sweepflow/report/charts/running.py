@@ -57,9 +57,9 @@ def running_chart(estimates: Sequence[Record], labels: Labels, arrays: Arrays) -
         notes.append(f"{counted(len(drawn) - len(panels), 'target')} without a finite chain left out.")
     return Chart(
         heading="Running λ̂ against cost",
-        reading="A line is the mean of an estimate's chains, its band one standard deviation between them. A"
-        " line that still climbs or falls at its right end wants more draws. Chains that diverged are"
-        " left out.",
+        reading="A line is the mean of an estimate's chains, less what its step size added, its band one"
+        " standard deviation between them. A line that still climbs or falls at its right end wants more"
+        " draws. Chains that diverged are left out.",
         panels=panels,
         legend=tuple(series.values()),
         note=" ".join(notes),
