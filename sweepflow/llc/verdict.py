@@ -171,7 +171,7 @@ def _mixing(sampler: SamplerConfig, estimate: Estimate, chains: Chains, advice: 
     drawn = chains.draws / sampler.chains * sampler.thinning
     # One budget for all that wants more draws.
     short = max(MIN_ESS, sampler.ess or 0) / estimate.ess if estimate.ess > 0 else MOST_ADVISED
-    longer = advice.longer(max(2.0, short))
+    growth = max(2.0, short)
     if drawn < LEAST_TIMES * time:
         share = drawn / time
         yield Finding(
@@ -189,9 +189,9 @@ def _mixing(sampler: SamplerConfig, estimate: Estimate, chains: Chains, advice: 
     if estimate.spread_p < RARE:
         shown = ", ".join(f"{value:.3g}" for value in estimate.chains[:6])
         more = ", …" if len(estimate.chains) > 6 else ""
-        yield Finding(f"chains disagree by more than their errors: λ̂ {shown}{more}", longer)
+        yield Finding(f"chains disagree by more than their errors: λ̂ {shown}{more}", advice.longer(growth))
     if estimate.r_hat > MAX_R_HAT:
-        yield Finding(f"R̂ {estimate.r_hat:.2f} > {MAX_R_HAT}", longer)
+        yield Finding(f"R̂ {estimate.r_hat:.2f} > {MAX_R_HAT}", advice.longer(growth))
     if chains.distance_r_hat > MAX_DISTANCE_R_HAT:
         yield Finding(
             f"chains are at different distances from w0 (R̂ {chains.distance_r_hat:.2f}): they have not been "
@@ -199,10 +199,11 @@ def _mixing(sampler: SamplerConfig, estimate: Estimate, chains: Chains, advice: 
             either(advice.farther(), advice.nearer()),
         )
     if estimate.ess < MIN_ESS:
-        yield Finding(f"ESS {estimate.ess:.0f} < {MIN_ESS:.0f}", longer)
+        yield Finding(f"ESS {estimate.ess:.0f} < {MIN_ESS:.0f}", advice.longer(growth))
     elif estimate.low <= 0 < estimate.llc:
         yield Finding(
-            f"the interval reaches from {estimate.low:.3g} to {estimate.high:.3g}: λ̂ is hardly known", longer
+            f"the interval reaches from {estimate.low:.3g} to {estimate.high:.3g}: λ̂ is hardly known",
+            advice.longer(growth),
         )
 
 
@@ -245,11 +246,9 @@ def _steps(
                 yield Finding(
                     f"acceptance {chains.acceptance:.2f} < {MIN_ACCEPTANCE}", advice.longer_warmup()
                 )
-            if chains.divergences > MAX_DIVERGENT_SHARE * chains.draws:
-                yield Finding(f"{chains.divergences} of {chains.draws} draws diverged", advice.smaller_step())
+            yield from _divergences(chains, advice)
         case MclmcSampler():
-            if chains.divergences > MAX_DIVERGENT_SHARE * chains.draws:
-                yield Finding(f"{chains.divergences} of {chains.draws} draws diverged", advice.smaller_step())
+            yield from _divergences(chains, advice)
             if sampler.warmup < LEAST_TUNING:
                 yield Finding(
                     f"step size and L are untuned: a warm-up of {sampler.warmup} steps is less than "
@@ -262,6 +261,11 @@ def _steps(
                     f"{sampler.desired_energy_var:g}, which the step size was tuned to",
                     f"sampler.warmup={2 * sampler.warmup}",
                 )
+
+
+def _divergences(chains: Chains, advice: Advice) -> Iterator[Finding]:
+    if chains.divergences > MAX_DIVERGENT_SHARE * chains.draws:
+        yield Finding(f"{chains.divergences} of {chains.draws} draws diverged", advice.smaller_step())
 
 
 def bias_share(acceptance: float, llc: float) -> float:

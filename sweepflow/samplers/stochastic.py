@@ -122,18 +122,13 @@ def costs(config: StochasticSampler, rows: int, points: int) -> Float[np.ndarray
     """Full gradients of each block of `thinning` steps: of a chain, and of a bias chain."""
     number = np.arange(points)
     tuned, searched = tuning_blocks(config), searched_blocks(config)
-    share = share_of_rows(config, rows)
+    share = (config.minibatch(rows) or rows) / rows
     steps = np.where(number < searched, 0, config.thinning) * np.where(
         number < tuned, [[1], [1]], [[1], [BIAS_STEPS]]
     )
     noise = share if tuned and share < 1 else 0.0
     measured = (number < tuned) | (number % MEASURE_EVERY == 0)
     return steps * share + FORWARD_COST + (MEASURE_COST + noise) * measured
-
-
-def share_of_rows(config: StochasticSampler, rows: int) -> float:
-    """Rows of a minibatch over all rows."""
-    return (config.minibatch(rows) or rows) / rows
 
 
 def chain(
@@ -158,7 +153,8 @@ def chain(
     tuned = tuning_blocks(config)
     searched = searched_blocks(config)
     is_finer = lane >= config.chains
-    gradient = posterior.minibatch_gradient(config.minibatch(posterior.rows))
+    minibatch = config.minibatch(posterior.rows)
+    gradient = posterior.minibatch_gradient(minibatch)
     # No chain has the number of the key that all tune with.
     shared_key = jax.random.fold_in(key, config.chains + config.bias_chains)
     own_key = jax.random.fold_in(key, lane)
@@ -220,7 +216,7 @@ def chain(
                 step_size,
                 dynamics.scaling(state),
                 run.loss_0,
-                gradient if tuned and share_of_rows(config, posterior.rows) < 1 else None,
+                gradient if tuned and minibatch else None,
             )
 
         def pass_over(state: State) -> Proposal:
