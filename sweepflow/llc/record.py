@@ -25,7 +25,7 @@ from sweepflow.targets.workload import target_trial
 from sweepflow.temperature import FEWEST_ROWS, default_nbeta
 
 NAME = "llc"
-VERSION = 4
+VERSION = 5
 TRACE_POINTS = 500
 """Points of a chain's traces that a record keeps."""
 BIAS_FACTOR = {"sgld": BIAS_STEPS / (BIAS_STEPS - 1), "sgnht": BIAS_STEPS**2 / (BIAS_STEPS**2 - 1)}

@@ -16,7 +16,8 @@ covariance, in a direction of stationary variance 1 it adds (eps/4) P S to that 
 Steps are shortened until that is `NOISE_SHARE` of it: how often a step is accepted counts as no more than it
 would at the same distance from what is wanted.
 
-Dual averaging is blackjax's (Hoffman and Gelman 2014, section 3.2).
+Dual averaging is blackjax's (Hoffman and Gelman 2014, section 3.2), with the plain mean of all blocks since
+it was begun (kappa = 1): what a step is accepted depends on where the chain is, which changes slowly.
 """
 
 from __future__ import annotations
@@ -118,7 +119,9 @@ def update(
     share = proposal.noise / jnp.maximum(energy, LEAST_ENERGY)
     as_accepted = jnp.maximum(1 - (1 - target) * share / NOISE_SHARE, 0.0)
     averaged = average(state.averaging, jnp.minimum(proposal.acceptance, as_accepted))
-    anew = begun(mean(averaged) / 10)  # blackjax looks first at ten times what it is given
+    found = mean(averaged)
+    # blackjax pulls to ten times what it is given.
+    anew = begun(found / 10)._replace(log_step_size=jnp.log(found))
     averaging = jax.tree.map(
         lambda old, a, b: jnp.where(renew, b, a).astype(old.dtype), state.averaging, averaged, anew
     )
@@ -192,4 +195,4 @@ def _averaging(target: Any) -> Any:
     import_blackjax()
     from blackjax.adaptation.step_size import dual_averaging_adaptation
 
-    return dual_averaging_adaptation(target)
+    return dual_averaging_adaptation(target, kappa=1.0)

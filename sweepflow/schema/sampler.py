@@ -79,7 +79,7 @@ class _Sampler(Config):
 class _ByStochasticGradients(_Sampler):
     step_size: Traced[PositiveFloat | Auto] = "auto"
     """`auto` finds the one at which a Metropolis correction would accept `target_acceptance`."""
-    target_acceptance: Traced[Probability] = 0.9
+    target_acceptance: Traced[Probability] = 0.87
     """Of a Langevin step on all rows, which `step_size=auto` is tuned to."""
     batch_size: PositiveInt | Auto | None = "auto"
     """Rows a step, drawn with replacement; `auto` is 256, or all rows where those would be more than half of
