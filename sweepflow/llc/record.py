@@ -77,12 +77,11 @@ def record(trial: Trial[EstimateConfig], results: Results, store: Store) -> Reco
     frozen[np.flatnonzero(good)[~moved]] = True
     num_params = int(target.figures["num_params"])
     did = _chains(sampler, results, good, frozen, drawn, loss_0 or 0.0, num_params)
+    advice = Advice(sampler, rows, did, found.ess)
     status, findings = verdict(
-        sampler,
         found,
-        did,
+        advice,
         num_params=num_params,
-        rows=rows,
         bias=bias,
         target=[Finding(reason, do) for reason, do in target.findings],
         at_minimum=not target.figures.get("stopped_early"),
@@ -131,7 +130,7 @@ def record(trial: Trial[EstimateConfig], results: Results, store: Store) -> Reco
         status=status,
         reasons=tuple(finding.reason for finding in findings),
         advice=tuple(finding.do for finding in findings),
-        notes=_notes(sampler, rows, found, did, target),
+        notes=_notes(found, advice, target),
         config=trial.config.model_dump(mode="json"),
         figures={name: _finite(value) for name, value in figures.items()},
         arrays=_traces(
@@ -203,16 +202,15 @@ def _chains(
     )
 
 
-def _notes(
-    sampler: SamplerConfig, rows: int, found: Estimate, did: Chains, target: Record
-) -> tuple[str, ...]:
+def _notes(found: Estimate, advice: Advice, target: Record) -> tuple[str, ...]:
+    sampler = advice.sampler
     notes = [f"target: {note}" for note in target.notes]
     if notes and found.llc < 0:
         notes.append("λ̂ is negative: near w0 there are lower losses, and chains go there")
     if sampler.chains == 1:
         notes.append("one chain cannot disagree with another: sampler.chains=4")
     if sampler.ess is not None and found.ess < sampler.ess:
-        more = Advice(sampler, rows, did, found.ess).longer(sampler.ess / max(found.ess, 1.0))
+        more = advice.longer(sampler.ess / max(found.ess, 1.0))
         notes.append(
             f"the budget of {sampler.max_gradients:,} gradients ended at ESS {found.ess:.0f} of "
             f"{sampler.ess:g}; for all: {more}"

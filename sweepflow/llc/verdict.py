@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sweepflow.llc.advice import MAX_LOCALISATION, MOST_ADVISED, Advice, either, typed
-from sweepflow.llc.chains import Bias, Chains
+from sweepflow.llc.chains import Bias
 from sweepflow.llc.estimate import Estimate
 from sweepflow.llc.length import LEAST_TIMES, MAX_DRIFT, MAX_R_HAT, RARE, WARMUP_TIMES
 from sweepflow.samplers import tuning_points
@@ -55,12 +55,10 @@ class Finding(NamedTuple):
 
 
 def verdict(
-    sampler: SamplerConfig,
     estimate: Estimate,
-    chains: Chains,
+    advice: Advice,
     *,
     num_params: int,
-    rows: int,
     bias: Bias | None,
     target: Sequence[Finding],
     at_minimum: bool = True,
@@ -68,11 +66,9 @@ def verdict(
     """Whether an estimate can be trusted.
 
     Args:
-        sampler: As it was run, settled.
         estimate: From the chains that stayed finite, less the bias.
-        chains: What all chains did.
+        advice: What can be said of the sampler and of what its chains did.
         num_params: d; an LLC is at most d/2, so more says that the basin was left.
-        rows: Stored rows of the data.
         bias: SGLD's, or None.
         target: What speaks against the target.
         at_minimum: Whether w0 is meant to be a minimum: where not, lambda-hat may be negative.
@@ -81,7 +77,7 @@ def verdict(
         The status, and what speaks against the estimate where that is not `ok`.
     """
     found = [Finding(f"target: {reason}", do) for reason, do in target]
-    advice = Advice(sampler, rows, chains, estimate.ess)
+    sampler, chains = advice.sampler, advice.chains
     lost = [
         f"chain {i + 1} diverged at step {step}" for i, step in enumerate(chains.diverged_at) if step >= 0
     ]
@@ -91,17 +87,18 @@ def verdict(
         return "diverged", (*found, Finding(f"every chain diverged, at {at}", advice.smaller_step()))
     reasons = lost if len(lost) <= 3 else [f"{len(lost)} chains diverged, first: {lost[0]}"]
     found += [Finding(reason, advice.smaller_step()) for reason in reasons]
-    found += _frozen(sampler, chains, advice)
-    found += _basin(estimate, chains, num_params, advice)
+    found += _frozen(advice)
+    found += _basin(estimate, num_params, advice)
     found += _sign(estimate, advice) if at_minimum else ()
     found += _posterior(sampler)
     if not chains.frozen.all():
-        found += _mixing(sampler, estimate, chains, advice)
-    found += _steps(sampler, estimate, chains, bias, advice)
+        found += _mixing(estimate, advice)
+    found += _steps(estimate, bias, advice)
     return ("flagged" if found else "ok"), tuple(found)
 
 
-def _frozen(sampler: SamplerConfig, chains: Chains, advice: Advice) -> Iterator[Finding]:
+def _frozen(advice: Advice) -> Iterator[Finding]:
+    sampler, chains = advice.sampler, advice.chains
     frozen = np.flatnonzero(chains.frozen)
     if len(frozen) == len(chains.frozen):
         by_hand = isinstance(sampler, StochasticSampler) and not sampler.tunes_step_size
@@ -114,8 +111,9 @@ def _frozen(sampler: SamplerConfig, chains: Chains, advice: Advice) -> Iterator[
         yield Finding(f"chain {i + 1} is frozen: it never moved", advice.longer_warmup())
 
 
-def _basin(estimate: Estimate, chains: Chains, num_params: int, advice: Advice) -> Iterator[Finding]:
+def _basin(estimate: Estimate, num_params: int, advice: Advice) -> Iterator[Finding]:
     """What no chain does that has stayed in the basin, each by itself: others' errors would hide it."""
+    chains = advice.chains
     half = num_params / 2
     each = max(1.0, np.nan_to_num(estimate.ess, nan=1.0) / max(1, len(estimate.chains)))
     # Of a regular minimum the energy has mean d/2 and variance d/2; a singular one has less of both.
@@ -159,7 +157,8 @@ def _posterior(sampler: SamplerConfig) -> Iterator[Finding]:
         )
 
 
-def _mixing(sampler: SamplerConfig, estimate: Estimate, chains: Chains, advice: Advice) -> Iterator[Finding]:
+def _mixing(estimate: Estimate, advice: Advice) -> Iterator[Finding]:
+    sampler, chains = advice.sampler, advice.chains
     time = chains.relaxation_time
     if chains.warmup_steps < LEAST_TIMES * time:
         share = chains.warmup_steps / time
@@ -207,9 +206,8 @@ def _mixing(sampler: SamplerConfig, estimate: Estimate, chains: Chains, advice: 
         )
 
 
-def _steps(
-    sampler: SamplerConfig, estimate: Estimate, chains: Chains, bias: Bias | None, advice: Advice
-) -> Iterator[Finding]:
+def _steps(estimate: Estimate, bias: Bias | None, advice: Advice) -> Iterator[Finding]:
+    sampler, chains = advice.sampler, advice.chains
     match sampler:
         case SgldSampler() | SgnhtSampler():
             if sampler.tunes_step_size and (blocks := tuning_points(sampler)) < LEAST_BLOCKS:
@@ -246,9 +244,9 @@ def _steps(
                 yield Finding(
                     f"acceptance {chains.acceptance:.2f} < {MIN_ACCEPTANCE}", advice.longer_warmup()
                 )
-            yield from _divergences(chains, advice)
+            yield from _divergences(advice)
         case MclmcSampler():
-            yield from _divergences(chains, advice)
+            yield from _divergences(advice)
             if sampler.warmup < LEAST_TUNING:
                 yield Finding(
                     f"step size and L are untuned: a warm-up of {sampler.warmup} steps is less than "
@@ -263,7 +261,8 @@ def _steps(
                 )
 
 
-def _divergences(chains: Chains, advice: Advice) -> Iterator[Finding]:
+def _divergences(advice: Advice) -> Iterator[Finding]:
+    chains = advice.chains
     if chains.divergences > MAX_DIVERGENT_SHARE * chains.draws:
         yield Finding(f"{chains.divergences} of {chains.draws} draws diverged", advice.smaller_step())
 

@@ -15,7 +15,7 @@ from sweepflow.report.numbers import NOTHING, counted, llc_text, number, short
 from sweepflow.store.record import Record
 
 MAX_ROWS = 40
-MAX_LINES = 6
+MAX_SENTENCES = 6
 """Lines of what to do, and of notes, under a table."""
 STYLE = {"ok": "green", "flagged": "yellow", "diverged": "red", "failed": "red"}
 
@@ -114,14 +114,14 @@ def _lines(word: str, said: Iterable[tuple[Record, Sequence[str]]], labels: Labe
             of[sentence].append(estimate)
     ranked = sorted(of.items(), key=lambda pair: -len(pair[1]))
     lines = []
-    for sentence, members in ranked[:MAX_LINES]:
+    for sentence, members in ranked[:MAX_SENTENCES]:
         first = members[0]
         alone = f"{labels.sampler[first.id]} on {labels.target[target_key(first)]}"
         lines.append(
             f"{word}: {sentence}  (for {alone if len(members) == 1 else counted(len(members), 'estimate')})"
         )
-    if len(ranked) > MAX_LINES:
-        lines.append(f"{len(ranked) - MAX_LINES} more of {word}: in the report")
+    if len(ranked) > MAX_SENTENCES:
+        lines.append(f"{len(ranked) - MAX_SENTENCES} more of {word}: in the report")
     return lines
 
 

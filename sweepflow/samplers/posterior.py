@@ -81,9 +81,9 @@ class LocalPosterior:
     def minibatch_gradient(self, batch_size: int | None) -> Callable[[PRNGKeyArray, Position], Position]:
         """An unbiased estimate of the gradient of L_n from `batch_size` rows drawn with replacement.
 
-        All rows are used, and the key is not, where batch_size is None or at least the rows there are.
+        All rows are used, and the key is not, where batch_size is None.
         """
-        if batch_size is None or batch_size >= self.rows:
+        if batch_size is None:
             return lambda key, w: jax.grad(self.loss)(w)
 
         def gradient(key: PRNGKeyArray, w: Position) -> Position:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sweepflow.llc.advice import Advice
 from sweepflow.llc.chains import Bias, Chains
 from sweepflow.llc.estimate import Estimate
 from sweepflow.llc.length import check_length, stayed_finite
@@ -45,16 +46,18 @@ def judge(
     estimate: dict[str, Any] | None = None,
     chains: dict[str, Any] | None = None,
     sampler: Any = HMC,
+    rows: int = 1000,
     **more: Any,
 ) -> Any:
     bias = Bias(0.1, 0.05) if getattr(sampler, "bias_chains", 0) else None
-    arguments = {"num_params": 10, "rows": 1000, "bias": bias, "target": (), **more}
+    arguments = {"num_params": 10, "bias": bias, "target": (), **more}
     known: dict[str, Any] = {}
     if sampler.kind != "sgld":
         known = {"relaxation_time": NAN, "mala_acceptance": NAN, "warmup_steps": float(sampler.warmup)}
     did = replace(DID, **{**known, **(chains or {})})
     found = {"chains": GOOD.chains[: sum(at < 0 for at in did.diverged_at)], **(estimate or {})}
-    return verdict(sampler, replace(GOOD, **found), did, **arguments)
+    judged = replace(GOOD, **found)
+    return verdict(judged, Advice(sampler, rows, did, judged.ess), **arguments)
 
 
 @pytest.mark.parametrize("sampler", [SGLD, FIXED, HMC, NUTS, MCLMC], ids=lambda s: s.kind)

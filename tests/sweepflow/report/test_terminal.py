@@ -8,7 +8,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 
-from sweepflow.report.terminal import MAX_LINES, MAX_ROWS, results_table, targets_table
+from sweepflow.report.terminal import MAX_ROWS, MAX_SENTENCES, results_table, targets_table
 from sweepflow.store.record import Record
 
 Make = Callable[..., Record]
@@ -87,12 +87,12 @@ def test_much_to_do_is_cut_and_counted(target_of: Make, estimate_of: Make) -> No
     target = target_of()
     estimates = [
         replace(estimate_of(target, seed=seed), status="flagged", reasons=("a",), advice=(f"sampler.x={do}",))
-        for seed, do in enumerate([*range(MAX_LINES + 2), MAX_LINES + 1])
+        for seed, do in enumerate([*range(MAX_SENTENCES + 2), MAX_SENTENCES + 1])
     ]
     lines = printed(results_table(estimates, {target.id: target}))
     shown = [line for line in lines if line.startswith("do: ")]
-    assert len(shown) == MAX_LINES
-    assert shown[0] == f"do: sampler.x={MAX_LINES + 1}  (for 2 estimates)"
+    assert len(shown) == MAX_SENTENCES
+    assert shown[0] == f"do: sampler.x={MAX_SENTENCES + 1}  (for 2 estimates)"
     assert "2 more of do: in the report" in lines
 
 
