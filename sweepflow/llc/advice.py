@@ -27,7 +27,7 @@ SAFE_GROWTH = 1.5
 """How much more is advised than what was seen says is needed."""
 MOST_ADVISED = 16.0
 """How much more of anything is advised at once."""
-CRAWLING = 0.97
+CRAWLING = 0.98
 """Acceptance of a Metropolis correction above which SGLD's step is half, or less, of what it finds itself."""
 MOST_ACCEPTED = 0.99
 """Target acceptance of HMC beyond which steps only get short."""

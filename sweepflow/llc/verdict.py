@@ -13,7 +13,7 @@ from sweepflow.llc.chains import Bias
 from sweepflow.llc.estimate import Estimate
 from sweepflow.llc.length import LEAST_TIMES, MAX_DRIFT, MAX_R_HAT, RARE, WARMUP_TIMES
 from sweepflow.samplers import tuning_points
-from sweepflow.samplers.step_size_tuning import LEAST, MOST
+from sweepflow.samplers.step_size_tuning import LEAST, MOST, bias_share
 from sweepflow.schema.sampler import (
     HmcSampler,
     MclmcSampler,
@@ -265,24 +265,3 @@ def _divergences(advice: Advice) -> Iterator[Finding]:
     chains = advice.chains
     if chains.divergences > MAX_DIVERGENT_SHARE * chains.draws:
         yield Finding(f"{chains.divergences} of {chains.draws} draws diverged", advice.smaller_step())
-
-
-def bias_share(acceptance: float, llc: float) -> float:
-    """What a step size adds to lambda-hat, as a share of it, by how often MALA would accept the step.
-
-    In 2 lambda directions of precision a, the energy error of a step eps has variance (eps a)^3 / 16 each,
-    s^2 together, and a proposal is accepted with probability erfc(s / sqrt 8) (Roberts and Rosenthal 1998,
-    theorem 2). Without the correction the variance of each, and so lambda-hat, is higher by the share
-    eps a / 4.
-
-    Args:
-        acceptance: In (0, 1).
-        llc: lambda-hat; half a direction at least is counted.
-
-    >>> round(bias_share(0.9, 5.0), 3), round(bias_share(0.56, 30.0), 3)
-    (0.116, 0.187)
-    """
-    from scipy.special import erfcinv  # not for commands that estimate nothing
-
-    spread = math.sqrt(8) * float(erfcinv(acceptance))
-    return float((16 * spread**2 / max(2 * llc, 1.0)) ** (1 / 3) / 4)

@@ -229,7 +229,7 @@ def chain(
         if tuned:
             # The second half starts anew: near w0, where chains begin, other steps are right.
             renew = (number == searched - 1) | (number == tuned // 2 - 1)
-            updated = step_size_tuning.update(run.tuning, seen, traced["target_acceptance"], renew)
+            updated = step_size_tuning.update(run.tuning, seen, traced["min_acceptance"], renew)
             tuning_state = jax.tree.map(lambda a, b: jnp.where(tuning, a, b), updated, run.tuning)
             chance = jax.random.uniform(jax.random.fold_in(measure_key, 2 * number + 1), dtype=jnp.float64)
             moves = searching & (chance < seen.acceptance)

@@ -78,9 +78,9 @@ class _Sampler(Config):
 
 class _ByStochasticGradients(_Sampler):
     step_size: Traced[PositiveFloat | Auto] = "auto"
-    """`auto` finds the one at which a Metropolis correction would accept `target_acceptance`."""
-    target_acceptance: Traced[Probability] = 0.87
-    """Of a Langevin step on all rows, which `step_size=auto` is tuned to."""
+    """`auto` finds the longest one that adds little to λ̂, as a Metropolis correction tells."""
+    min_acceptance: Traced[Probability] = 0.85
+    """The least that such a correction of a step on all rows would accept, with `step_size=auto`."""
     batch_size: PositiveInt | Auto | None = "auto"
     """Rows a step, drawn with replacement; `auto` is 256, or all rows where those would be more than half of
     them. All rows where it is not given."""

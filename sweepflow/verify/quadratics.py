@@ -86,7 +86,7 @@ def _regression() -> Iterator[Case]:
             # steep places.
             known = {"nbeta": nbeta, "gamma": gamma, "b2": 0.9999}
             rmsprop = SgldSampler(preconditioner="rmsprop", **known)
-            adam = SgldSampler(preconditioner="adam", b1=0.5, target_acceptance=0.95, **known)
+            adam = SgldSampler(preconditioner="adam", b1=0.5, min_acceptance=0.95, **known)
             samplers += [(rmsprop, DEFAULTS), (adam, DEFAULTS)]
         for sampler, tolerance in samplers:
             yield Case(

@@ -102,7 +102,7 @@ COMMON: dict[str, Any] = {
 }
 SGLD: dict[str, Any] = COMMON | {
     "thinning": 10,
-    "target_acceptance": 0.9,
+    "min_acceptance": 0.85,
     "batch_size": 256,
     "bias_chains": 2,
     "b1": 0.9,
@@ -160,8 +160,8 @@ GOLDEN = {
     "cnn_on_digits": "tgt_57723a29e5667078",
     "deep_linear_at_its_truth": "tgt_b9d6b462118b6252",
     "potential": "tgt_4d945e969eca00c5",
-    "sgld_on_mlp_on_teacher": "est_02bdc2db9d9a7ac4",
-    "sgld_that_sets_itself_on_mlp_on_teacher": "est_75ec73ced56c487b",
+    "sgld_on_mlp_on_teacher": "est_fe86a6690fbcf478",
+    "sgld_that_sets_itself_on_mlp_on_teacher": "est_7db03cd64f43079f",
     "hmc_on_mlp_on_teacher": "est_eb5490cce802205d",
     "nuts_on_cnn_on_digits": "est_2f3b27ec11f8af74",
     "mclmc_on_potential": "est_fa8af71e7b68ca26",

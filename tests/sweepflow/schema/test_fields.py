@@ -69,7 +69,7 @@ def test_the_traced_part_is_floats_by_dotted_key() -> None:
         "sampler.nbeta": 100.0,
         "sampler.gamma": 10.0,
         "sampler.step_size": 2e-5,
-        "sampler.target_acceptance": 0.87,
+        "sampler.min_acceptance": 0.85,
         "sampler.b1": 0.9,
         "sampler.b2": 0.99,
         "sampler.epsilon": 0.1,
