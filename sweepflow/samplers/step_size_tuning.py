@@ -48,8 +48,8 @@ LEAST, MOST = 1e-14, 1e4
 STEP_SHARE = 0.075
 """Of lambda-hat, what the length of the step may add to it, if all directions were equal; the steeper of
 unequal ones come to less. It is measured, and taken off."""
-MOST_WANTED = 0.95
-"""Acceptance that is wanted where directions are few."""
+MOST_WANTED = 0.92
+"""Acceptance that is wanted where directions are few: the error of their estimate is larger, too."""
 NOISE_SHARE = 0.05
 """Of lambda-hat, what the noise of minibatches may add to it; it is measured, and taken off."""
 ENERGY_MEMORY = 32
