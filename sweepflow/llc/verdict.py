@@ -217,11 +217,17 @@ def _steps(estimate: Estimate, bias: Bias | None, advice: Advice) -> Iterator[Fi
                     "sampler.warmup=auto",
                 )
             if bias is not None:
-                size = abs(estimate.llc) + 1e-300
-                if abs(bias.value) - 2 * bias.error > MAX_BIAS * size:
-                    smaller = chains.step_size * MAX_BIAS / 2 * size / abs(bias.value)
+                size, unsure = abs(estimate.llc), 2 * bias.error
+                smaller = chains.step_size * MAX_BIAS / 2 * size / max(abs(bias.value), unsure, 1e-300)
+                if abs(bias.value) - unsure > MAX_BIAS * size:
                     yield Finding(
                         f"step-size bias {bias.value:+.2g} is more than {MAX_BIAS:.0%} of λ̂",
+                        f"sampler.step_size={typed(smaller)}",
+                    )
+                elif unsure > MAX_BIAS * size:
+                    yield Finding(
+                        f"step-size bias {bias.value:+.2g} is known to ± {unsure:.2g} only, more than "
+                        f"{MAX_BIAS:.0%} of λ̂: the step is too long for two chains to stay near each other",
                         f"sampler.step_size={typed(smaller)}",
                     )
             elif (
