@@ -1,11 +1,11 @@
 """Every bundled data set by every sampler at its defaults, beside a long run; and SGLD beside one whose step
-was tuned by hand: `python -m benchmarks.estimates [DATA...]`, ten minutes a data set on two cores."""
+was tuned by hand: `python -m benchmarks.estimates [DATA...]`, ten to twenty minutes a data set on two cores.
+What is done is in the store (SWEEPFLOW_STORE, or sweepflow-data), so it goes on where it was interrupted."""
 
 from __future__ import annotations
 
 import itertools
 import sys
-import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
@@ -37,17 +37,16 @@ def main(sets: Sequence[str]) -> None:
     references: dict[str, Record] = {}
     by_hand = []
     rounds = []
-    with tempfile.TemporaryDirectory(prefix="sweepflow-bench-") as directory:
-        for data in sets:
-            of = (f"data={data}", "model=small", "target.seed=1", f"store={directory}/store")
-            seeds = f"sampler.seed=range(0,{SEEDS})"
-            for record in llc([*of, f"sampler={','.join(SAMPLERS)}", seeds]).estimates:
-                kind = record.config["sampler"]["kind"]
-                groups[data, kind].append(record)
-                if record.status != "ok":
-                    rounds.append(_rounds([*of, f"sampler={kind}", _seed(record)], record))
-            (references[data],) = llc([*of, *LONG]).estimates
-            by_hand.append(_against_hand(of, data, references[data].figures["llc"]))
+    for data in sets:
+        of = (f"data={data}", "model=small", "target.seed=1")
+        seeds = f"sampler.seed=range(0,{SEEDS})"
+        for record in llc([*of, f"sampler={','.join(SAMPLERS)}", seeds]).estimates:
+            kind = record.config["sampler"]["kind"]
+            groups[data, kind].append(record)
+            if record.status != "ok":
+                rounds.append(_rounds([*of, f"sampler={kind}", _seed(record)], record))
+        (references[data],) = llc([*of, *LONG]).estimates
+        by_hand.append(_against_hand(of, data, references[data].figures["llc"]))
     _print_rows(
         ("data", "long run", "sampler", "λ̂ ± 95 %", f"ok of {SEEDS}", "gradients", "z"),
         [_row(data, kind, records, references[data]) for (data, kind), records in groups.items()],
@@ -65,7 +64,7 @@ def _print_rows(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def _row(data: str, kind: str, records: Sequence[Record], reference: Record) -> Sequence[str]:
-    sound = [record for record in records if record.status == "ok"]
+    sound = _sound(records)
     first = records[0]
     away = [_apart(record, reference) for record in sound]
     why = Counter(reason for record in records for reason in record.reasons)
@@ -86,8 +85,7 @@ def _print_summary(groups: Groups, references: Mapping[str, Record]) -> None:
     apart = [
         _apart(record, references[data])
         for (data, _), records in groups.items()
-        for record in records
-        if record.status == "ok"
+        for record in _sound(records)
     ]
     pairs = [
         _apart(one, other)
@@ -111,11 +109,15 @@ def _stated_over_spread(groups: Groups, kind: str) -> float:
     """Root of the mean, over data sets, of the ratio of variances; of ok estimates."""
     ratios = []
     for (_, of), records in groups.items():
-        sound = [record.figures for record in records if record.status == "ok"]
+        sound = [record.figures for record in _sound(records)]
         if of == kind and len(sound) > 1:
             stated = np.mean([figures["llc_mcse"] ** 2 for figures in sound])
             ratios.append(np.var([figures["llc"] for figures in sound], ddof=1) / stated)
     return float(np.mean(ratios) ** -0.5) if ratios else float("nan")
+
+
+def _sound(records: Sequence[Record]) -> Sequence[Record]:
+    return [record for record in records if record.status == "ok"]
 
 
 def _apart(one: Record, other: Record) -> float:

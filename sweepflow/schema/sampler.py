@@ -83,7 +83,7 @@ class _ByStochasticGradients(_Sampler):
     """The least that such a correction of a step on all rows would accept, with `step_size=auto`."""
     batch_size: PositiveInt | Auto | None = "auto"
     """Rows a step, drawn with replacement; `auto` is 256, or all rows where those would be more than half of
-    them. All rows where it is not given."""
+    them. All rows where it is not given, or more than there are."""
     bias_chains: NonNegativeInt = 2
     """Extra chains of half the step's length, which measure the step-size bias."""
     dtype: Dtype = "float32"
