@@ -27,6 +27,17 @@ first or the last."""
 BUDGET, BUDGET_SEEDS = 150_000, 8
 ROUNDS = 2
 """How often the advice of a flagged estimate is followed."""
+STARTS = (
+    ("sampler=sgld", "sampler.step_size=1e-6"),
+    ("sampler=sgld", "sampler.step_size=0.003"),
+    ("sampler=sgld", "sampler.warmup=100", "sampler.draws=50"),
+    ("sampler=sgnht", "sampler.batch_size=16"),
+    ("sampler=hmc", "sampler.num_integration_steps=2"),
+    ("sampler=hmc", "sampler.draws=20"),
+    ("sampler=nuts", "sampler.max_gradients=8000"),
+    ("sampler=mclmc", "sampler.warmup=0"),
+)
+"""Settings by which an estimate is flagged, and from which its advice is followed."""
 
 Groups = Mapping[tuple[str, str], Sequence[Record]]
 
@@ -36,7 +47,7 @@ def main(sets: Sequence[str]) -> None:
     groups: dict[tuple[str, str], list[Record]] = defaultdict(list)
     references: dict[str, Record] = {}
     by_hand = []
-    rounds = []
+    followed = []
     for data in sets:
         of = (f"data={data}", "model=small", "target.seed=1")
         seeds = f"sampler.seed=range(0,{SEEDS})"
@@ -44,18 +55,19 @@ def main(sets: Sequence[str]) -> None:
             kind = record.config["sampler"]["kind"]
             groups[data, kind].append(record)
             if record.status != "ok":
-                rounds.append(_rounds([*of, f"sampler={kind}", _seed(record)], record))
+                seed = f"sampler.seed={record.config['sampler']['seed']}"
+                followed.append(_followed(data, of, [f"sampler={kind}", seed]))
         (references[data],) = llc([*of, *LONG]).estimates
+        followed += [_followed(data, of, start) for start in STARTS]
         by_hand.append(_against_hand(of, data, references[data].figures["llc"]))
     _print_rows(
         ("data", "long run", "sampler", "λ̂ ± 95 %", f"ok of {SEEDS}", "gradients", "z"),
         [_row(data, kind, records, references[data]) for (data, kind), records in groups.items()],
     )
     _print_summary(groups, references)
-    if rounds:
-        told = ", ".join(f"{number} {after}" for after, number in sorted(Counter(rounds).items()))
-        print(f"Who follows the advice of the {len(rounds)} others: {told}.\n")
     _print_rows(("data", "SGLD's step", "error", "best step by hand", "error", "ratio"), by_hand)
+    print()
+    _print_rows(("data", "settings", "flagged as", "who follows the advice", "types"), followed)
 
 
 def _print_rows(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -143,21 +155,19 @@ def _against_hand(of: Sequence[str], data: str, true: float) -> Sequence[str]:
     return data, f"{found:.2g}", short(own, 2), f"{best * found:.2g}", short(least, 2), f"{own / least:.2f}"
 
 
-def _seed(record: Record) -> str:
-    return f"sampler.seed={record.config['sampler']['seed']}"
-
-
-def _rounds(overrides: Sequence[str], record: Record) -> str:
-    """What comes of a flagged estimate where the first advice of each of its reasons is typed."""
-    typed = list(overrides)
-    for number in range(1, ROUNDS + 1):
+def _followed(data: str, of: Sequence[str], start: Sequence[str]) -> Sequence[str]:
+    """What comes of an estimate where the first advice of each of its reasons is typed."""
+    (record,) = llc([*of, *start]).estimates
+    reason = record.reasons[0] if record.reasons else record.status
+    given = dict(override.split("=", 1) for override in start)
+    rounds = 0
+    while record.status != "ok" and rounds < ROUNDS:
         advised = [do.split(", or ")[0] for do in record.advice if "=" in do]
-        given = dict(override.split("=", 1) for override in [*typed, *" ".join(advised).split()])
-        typed = [f"{key}={value}" for key, value in given.items()]
-        (record,) = llc(typed).estimates
-        if record.status == "ok":
-            return f"ok after {number} round{'s' * (number > 1)}"
-    return f"{record.status} after {ROUNDS} rounds: {record.reasons[0]}"
+        given |= dict(override.split("=", 1) for override in " ".join(advised).split())
+        (record,) = llc([*of, *(f"{key}={value}" for key, value in given.items())]).estimates
+        rounds += 1
+    typed = " ".join(f"{key}={value}" for key, value in given.items() if f"{key}={value}" not in start)
+    return data, " ".join(start), reason, f"{record.status} after {rounds} rounds", typed
 
 
 def _error(records: Sequence[Record], true: float) -> float:
