@@ -35,5 +35,7 @@ def __getattr__(name: str) -> Any:
     if name in _MODULES:
         # As the command does: no server that sweepflow starts tells anybody that it runs.
         os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+        # Prefect gives its temporary server 20 s, which a first start on a busy machine takes.
+        os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
         return getattr(importlib.import_module(_MODULES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

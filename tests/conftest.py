@@ -34,6 +34,8 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ[CACHE] = tempfile.mkdtemp(prefix="sweepflow tests ")
         # JAX's own is a second, and few of the tests' programs take one.
         os.environ[WORTH] = "0.2"
+        # As flows/__init__.py says, for tests that import Prefect first.
+        os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
         _session.append(os.environ[CACHE])
     configure()
     import jax
