@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -117,6 +117,21 @@ def _misread(text: str) -> bool:
 def counted(count: int, noun: str) -> str:
     """`1 target`, `1,200 targets`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def markdown_table(
+    headers: Sequence[str], rows: Iterable[Sequence[str]], numeric: Container[str] = ()
+) -> str:
+    """A table in Markdown; the columns named in `numeric` are aligned to the right.
+
+    >>> print(markdown_table(["case", "λ̂"], [["a|b", "1.0"]], numeric={"λ̂"}))
+    | case | λ̂ |
+    | --- | ---: |
+    | a\\|b | 1.0 |
+    """
+    align = ["---:" if header in numeric else "---" for header in headers]
+    lines = ([cell.replace("|", "\\|") for cell in line] for line in (headers, align, *rows))
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def points(values: Iterable[float], digits: int = 5) -> list[float | None]:

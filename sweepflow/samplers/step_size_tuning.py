@@ -129,7 +129,7 @@ def update(
     energy = jnp.where(renew, proposal.energy, moved)
     energy = jnp.where(proposal.away, state.energy, energy)
     size = jnp.maximum(energy, LEAST_ENERGY)
-    wanted = jnp.maximum(least, jnp.minimum(_accepted(size), MOST_WANTED))
+    wanted = jnp.maximum(least, jnp.minimum(acceptance_at_share(size), MOST_WANTED))
     begun, average, mean = _averaging(wanted)
     share = proposal.noise / size
     as_accepted = jnp.maximum(1 - (1 - wanted) * share / NOISE_SHARE, 0.0)
@@ -223,8 +223,15 @@ def bias_share(acceptance: float, llc: float) -> float:
     return float((16 * spread**2 / (2 * max(llc, LEAST_ENERGY))) ** (1 / 3) / 4)
 
 
-def _accepted(llc: Float[Array, ""]) -> Float[Array, ""]:
-    """How often MALA would accept a step that adds `STEP_SHARE`: the inverse of `bias_share`."""
+def acceptance_at_share(llc: Float[Array, ""]) -> Float[Array, ""]:
+    """The acceptance of a MALA step that adds `STEP_SHARE` to lambda-hat: the inverse of `bias_share`.
+
+    Args:
+        llc: lambda-hat, float64.
+
+    >>> round(float(acceptance_at_share(jnp.asarray(5.0))), 3)
+    0.948
+    """
     spread = jnp.sqrt((4 * STEP_SHARE) ** 3 * 2 * llc / 16)
     return jax.scipy.special.erfc(spread / math.sqrt(8))
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-from sweepflow.report.numbers import NOTHING, counted, short, with_error
+from sweepflow.report.numbers import NOTHING, counted, markdown_table, short, with_error
 from sweepflow.verify.case import Tolerance
 from sweepflow.verify.compare import Comparison
 
@@ -40,12 +40,8 @@ def comparison_table(comparisons: Sequence[Comparison]) -> Table:
 def comparison_markdown(comparisons: Sequence[Comparison]) -> str:
     """The same table in Markdown, with what is to be said of each case, and the verdict below it."""
     headers = [*HEADERS[:-1], "within", "note"]
-    align = ["---:" if header in NUMERIC else "---" for header in headers]
     rows = [[*_cells(comparison), comparison.note] for comparison in comparisons]
-    lines = [
-        "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in (headers, align, *rows)
-    ]
-    return "\n".join([*lines, "", summary(comparisons), ""])
+    return f"{markdown_table(headers, rows, NUMERIC)}\n\n{summary(comparisons)}\n"
 
 
 def summary(comparisons: Sequence[Comparison]) -> str:

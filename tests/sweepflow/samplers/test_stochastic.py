@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sweepflow.llc.theory import quadratic_llc
-from sweepflow.samplers.step_size_tuning import MOST_WANTED, STEP_SHARE, _accepted, bias_share
+from sweepflow.samplers.step_size_tuning import MOST_WANTED, STEP_SHARE, acceptance_at_share, bias_share
 from sweepflow.schema.data import NormalCrossingData, QuadraticData, TeacherStudentData
 from sweepflow.schema.llc import LlcConfig
 from sweepflow.schema.model import MlpModel, PotentialModel
@@ -97,7 +97,7 @@ def test_the_step_adds_the_share_that_is_wanted(
 
 @given(st.floats(1.0, 1e3))
 def test_wanted_acceptance_is_that_of_the_share(llc: float) -> None:
-    assert bias_share(float(_accepted(jnp.asarray(llc))), llc) == pytest.approx(STEP_SHARE)
+    assert bias_share(float(acceptance_at_share(jnp.asarray(llc))), llc) == pytest.approx(STEP_SHARE)
 
 
 def test_small_minibatches_shorten_the_step_until_their_noise_is_little(
