@@ -70,8 +70,8 @@ def _measure(side: str, directory: Path, flags: dict[str, str]) -> float:
 
 def _prepared(overrides: list[str]) -> tuple[Any, Any]:
     """A store with the targets built, and the batch of estimates."""
-    from flows.prepare import prepare
     from sweepflow.engine.run import run_batch
+    from sweepflow.flows.prepare import prepare
     from sweepflow.targets.workload import TARGET
 
     plan, store = prepare([f"store={tempfile.mkdtemp()}", *overrides])
@@ -92,7 +92,7 @@ def _best(run: Any, chain_steps: int) -> float:
 
 def _through_engine(overrides: list[str], chain_steps: int) -> float:
     from sweepflow.engine.run import run_batch
-    from sweepflow.llc.workload import LLC
+    from sweepflow.estimates.workload import LLC
 
     store, batch = _prepared(overrides)
     run_batch(LLC, batch.trials, store, size=batch.size, datasets=batch.datasets)  # compiles
@@ -108,8 +108,8 @@ def _one_by_one() -> float:
     import jax.numpy as jnp
     import numpy as np
 
+    from sweepflow.estimates.workload import LLC
     from sweepflow.fingerprint import key_data
-    from sweepflow.llc.workload import LLC
 
     store, batch = _prepared(list(GROUP))
     trials = batch.trials

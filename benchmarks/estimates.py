@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from flows import llc
+from sweepflow import llc
 from sweepflow.report.headline import SYMBOL
 from sweepflow.report.numbers import half_width, markdown_table, short, with_error
-from sweepflow.store.record import Record
+from sweepflow.storage.record import Record
 
 SETS = ("digits", "breast_cancer", "diabetes", "teacher_student")
 SAMPLERS = ("sgld", "sgnht", "hmc", "nuts", "mclmc")

@@ -48,7 +48,7 @@ def _measure(store: str) -> dict[str, float]:
     from hydra_zen import launch
     from omegaconf import OmegaConf
 
-    from flows import multirun
+    from sweepflow import multirun
 
     def timed(run: Any) -> float:
         started = time.perf_counter()

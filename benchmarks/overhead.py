@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from benchmarks.commands import SWEEPFLOW, seconds, surroundings
-from sweepflow.store.store import Store
+from sweepflow.storage.store import Store
 
 SMALL = (
     "model=small",
@@ -27,7 +27,7 @@ def server_start(directory: Path) -> float:
     """Seconds that the embedded server takes to start, without the import of Prefect."""
     code = (
         "import time, prefect.context, prefect.settings\n"
-        "from flows.embedded_server import prefect_server\n"
+        "from sweepflow.flows.embedded_server import prefect_server\n"
         "t = time.perf_counter()\n"
         "with prefect_server(): print(time.perf_counter() - t)"
     )

@@ -19,7 +19,7 @@ import psutil
 
 from benchmarks.commands import SWEEPFLOW, seconds, surroundings
 from benchmarks.overhead import server_start
-from sweepflow.store.store import Store
+from sweepflow.storage.store import Store
 
 BATCHES = 16
 LONG = (

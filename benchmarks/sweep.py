@@ -16,8 +16,8 @@ import jax
 compiled = []
 jax.monitoring.register_event_duration_secs_listener(
     lambda event, duration, **_: event.endswith("backend_compile_duration") and compiled.append(duration))
-from flows import llc
-from flows.embedded_server import prefect_server
+from sweepflow import llc
+from sweepflow.flows.embedded_server import prefect_server
 with prefect_server():
     started = time.perf_counter()
     llc(overrides=sys.argv[1:])

@@ -20,7 +20,7 @@ import numpy as np
 
 from benchmarks.commands import SWEEPFLOW, seconds, surroundings
 from benchmarks.overhead import server_start
-from sweepflow.store.store import Store
+from sweepflow.storage.store import Store
 
 TRIALS = 64
 RATES = ",".join(f"{rate:.6g}" for rate in np.geomspace(1e-4, 1e-1, TRIALS))
@@ -34,7 +34,7 @@ import sys, jax
 log = open(sys.argv.pop(1), "a", buffering=1)
 jax.monitoring.register_event_listener(
     lambda event, **_: event.endswith("cache_misses") and print("compiled", file=log))
-from flows.cli import main
+from sweepflow.flows.cli import main
 main()
 """
 
@@ -195,7 +195,7 @@ def _kill_when(command: list[str], environment: dict[str, str], reached: Any) ->
 
 
 def _trials() -> tuple[Any, Any]:
-    from flows.prepare_trials import SweepOptions, prepare_trials
+    from sweepflow.flows.prepare_trials import SweepOptions, prepare_trials
 
     prepared = prepare_trials(
         [f"store={tempfile.mkdtemp()}", *DIGITS, f"learning_rate={RATES}"], SweepOptions()

@@ -22,8 +22,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from flows.server_faults import ServerError, find_fault
-from tasks.output import keep_output, some_output
+from sweepflow.flows.server_faults import ServerError, find_fault
+from sweepflow.tasks.output import keep_output, some_output
 
 __all__ = ["ServerError", "is_embedded", "keep_prefect_server", "prefect_server"]
 

@@ -18,7 +18,9 @@ from hydra._internal.callbacks import Callbacks
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from flows.hydra_sweep import (
+from sweepflow.compose.grammar import quote
+from sweepflow.errors import ConfigError
+from sweepflow.flows.hydra_sweep import (
     add_job,
     check_launcher,
     grid_of,
@@ -27,10 +29,8 @@ from flows.hydra_sweep import (
     sweep_by,
     sweep_grid,
 )
-from flows.jobs_flow import Launch, jobs_flow
-from flows.jobs_sweep import how_to_call
-from sweepflow.compose.grammar import quote
-from sweepflow.errors import ConfigError
+from sweepflow.flows.jobs_flow import Launch, jobs_flow
+from sweepflow.flows.jobs_sweep import how_to_call
 from sweepflow.jobs.hydra_call import AsHydra, Batches, Returned
 from sweepflow.jobs.hydra_loader import HydraLoader, hydra_loader
 from sweepflow.jobs.plan import Plan

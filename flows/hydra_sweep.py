@@ -18,12 +18,12 @@ from hydra.types import HydraContext
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, flag_override
 
-from flows.jobs_flow import Launch
 from hydra_plugins.sweepflow_launcher import TARGET, FlowContext
 from sweepflow.compose.axes import Axis, files_of, refuse_tags
 from sweepflow.compose.grammar import key_of, quote_as_hydra, read, swept_values
 from sweepflow.compose.overlaps import overlap, refuse_overlaps
 from sweepflow.errors import ConfigError
+from sweepflow.flows.jobs_flow import Launch
 from sweepflow.jobs.expand import Composed
 from sweepflow.jobs.hydra_call import Batches, Returned
 from sweepflow.jobs.hydra_loader import HydraLoader

@@ -7,8 +7,8 @@ from typing import Any
 
 from sweepflow.batching import Batch
 from sweepflow.engine.workload import Workload
+from sweepflow.tasks.batch import find_workload
 from sweepflow.workloads import SweepWorkload
-from tasks.batch import find_workload
 
 
 @dataclass(frozen=True)

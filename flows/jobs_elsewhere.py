@@ -9,25 +9,25 @@ from contextlib import ExitStack, contextmanager, suppress
 
 from prefect.runtime import flow_run
 
-from flows.job import Job as BatchJob
-from flows.job import Outcome
-from flows.run_jobs import run_jobs
-from flows.runners.asked import Asked
-from flows.runners.pool import Pool
-from flows.runs.heartbeat import beating
-from flows.runs.reconcile import close_task_runs
-from flows.sweep_flow import await_server, patience
 from sweepflow.batching import slices
 from sweepflow.engine.devices import worker_count
 from sweepflow.errors import SweepflowError
+from sweepflow.flows.job import Job as BatchJob
+from sweepflow.flows.job import Outcome
+from sweepflow.flows.run_jobs import run_jobs
+from sweepflow.flows.runners.asked import Asked
+from sweepflow.flows.runners.pool import Pool
+from sweepflow.flows.runs.heartbeat import beating
+from sweepflow.flows.runs.reconcile import close_task_runs
+from sweepflow.flows.sweep_flow import await_server, patience
 from sweepflow.jobs.call import recall
 from sweepflow.jobs.job import Job, summary, well
 from sweepflow.jobs.plan import Plan
 from sweepflow.jobs.sent import NAME, WORKLOAD, NotCalledError, sending, share, why_job_failed
 from sweepflow.schema.runner import DaskRunner, SlurmRunner
-from sweepflow.store.record import Record
+from sweepflow.storage.record import Record
 from sweepflow.streak import CALL_ON
-from tasks.progress import SweepProgress, TooManyFailuresError
+from sweepflow.tasks.progress import SweepProgress, TooManyFailuresError
 
 BATCHES_EACH = 4
 """Batches of a worker, so that one that is slow or lost holds up little."""

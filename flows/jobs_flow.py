@@ -16,11 +16,11 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from flows.embedded_server import keep_prefect_server
-from flows.jobs_elsewhere import BatchesFailedError, jobs_elsewhere
-from flows.runs.away import AWAY_SECONDS
-from flows.sweep_flow import ServerAwayAbort, await_server, sweep_flow, told
 from sweepflow.errors import ConfigError
+from sweepflow.flows.embedded_server import keep_prefect_server
+from sweepflow.flows.jobs_elsewhere import BatchesFailedError, jobs_elsewhere
+from sweepflow.flows.runs.away import AWAY_SECONDS
+from sweepflow.flows.sweep_flow import ServerAwayAbort, await_server, sweep_flow, told
 from sweepflow.jobs.call import NotBatchedWarning, NotKeptWarning, call, call_batched, recall
 from sweepflow.jobs.job import Job, summary, well
 from sweepflow.jobs.plan import Plan
@@ -28,7 +28,7 @@ from sweepflow.jobs.sent import check_sendable
 from sweepflow.jobs.vectorize import Group, groups
 from sweepflow.report.numbers import counted
 from sweepflow.schema.runner import LocalRunner, RunnerConfig
-from tasks.jobs_progress import FailureLimit, jobs_progress
+from sweepflow.tasks.jobs_progress import FailureLimit, jobs_progress
 
 OnError = Literal["keep", "raise"]
 T = TypeVar("T")

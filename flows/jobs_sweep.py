@@ -10,12 +10,12 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, get_args
 
-from flows.jobs_flow import How, Launch, OnError, jobs_flow
 from sweepflow.compose.axes import Axis
 from sweepflow.compose.overlaps import refuse_parts_of_drawn
 from sweepflow.compose.place import compose_runner
 from sweepflow.engine.devices import worker_count
 from sweepflow.errors import ConfigError, in_words
+from sweepflow.flows.jobs_flow import How, Launch, OnError, jobs_flow
 from sweepflow.jobs.caller import Caller
 from sweepflow.jobs.job import Goal, Job, Jobs
 from sweepflow.jobs.plan import Plan

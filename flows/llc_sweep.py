@@ -8,16 +8,16 @@ from prefect import get_run_logger, tags
 from prefect.runtime import flow_run
 from pydantic import NonNegativeInt
 
-from flows.prepare import IncompleteError, collect, command_line, incomplete, prepare, so_far
-from flows.run_plan import run_plan
-from flows.runners.asked import asked
-from flows.runs.heartbeat import beating
-from flows.sweep_flow import end, sweep_flow, tables_at_any_end, told
+from sweepflow.flows.prepare import IncompleteError, collect, command_line, incomplete, prepare, so_far
+from sweepflow.flows.run_plan import run_plan
+from sweepflow.flows.runners.asked import asked
+from sweepflow.flows.runs.heartbeat import beating
+from sweepflow.flows.sweep_flow import end, sweep_flow, tables_at_any_end, told
+from sweepflow.llc_sweep import LlcSweep
 from sweepflow.report.headline import has_result
 from sweepflow.streak import MOST
-from sweepflow.sweep import Sweep
+from sweepflow.tasks.report import publish
 from sweepflow.words import shortened
-from tasks.report import publish
 
 __all__ = ["IncompleteError", "llc"]
 
@@ -33,7 +33,7 @@ def llc(
     config_dir: str | None = None,
     rerun: bool = False,
     max_failures: NonNegativeInt = MOST,
-) -> Sweep:
+) -> LlcSweep:
     """Estimate the local learning coefficient of N targets with M samplers.
 
     Args:

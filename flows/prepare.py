@@ -8,11 +8,11 @@ from pathlib import Path
 
 from sweepflow.engine.devices import configure
 from sweepflow.errors import SweepflowError
-from sweepflow.llc.agreement import with_disagreements
-from sweepflow.llc.plan import Plan
-from sweepflow.store.reruns import all_again
-from sweepflow.store.store import Store
-from sweepflow.sweep import Sweep
+from sweepflow.estimates.agreement import with_disagreements
+from sweepflow.estimates.plan import Plan
+from sweepflow.llc_sweep import LlcSweep
+from sweepflow.storage.reruns import all_again
+from sweepflow.storage.store import Store
 from sweepflow.words import shortened
 
 
@@ -47,7 +47,7 @@ def prepare(
     """
     configure()
     from sweepflow.compose import compose_llc
-    from sweepflow.llc.plan import make_plan
+    from sweepflow.estimates.plan import make_plan
 
     configs = compose_llc(list(overrides), config_dir)
     store = Store(Path(configs[0].store))
@@ -67,11 +67,11 @@ def compile_first(plan: Plan, store: Store) -> None:
         compile_ahead(TARGET, batch.trials, store, size=batch.size, datasets=batch.datasets)
 
 
-def collect(plan: Plan, store: Store, command: str) -> Sweep:
+def collect(plan: Plan, store: Store, command: str) -> LlcSweep:
     """A sweep's records as the store has them, with its tables and report written."""
     wanted = [*plan.targets, *plan.estimates]
     records = store.known(wanted)
-    sweep = Sweep(
+    sweep = LlcSweep(
         name=plan.name,
         command=command,
         directory=store.paths.sweep(plan.name),

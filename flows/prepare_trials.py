@@ -11,9 +11,9 @@ from typing import Any
 from sweepflow.engine.devices import configure
 from sweepflow.errors import ConfigError, did_you_mean
 from sweepflow.report.numbers import counted
-from sweepflow.store.record import Record
-from sweepflow.store.reruns import all_again, of_before
-from sweepflow.store.store import Store
+from sweepflow.storage.record import Record
+from sweepflow.storage.reruns import all_again, of_before
+from sweepflow.storage.store import Store
 from sweepflow.trials.draw import DesignOptions, Drawn
 from sweepflow.trials.modes import Mode
 from sweepflow.trials.plan import TrialsPlan

@@ -12,26 +12,26 @@ from typing import Any
 from prefect.futures import PrefectFuture
 from prefect.states import Completed, Crashed, Failed
 
-from flows.job import Job, Outcome
-from flows.runners.pool import Loss, Pool
-from flows.runs.away import AWAY_SECONDS, ServerWatch
-from flows.runs.liveness import ago
-from flows.runs.record import short_id
-from flows.seen import await_records, changed, look
-from flows.shared import Shared
-from flows.suspects import HOPELESS, Again, Suspect, Walltimes, after_leaving, after_loss, spread
 from sweepflow.engine.failure import failed_record
 from sweepflow.engine.workload import Workload
 from sweepflow.errors import StoreError, with_advice
+from sweepflow.flows.job import Job, Outcome
+from sweepflow.flows.runners.pool import Loss, Pool
+from sweepflow.flows.runs.away import AWAY_SECONDS, ServerWatch
+from sweepflow.flows.runs.liveness import ago
+from sweepflow.flows.runs.record import short_id
+from sweepflow.flows.seen import await_records, changed, look
+from sweepflow.flows.shared import Shared
+from sweepflow.flows.suspects import HOPELESS, Again, Suspect, Walltimes, after_leaving, after_loss, spread
 from sweepflow.report.numbers import counted
 from sweepflow.schema.runner import RunnerConfig
-from sweepflow.store.leases import Leases
-from sweepflow.store.record import Record
-from sweepflow.store.reruns import of_before
-from sweepflow.store.store import Store
+from sweepflow.storage.leases import Leases
+from sweepflow.storage.record import Record
+from sweepflow.storage.reruns import of_before
+from sweepflow.storage.store import Store
+from sweepflow.tasks.batch import Ran, run_batch_task
+from sweepflow.tasks.progress import SweepProgress
 from sweepflow.workloads import SweepWorkload
-from tasks.batch import Ran, run_batch_task
-from tasks.progress import SweepProgress
 
 LOOK_SECONDS = 1.0
 """Between two looks at what there is to wait for."""

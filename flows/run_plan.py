@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from flows.job import Job, Outcome
-from flows.run_jobs import run_jobs
-from flows.runners.asked import Asked
-from flows.runs.heartbeat import Beat
-from sweepflow.llc.plan import Plan
-from sweepflow.store.store import Store
+from sweepflow.estimates.plan import Plan
+from sweepflow.flows.job import Job, Outcome
+from sweepflow.flows.run_jobs import run_jobs
+from sweepflow.flows.runners.asked import Asked
+from sweepflow.flows.runs.heartbeat import Beat
+from sweepflow.storage.store import Store
 from sweepflow.streak import MOST
 from sweepflow.targets.workload import target_trial
-from tasks.progress import SweepProgress
+from sweepflow.tasks.progress import SweepProgress
 
 
 def run_plan(

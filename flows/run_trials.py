@@ -10,21 +10,21 @@ from typing import Any
 
 import jax
 
-from flows.job import Job, Outcome
-from flows.prepare_trials import Prepared, SweepOptions
-from flows.run_jobs import run_jobs
-from flows.runners.asked import Asked
-from flows.runners.pool import Pool
 from sweepflow.batching import Batch
 from sweepflow.engine.program import call_lanes
 from sweepflow.engine.workload import Trial, Workload
+from sweepflow.flows.job import Job, Outcome
+from sweepflow.flows.prepare_trials import Prepared, SweepOptions
+from sweepflow.flows.run_jobs import run_jobs
+from sweepflow.flows.runners.asked import Asked
+from sweepflow.flows.runners.pool import Pool
 from sweepflow.report.trials.view import value_of
-from sweepflow.store.leases import Leases
-from sweepflow.store.record import Record
+from sweepflow.storage.leases import Leases
+from sweepflow.storage.record import Record
+from sweepflow.tasks.progress import SweepProgress
 from sweepflow.trials.halving import call_size, repeats, rungs, survivors
 from sweepflow.trials.modes import choose, measured, predict, probe_trials
 from sweepflow.trials.plan import cut, cut_for, group_labels, labelled
-from tasks.progress import SweepProgress
 
 
 @dataclass

@@ -7,8 +7,8 @@ import time
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from flows.suspects import Suspect
-from sweepflow.store.leases import Leases
+from sweepflow.flows.suspects import Suspect
+from sweepflow.storage.leases import Leases
 
 LEAST_PATIENCE_SECONDS = 10.0
 """Shortest time that another sweep is waited for."""

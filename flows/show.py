@@ -14,17 +14,17 @@ from rich.json import JSON
 from rich.table import Table
 
 from sweepflow.engine.workload import Trial
-from sweepflow.llc.agreement import with_disagreements
-from sweepflow.llc.length import short_warmup
-from sweepflow.llc.plan import Plan
+from sweepflow.estimates.agreement import with_disagreements
+from sweepflow.estimates.length import short_warmup
+from sweepflow.estimates.plan import Plan
+from sweepflow.llc_sweep import LlcSweep
 from sweepflow.report.labels import derive_labels, target_key
 from sweepflow.report.numbers import counted
 from sweepflow.report.terminal import results_table, targets_table
 from sweepflow.schema.llc import EstimateConfig
-from sweepflow.store.paths import FOLDERS
-from sweepflow.store.record import Record
-from sweepflow.store.store import Store
-from sweepflow.sweep import Sweep
+from sweepflow.storage.paths import FOLDERS
+from sweepflow.storage.record import Record
+from sweepflow.storage.store import Store
 from sweepflow.targets.workload import target_trial
 from sweepflow.words import shortened
 
@@ -42,7 +42,7 @@ FILE_WIDTH = 140
 console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else FILE_WIDTH)
 
 
-def print_sweep(sweep: Sweep) -> None:
+def print_sweep(sweep: LlcSweep) -> None:
     """The results table, and where everything lies."""
     console.print(results_table(sweep.estimates, sweep.targets))
     for line in (

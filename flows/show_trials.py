@@ -7,8 +7,8 @@ from pathlib import Path
 
 from rich.table import Table
 
-from flows.prepare_trials import Prepared
-from flows.show import MAX_TRIALS, console, print_again
+from sweepflow.flows.prepare_trials import Prepared
+from sweepflow.flows.show import MAX_TRIALS, console, print_again
 from sweepflow.report.numbers import counted, reads_alike, setting
 from sweepflow.report.trials.compare import compare, write_comparison
 from sweepflow.report.trials.terminal import trials_table

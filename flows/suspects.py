@@ -7,10 +7,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from flows.job import Job
-from flows.runners.pool import Loss
 from sweepflow.batching import Batch
 from sweepflow.engine.workload import Trial
+from sweepflow.flows.job import Job
+from sweepflow.flows.runners.pool import Loss
 
 T = TypeVar("T")
 MOST_LOSSES = 3

@@ -27,17 +27,17 @@ from prefect.settings import (
 )
 from prefect.states import Completed, Failed
 
-from flows.embedded_server import is_embedded
-from flows.job import Outcome
-from flows.runs.away import AWAY_SECONDS, one_outage, outage
-from flows.runs.heartbeat import Beat
-from flows.runs.hooks import settle
-from flows.runs.liveness import ago
-from flows.runs.reconcile import StatesWarning, close_task_runs, is_away, patiently
-from flows.runs.table import MAX_CELL
 from sweepflow.errors import SweepflowError, in_words
+from sweepflow.flows.embedded_server import is_embedded
+from sweepflow.flows.job import Outcome
+from sweepflow.flows.runs.away import AWAY_SECONDS, one_outage, outage
+from sweepflow.flows.runs.heartbeat import Beat
+from sweepflow.flows.runs.hooks import settle
+from sweepflow.flows.runs.liveness import ago
+from sweepflow.flows.runs.reconcile import StatesWarning, close_task_runs, is_away, patiently
+from sweepflow.flows.runs.table import MAX_CELL
+from sweepflow.tasks.output import lasting_output
 from sweepflow.words import shortened
-from tasks.output import lasting_output
 
 P = ParamSpec("P")
 

@@ -10,23 +10,23 @@ from prefect import get_run_logger, tags
 from prefect.runtime import flow_run
 from pydantic import NonNegativeInt
 
-from flows.job import Outcome
-from flows.prepare import incomplete
-from flows.prepare_trials import Prepared, SweepOptions, collect_trials, prepare_trials
-from flows.run_trials import Ran, best_so_far, run_trials
-from flows.runners.asked import asked
-from flows.runs.heartbeat import beating
-from flows.sweep_flow import end, sweep_flow, tables_at_any_end, told
+from sweepflow.flows.job import Outcome
+from sweepflow.flows.prepare import incomplete
+from sweepflow.flows.prepare_trials import Prepared, SweepOptions, collect_trials, prepare_trials
+from sweepflow.flows.run_trials import Ran, best_so_far, run_trials
+from sweepflow.flows.runners.asked import asked
+from sweepflow.flows.runs.heartbeat import beating
+from sweepflow.flows.sweep_flow import end, sweep_flow, tables_at_any_end, told
 from sweepflow.report.headline import has_result
 from sweepflow.report.trials.headline import outcome_of
 from sweepflow.space import Method
 from sweepflow.streak import MOST
+from sweepflow.tasks.progress import SweepProgress
+from sweepflow.tasks.report import publish_trials
 from sweepflow.trials.draw import DesignOptions
 from sweepflow.trials.modes import Mode
 from sweepflow.trials.result import TrialsSweep, note_in_manifest
 from sweepflow.words import shortened
-from tasks.progress import SweepProgress
-from tasks.report import publish_trials
 
 
 def _run_name() -> str:

@@ -7,17 +7,17 @@ from pathlib import Path
 
 from prefect import tags
 
-from flows.prepare import collect, incomplete, so_far
-from flows.run_plan import run_plan
-from flows.runners.asked import Asked
-from flows.runs.heartbeat import beating
-from flows.sweep_flow import end, sweep_flow, tables_at_any_end, told
 from sweepflow.engine.devices import configure
-from sweepflow.llc.plan import make_plan
+from sweepflow.estimates.plan import make_plan
+from sweepflow.flows.prepare import collect, incomplete, so_far
+from sweepflow.flows.run_plan import run_plan
+from sweepflow.flows.runners.asked import Asked
+from sweepflow.flows.runs.heartbeat import beating
+from sweepflow.flows.sweep_flow import end, sweep_flow, tables_at_any_end, told
 from sweepflow.report.numbers import counted
-from sweepflow.store.store import Store
+from sweepflow.storage.store import Store
+from sweepflow.tasks.report import publish
 from sweepflow.verify import Comparison, cases, compare
-from tasks.report import publish
 
 NAME = "verify"
 

@@ -1,10 +1,64 @@
-"""The science and the engine of sweepflow: pure Python and JAX; no Prefect, no Dask, no W&B.
+"""Parameter sweeps of JAX programs as Prefect flows.
 
-A workload of your own starts from `Config` and its markers (docs/workloads.md).
+    from sweepflow import llc
+
+    sweep = llc(["model=small,base", "sampler=sgld,hmc", "data=diabetes"])
+
+A workload of your own starts from `Config` and its markers.
 """
 
 from __future__ import annotations
 
+import importlib
+import os
+from typing import TYPE_CHECKING, Any
+
 from sweepflow.schema.fields import Config, Content, Location, Traced
 
-__all__ = ["Config", "Content", "Location", "Traced"]
+if TYPE_CHECKING:
+    from sweepflow.flows.hydra_names import hydra_multirun, hydra_run, launch
+    from sweepflow.flows.jobs_sweep import multirun, run
+    from sweepflow.flows.llc_sweep import llc
+    from sweepflow.flows.trials_sweep import sweep
+    from sweepflow.jobs.source import store
+
+__all__ = [
+    "Config",
+    "Content",
+    "Location",
+    "Traced",
+    "hydra_multirun",
+    "hydra_run",
+    "launch",
+    "llc",
+    "multirun",
+    "run",
+    "store",
+    "sweep",
+]
+
+_MODULES = {
+    "hydra_multirun": "sweepflow.flows.hydra_names",
+    "hydra_run": "sweepflow.flows.hydra_names",
+    "launch": "sweepflow.flows.hydra_names",
+    "llc": "sweepflow.flows.llc_sweep",
+    "multirun": "sweepflow.flows.jobs_sweep",
+    "run": "sweepflow.flows.jobs_sweep",
+    "store": "sweepflow.jobs.source",
+    "sweep": "sweepflow.flows.trials_sweep",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a flow when it is asked for: Prefect takes seconds that `sweepflow --help` need not."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # As the command does: no server that sweepflow starts tells anybody that it runs.
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    # Prefect gives its temporary server 20 s, and a first start on a busy machine takes longer.
+    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
+    return getattr(importlib.import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from sweepflow.store.record import Record
+from sweepflow.storage.record import Record
 
 MOST = 10
 """Calls in a row that may fail alike, where nobody says how many."""

@@ -24,13 +24,13 @@ from sweepflow.engine.segments import CutError, LeavingError, Pace
 from sweepflow.engine.workload import Trial, Workload
 from sweepflow.errors import StoreError
 from sweepflow.stop import InterruptedBatchError, is_stopped, raise_if_stopped, stoppable
-from sweepflow.store.record import Record
-from sweepflow.store.store import Store
+from sweepflow.storage.record import Record
+from sweepflow.storage.store import Store
+from sweepflow.tasks.compilations import Compilations
+from sweepflow.tasks.progress import announce, announce_points
+from sweepflow.tasks.slot import slot
+from sweepflow.tasks.worker import INTERRUPTED, announce_began, leave_at, worker_name
 from sweepflow.workloads import SweepWorkload
-from tasks.compilations import Compilations
-from tasks.progress import announce, announce_points
-from tasks.slot import slot
-from tasks.worker import INTERRUPTED, announce_began, leave_at, worker_name
 
 RETRIES = 3
 FIRST_DELAY_SECONDS = 2.0
@@ -87,7 +87,7 @@ def find_workload(name: str, trial: Mapping[str, Any] | None = None) -> Workload
         trial: One of the batch's, as plain JSON: where the module was edited since, this process goes on with
             the version that the trial is of, if it has it.
     """
-    from sweepflow.llc.workload import LLC
+    from sweepflow.estimates.workload import LLC
     from sweepflow.targets.workload import TARGET
     from sweepflow.workloads import load_workload
 

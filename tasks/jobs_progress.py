@@ -13,7 +13,7 @@ from sweepflow.errors import in_words
 from sweepflow.jobs.job import Job
 from sweepflow.report.numbers import counted
 from sweepflow.streak import CALL_ON, Streak
-from tasks.progress import LINE_SECONDS, TooManyFailuresError
+from sweepflow.tasks.progress import LINE_SECONDS, TooManyFailuresError
 
 
 class FailureLimit:

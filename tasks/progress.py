@@ -20,10 +20,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from sweepflow.errors import StoreError
 from sweepflow.report.numbers import counted
 from sweepflow.stop import EndedEarlyError
-from sweepflow.store.record import Record
-from sweepflow.store.store import Store
+from sweepflow.storage.record import Record
+from sweepflow.storage.store import Store
 from sweepflow.streak import GO_ON, MOST, Streak, why_failed
-from tasks.worker import this_worker
+from sweepflow.tasks.worker import this_worker
 
 STRAGGLER_SECONDS = 120.0
 """A batch that has run for longer is named."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from prefect.artifacts import create_link_artifact, create_table_artifact
 
+from sweepflow.llc_sweep import LlcSweep
 from sweepflow.report.trials.headline import headline as trials_headline
 from sweepflow.report.trials.tables import configuration_rows
-from sweepflow.sweep import Sweep
 from sweepflow.trials.result import TrialsSweep
 
 MAX_ROWS = 200
@@ -35,7 +35,7 @@ def publish_trials(sweep: TrialsSweep) -> None:
     )
 
 
-def publish(sweep: Sweep) -> None:
+def publish(sweep: LlcSweep) -> None:
     """Show a sweep's results on its flow run's page: a table, and a link to the report."""
     rows = [{column: row.get(column) for column in COLUMNS} for row in sweep.rows()[:MAX_ROWS]]
     title = sweep.headline

@@ -13,7 +13,7 @@ import hypothesis
 import pytest
 
 from sweepflow.engine.devices import configure
-from sweepflow.store.store import Store
+from sweepflow.storage.store import Store
 
 pytest_plugins = ["tests.prefect_server", "tests.postgres", "tests.slurm.fixture"]
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from flows.embedded_server import silence
+from sweepflow.flows.embedded_server import silence
 from tests.prefect_server import START_SECONDS, Machine, isolated
 
 REQUIRED = "SWEEPFLOW_REQUIRE_POSTGRES"

@@ -12,10 +12,10 @@ from typing import Any
 
 import typer
 
-from flows.cli import doctor, llc, runs, store, sweep
-from flows.cli.app import app
+from sweepflow.flows.cli import doctor, llc, runs, store, sweep
+from sweepflow.flows.cli.app import app
 from sweepflow.stop import is_working
-from tasks.output import some_output
+from sweepflow.tasks.output import some_output
 
 __all__ = ["app", "doctor", "llc", "main", "runs", "store", "sweep"]
 
@@ -38,7 +38,7 @@ def main() -> None:
 def _leave(error: BaseException) -> None:
     """End at once where something still runs: the interpreter would abort as it ends a thread that compiles,
     and wait for a batch that could not be stopped, and for all that this has yet to do."""
-    server = sys.modules.get("flows.embedded_server")
+    server = sys.modules.get("sweepflow.flows.embedded_server")
     compiles = server is not None and any(one.name == server.MEANWHILE for one in threading.enumerate())
     if not compiles and not is_working():
         return

@@ -58,7 +58,7 @@ MaxFailures = Annotated[
 
 def open_store(store: Path | None) -> Any:
     """The store that a command was given."""
-    from sweepflow.store.store import Store
+    from sweepflow.storage.store import Store
 
     return Store(store_dir(store))
 
@@ -97,7 +97,7 @@ def guarded(run: Callable[[], Any]) -> Any:
     except Exception as error:
         if not _of_prefect(error):
             raise
-        from flows.server_faults import ServerError
+        from sweepflow.flows.server_faults import ServerError
 
         said = ServerError(
             "Prefect's server failed on the way",
@@ -170,10 +170,10 @@ def _interrupted(code: int) -> NoReturn:
 
 def _resume_commands() -> list[str]:
     """What goes on with the run of this process, where there is one that has not completed."""
-    heartbeat = sys.modules.get("flows.runs.heartbeat")
+    heartbeat = sys.modules.get("sweepflow.flows.runs.heartbeat")
     beat = None if heartbeat is None else heartbeat.latest()
     if beat is None or beat.record.state == "completed":
         return []
-    from flows.runs.table import resume_command
+    from sweepflow.flows.runs.table import resume_command
 
     return [resume_command(beat.record, beat.store, USUAL_STORE)]

@@ -18,9 +18,9 @@ def asks_for_jobs(command: str, overrides: Sequence[str], config_dir: Path | Non
     runner, _ = place(command, overrides, config_dir)
     if not isinstance(runner, SlurmRunner):
         return False
-    from flows.runners.check import refuse
-    from flows.runners.checks import address
-    from flows.runners.probe import api_url
+    from sweepflow.flows.runners.check import refuse
+    from sweepflow.flows.runners.checks import address
+    from sweepflow.flows.runners.probe import api_url
 
     if (url := api_url()) is None:
         refuse([address(url, here=False)])

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.cli.app import ConfigDir, Overrides, StoreDir, app, guarded, quiet_prefect
+from sweepflow.flows.cli.app import ConfigDir, Overrides, StoreDir, app, guarded, quiet_prefect
 
 COLUMN = 13
 
@@ -31,10 +31,10 @@ def doctor(
     quiet_prefect()
 
     def run() -> bool:
-        from flows.runners.checks import preflight
         from sweepflow.compose import compose_llc
+        from sweepflow.flows.runners.checks import preflight
         from sweepflow.schema.runner import SlurmRunner
-        from sweepflow.store.store import Store
+        from sweepflow.storage.store import Store
 
         given = list(overrides or [])
         config = compose_llc(given, config_dir)[0]
@@ -46,7 +46,7 @@ def doctor(
         found = preflight(runner, opened)
         _show("here", found)
         if isinstance(runner, SlurmRunner) and not no_job and _well(found):
-            from flows.runners.visit import visit
+            from sweepflow.flows.runners.visit import visit
 
             typer.echo("\na job with the same header, which looks at a compute node")
             there = visit(runner, opened, say=lambda doing: typer.echo(f"  {doing}"))
@@ -61,9 +61,9 @@ def doctor(
 
 
 def _show_script(runner: Any, store: Any) -> None:
-    from flows.runners.checks import logs_directory
-    from flows.runners.job_script import NAME, job_script
-    from flows.runners.probe import expectations
+    from sweepflow.flows.runners.checks import logs_directory
+    from sweepflow.flows.runners.job_script import NAME, job_script
+    from sweepflow.flows.runners.probe import expectations
 
     script = job_script(
         runner,

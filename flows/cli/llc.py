@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.cli.app import (
+from sweepflow.flows.cli.app import (
     ConfigDir,
     MaxFailures,
     Overrides,
@@ -18,9 +18,9 @@ from flows.cli.app import (
     quiet_prefect,
     store_dir,
 )
-from flows.cli.asking import asks_for_jobs
+from sweepflow.flows.cli.asking import asks_for_jobs
 from sweepflow.streak import MOST
-from tasks.output import lasting_output
+from sweepflow.tasks.output import lasting_output
 
 
 @app.command()
@@ -36,13 +36,13 @@ def llc(
 
     Example: sweepflow llc model=small,base target.seed=1,2 sampler=sgld,hmc,mclmc
     """
-    from flows.show import print_again, print_plan, print_sweep
+    from sweepflow.flows.show import print_again, print_plan, print_sweep
 
     typed = overrides or []
     quiet_prefect()
 
     def run() -> Any:
-        from flows.prepare import collect, command_line, compile_first, prepare
+        from sweepflow.flows.prepare import collect, command_line, compile_first, prepare
 
         meanwhile = None
         if dry_run or not asks_for_jobs("llc", typed, config_dir):
@@ -56,10 +56,10 @@ def llc(
                 return collect(plan, store, command_line(typed, config_dir, rerun))
             if plan.runner.kind == "local":
                 meanwhile = partial(compile_first, plan, store)
-        from flows.embedded_server import prefect_server
+        from sweepflow.flows.embedded_server import prefect_server
 
         with prefect_server(meanwhile):
-            from flows.llc_sweep import llc as flow
+            from sweepflow.flows.llc_sweep import llc as flow
 
             return flow(typed, None if config_dir is None else str(config_dir), rerun, max_failures)
 
@@ -82,15 +82,15 @@ def verify(
     store: StoreDir = None,
 ) -> None:
     """Compare estimates with learning coefficients that are known in closed form."""
-    from flows.show import print_comparisons
+    from sweepflow.flows.show import print_comparisons
 
     quiet_prefect()
 
     def run() -> Any:
-        from flows.embedded_server import prefect_server
+        from sweepflow.flows.embedded_server import prefect_server
 
         with prefect_server():
-            from flows.verify import verify as flow
+            from sweepflow.flows.verify import verify as flow
 
             return flow(quick=quick, store=str(store_dir(store)))
 

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.cli.app import StoreDir, app, guarded, open_store, quiet_prefect
-from tasks.output import lasting_output
+from sweepflow.flows.cli.app import StoreDir, app, guarded, open_store, quiet_prefect
+from sweepflow.tasks.output import lasting_output
 
 MAX_LISTED = 50
 """Runs that are listed, unless all are asked for."""
@@ -41,7 +41,7 @@ def resume(
     quiet_prefect()
 
     def go_on() -> Any:
-        from flows.runs.record import find_run, runs, short_id
+        from sweepflow.flows.runs.record import find_run, runs, short_id
 
         opened = open_store(store)
         if run is not None:
@@ -51,7 +51,7 @@ def resume(
                 typer.echo(f"{short} has completed; to look again: {record.command}")
                 raise typer.Exit
         else:
-            from flows.runs.resume import latest_unfinished
+            from sweepflow.flows.runs.resume import latest_unfinished
 
             known = runs(opened)
             unfinished = latest_unfinished(known)
@@ -59,7 +59,7 @@ def resume(
                 typer.echo(f"nothing is unfinished in {opened.root}{_at_work(known)}")
                 raise typer.Exit
             record = unfinished
-        from flows.runs.resume import resume as go_on_with
+        from sweepflow.flows.runs.resume import resume as go_on_with
 
         return go_on_with(opened, record, lambda line: typer.echo(line, err=True), here=here)
 
@@ -76,8 +76,8 @@ def runs(
     """List the runs on a store: state, trials done, hits, lost workers, age; the newest last."""
 
     def show() -> None:
-        from flows.runs.record import runs as known_runs
-        from flows.runs.table import runs_table
+        from sweepflow.flows.runs.record import runs as known_runs
+        from sweepflow.flows.runs.table import runs_table
 
         opened = open_store(store)
         known = known_runs(opened)
@@ -102,8 +102,8 @@ def cancel(
     quiet_prefect()
 
     def end() -> None:
-        from flows.runs.cancel import cancel as end_run
-        from flows.runs.record import find_run
+        from sweepflow.flows.runs.cancel import cancel as end_run
+        from sweepflow.flows.runs.record import find_run
 
         opened = open_store(store)
         end_run(opened, find_run(opened, run), typer.echo, kill=kill)
@@ -127,8 +127,8 @@ def cleanup(
     quiet_prefect()
 
     def clean() -> None:
-        from flows.runs.leftovers import leftovers, remove
-        from flows.runs.table import leftovers_table
+        from sweepflow.flows.runs.leftovers import leftovers, remove
+        from sweepflow.flows.runs.table import leftovers_table
 
         opened = open_store(store)
         found = leftovers(opened, lambda line: typer.echo(f"note: {line}", err=True), everything)
@@ -152,8 +152,8 @@ def cleanup(
 
 def _at_work(known: Sequence[Any]) -> str:
     """What to add where nothing can be resumed, but something runs."""
-    from flows.runs.liveness import Life, is_alive
-    from flows.runs.record import short_ids
+    from sweepflow.flows.runs.liveness import Life, is_alive
+    from sweepflow.flows.runs.record import short_ids
 
     short = short_ids(record.flow_run_id for record in known)
     alive = [short[record.flow_run_id] for record in known if is_alive(record).life is not Life.DEAD]
@@ -162,20 +162,20 @@ def _at_work(known: Sequence[Any]) -> str:
 
 def _print_found(found: Any) -> bool:
     """Print what a flow has returned as its own command does; whether it is well."""
-    from sweepflow.sweep import Sweep
+    from sweepflow.llc_sweep import LlcSweep
     from sweepflow.trials.result import TrialsSweep
 
-    if isinstance(found, Sweep):
-        from flows.show import print_sweep
+    if isinstance(found, LlcSweep):
+        from sweepflow.flows.show import print_sweep
 
         print_sweep(found)
         return found.sound
     if isinstance(found, TrialsSweep):
-        from flows.show_trials import print_trials
+        from sweepflow.flows.show_trials import print_trials
 
         print_trials(found)
         return found.sound
-    from flows.show import print_comparisons
+    from sweepflow.flows.show import print_comparisons
 
     print_comparisons(found)
     return all(comparison.within for comparison in found)

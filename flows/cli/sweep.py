@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.cli.app import (
+from sweepflow.flows.cli.app import (
     ConfigDir,
     MaxFailures,
     Overrides,
@@ -20,9 +20,9 @@ from flows.cli.app import (
     open_store,
     quiet_prefect,
 )
-from flows.cli.asking import asks_for_jobs
+from sweepflow.flows.cli.asking import asks_for_jobs
 from sweepflow.streak import MOST
-from tasks.output import lasting_output
+from sweepflow.tasks.output import lasting_output
 
 Samples = Annotated[
     int | None, typer.Option("--samples", "-n", help="Configurations to draw; best a power of two.")
@@ -70,8 +70,8 @@ def sweep(
     quiet_prefect()
 
     def run() -> Any:
-        from flows.prepare_trials import SweepOptions, collect_trials, compile_first, prepare_trials
-        from flows.show_trials import print_trials_plan
+        from sweepflow.flows.prepare_trials import SweepOptions, collect_trials, compile_first, prepare_trials
+        from sweepflow.flows.show_trials import print_trials_plan
         from sweepflow.trials.modes import MODES
         from sweepflow.workloads.goal import GOALS
 
@@ -96,10 +96,10 @@ def sweep(
                 return collect_trials(prepared)
             if prepared.plan.runner.kind == "local":
                 meanwhile = partial(compile_first, prepared, options)
-        from flows.embedded_server import prefect_server
+        from sweepflow.flows.embedded_server import prefect_server
 
         with prefect_server(meanwhile):
-            from flows.trials_sweep import sweep as flow
+            from sweepflow.flows.trials_sweep import sweep as flow
 
             return flow(
                 overrides=overrides or [],
@@ -118,7 +118,7 @@ def sweep(
                 max_failures=max_failures,
             )
 
-    from flows.show_trials import print_trials
+    from sweepflow.flows.show_trials import print_trials
 
     found = guarded(run)
     print_trials(found)
@@ -144,7 +144,7 @@ def samples(
     """
 
     def run() -> Any:
-        from flows.prepare_trials import write_samples
+        from sweepflow.flows.prepare_trials import write_samples
 
         design = _design(samples, method, design_seed, repeats, None)
         return write_samples(overrides or [], design, config_dir, output)
@@ -162,11 +162,11 @@ def train(overrides: Overrides = None, config_dir: ConfigDir = None) -> None:
     """
 
     def run() -> Any:
-        from flows.prepare_trials import run_one
+        from sweepflow.flows.prepare_trials import run_one
 
         return run_one(overrides or [], config_dir)
 
-    from flows.show import print_record
+    from sweepflow.flows.show import print_record
 
     record = guarded(run)
     print_record(record)
@@ -184,7 +184,7 @@ def compare(
     """Lay two sweeps side by side: best, regret against trials spent, time."""
 
     def run() -> Any:
-        from flows.show_trials import print_comparison
+        from sweepflow.flows.show_trials import print_comparison
         from sweepflow.trials.result import load_sweep
 
         opened = open_store(store)

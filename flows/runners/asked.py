@@ -8,14 +8,14 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows.runners.job_script import job_name
-from flows.runners.pool import Pool, Threads
-from flows.runs.claim import alone
+from sweepflow.flows.runners.job_script import job_name
+from sweepflow.flows.runners.pool import Pool, Threads
+from sweepflow.flows.runs.claim import alone
 from sweepflow.schema.runner import DaskRunner, LocalRunner, RunnerConfig, SlurmRunner
-from sweepflow.store.store import Store
+from sweepflow.storage.store import Store
 
 if TYPE_CHECKING:
-    from flows.runners.cluster import Cluster
+    from sweepflow.flows.runners.cluster import Cluster
 
 
 class Asked:
@@ -46,7 +46,7 @@ class Asked:
 
     def _ask(self, runner: DaskRunner | SlurmRunner, store: Path) -> None:
         # Late: batches in this process need no Dask, which takes most of a second to import.
-        from flows.runners.open_cluster import open_cluster
+        from sweepflow.flows.runners.open_cluster import open_cluster
 
         try:
             cluster = open_cluster(runner, Store(store), self._flow_run_id, self._end)
@@ -63,7 +63,7 @@ class Asked:
         """
         if isinstance(runner, LocalRunner):
             if runner.concurrency_limit is not None:
-                from flows.runners.checks import preflight, refuse
+                from sweepflow.flows.runners.checks import preflight, refuse
 
                 refuse(preflight(runner, store))
             with Threads(runner) as threads:

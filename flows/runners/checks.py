@@ -12,15 +12,15 @@ from pathlib import Path
 
 import psutil
 
-from flows.runners import slurm
-from flows.runners.check import Check, refuse
-from flows.runners.job_script import job_script
-from flows.runners.probe import api_url, expectations
-from flows.runners.slurm_command import SlurmError
-from flows.server_faults import find_fault
 from sweepflow.errors import SweepflowError, in_words
+from sweepflow.flows.runners import slurm
+from sweepflow.flows.runners.check import Check, refuse
+from sweepflow.flows.runners.job_script import job_script
+from sweepflow.flows.runners.probe import api_url, expectations
+from sweepflow.flows.runners.slurm_command import SlurmError
+from sweepflow.flows.server_faults import find_fault
 from sweepflow.schema.runner import LocalRunner, RunnerConfig, SlurmRunner
-from sweepflow.store.store import Store
+from sweepflow.storage.store import Store
 from sweepflow.words import shortened
 
 __all__ = ["Check", "preflight", "refuse"]

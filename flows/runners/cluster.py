@@ -23,13 +23,13 @@ from prefect.tasks import Task
 from prefect_dask.client import PrefectDaskClient
 from prefect_dask.task_runners import PrefectDaskFuture
 
-from flows.runners.job_script import job_of
-from flows.runners.jobs import REFUSED, Held, Jobs, RunnerError, StartError
-from flows.runners.pool import Event, Loss
-from flows.runners.roster import Place, Roster
-from flows.runners.supervision import Limits, Seen, decide
-from tasks.progress import TOPIC, show_points
-from tasks.worker import BEGAN, flow_elsewhere
+from sweepflow.flows.runners.job_script import job_of
+from sweepflow.flows.runners.jobs import REFUSED, Held, Jobs, RunnerError, StartError
+from sweepflow.flows.runners.pool import Event, Loss
+from sweepflow.flows.runners.roster import Place, Roster
+from sweepflow.flows.runners.supervision import Limits, Seen, decide
+from sweepflow.tasks.progress import TOPIC, show_points
+from sweepflow.tasks.worker import BEGAN, flow_elsewhere
 
 TICK_SECONDS = 0.5
 """Between two looks at the jobs and their workers."""

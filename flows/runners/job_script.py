@@ -20,8 +20,8 @@ from sweepflow.schema.runner import SlurmRunner
 if TYPE_CHECKING:
     from dask_jobqueue.slurm import SLURMJob
 
-WORKER = "flows.runners.worker"
-PROBE = "flows.runners.probe"
+WORKER = "sweepflow.flows.runners.worker"
+PROBE = "sweepflow.flows.runners.probe"
 SAFE_PATH = "-P"
 """To Python: what lies in the directory that a job starts in shadows no module. The probe adds what the
 driver imports from."""

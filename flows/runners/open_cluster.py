@@ -12,14 +12,19 @@ from contextlib import contextmanager
 
 from distributed import Security
 
-from flows.runners import slurm
-from flows.runners.cluster import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, SETTLE_SECONDS, Cluster
-from flows.runners.encryption import TLS, encrypted
-from flows.runners.job_script import job_name
-from flows.runners.supervision import Limits
 from sweepflow.engine.devices import gpus, worker_count
+from sweepflow.flows.runners import slurm
+from sweepflow.flows.runners.cluster import (
+    FIRST_PAUSE_SECONDS,
+    LONGEST_PAUSE_SECONDS,
+    SETTLE_SECONDS,
+    Cluster,
+)
+from sweepflow.flows.runners.encryption import TLS, encrypted
+from sweepflow.flows.runners.job_script import job_name
+from sweepflow.flows.runners.supervision import Limits
 from sweepflow.schema.runner import DaskRunner, SlurmRunner
-from sweepflow.store.store import Store
+from sweepflow.storage.store import Store
 
 
 @contextmanager
@@ -35,8 +40,8 @@ def open_cluster(
     Raises:
         ConfigError: for what is sure not to work: a partition that there is not, no Prefect server.
     """
-    from flows.runners.checks import preflight, refuse
-    from flows.runners.probe import expectations
+    from sweepflow.flows.runners.checks import preflight, refuse
+    from sweepflow.flows.runners.probe import expectations
 
     if "PREFECT_LOGGING_LEVEL" not in os.environ:  # comings and goings of workers are ours to tell
         logging.getLogger("distributed").setLevel(logging.WARNING)
@@ -64,8 +69,8 @@ def _cluster(
     security: Security,
 ) -> Cluster:
     if isinstance(runner, SlurmRunner):
-        from flows.runners.checks import logs_directory
-        from flows.runners.slurm_jobs import SlurmJobs
+        from sweepflow.flows.runners.checks import logs_directory
+        from sweepflow.flows.runners.slurm_jobs import SlurmJobs
 
         logs = logs_directory(runner, store)
         first = runner.jobs if runner.maximum is None else runner.fewest_jobs
@@ -85,7 +90,7 @@ def _cluster(
             interface=runner.interface,
             security=security,
         )
-    from flows.runners.processes import Processes
+    from sweepflow.flows.runners.processes import Processes
 
     workers = worker_count(runner)
     limits = Limits(0, workers, workers, runner.replacements, runner.connect_seconds)

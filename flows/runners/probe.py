@@ -1,9 +1,10 @@
 """What a compute node is like, looked at from there, before any work is sent to it.
 
-As a preload of Dask's worker (`--preload flows.runners.probe`) it ends a worker that could only do harm:
-another Python or other packages, another store, no Prefect server. As a program it writes all that it finds:
+As a preload of Dask's worker (`--preload sweepflow.flows.runners.probe`) it ends a worker that could only do
+harm: another Python or other packages, another store, no Prefect server. As a program it writes all that it
+finds:
 
-    python -m flows.runners.probe FINDINGS.json
+    python -m sweepflow.flows.runners.probe FINDINGS.json
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from flows.runners.check import Check
-from flows.runners.jobs import REFUSED
-from flows.server_faults import find_fault
 from sweepflow.engine.devices import configure, worker_environment
 from sweepflow.errors import SweepflowError
+from sweepflow.flows.runners.check import Check
+from sweepflow.flows.runners.jobs import REFUSED
+from sweepflow.flows.server_faults import find_fault
 from sweepflow.stop import stop_at_signals, stop_for_good
-from sweepflow.store.atomic import write_bytes
-from sweepflow.store.store import Store
+from sweepflow.storage.atomic import write_bytes
+from sweepflow.storage.store import Store
 
 REFUSAL = "sweepflow: this worker takes no work"
 """How the reason begins in a job's log."""

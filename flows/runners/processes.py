@@ -9,10 +9,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from flows.runners.jobs import Ended, Held, StartError
-from flows.runners.probe import last_words
-from flows.runners.worker import PARENT
 from sweepflow.engine.devices import worker_environment
+from sweepflow.flows.runners.jobs import Ended, Held, StartError
+from sweepflow.flows.runners.probe import last_words
+from sweepflow.flows.runners.worker import PARENT
 
 END_SECONDS = 10.0
 """How long processes may take to end before they are killed."""
@@ -48,7 +48,7 @@ class Processes:
         self._logs.mkdir(parents=True, exist_ok=True)
         # -P: what lies in the working directory shadows no module. The probe adds what this process imports
         # from.
-        command = [sys.executable, "-P", "-m", "flows.runners.worker", scheduler]
+        command = [sys.executable, "-P", "-m", "sweepflow.flows.runners.worker", scheduler]
         command += ["--name", f"sweepflow-{job_id}", "--death-timeout", f"{self._connect_seconds:g}"]
         environment = worker_environment(place, self._most, {**os.environ, **self._environment})
         environment[PARENT] = str(os.getpid())

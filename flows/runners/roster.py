@@ -12,9 +12,9 @@ from typing import Any
 from distributed import KilledWorker
 from prefect.futures import PrefectFuture
 
-from flows.runners.pool import Loss
-from flows.runners.supervision import Known
-from tasks.worker import INTERRUPTED
+from sweepflow.flows.runners.pool import Loss
+from sweepflow.flows.runners.supervision import Known
+from sweepflow.tasks.worker import INTERRUPTED
 
 Future = PrefectFuture[Any]
 LOSS_SECONDS = 6.0

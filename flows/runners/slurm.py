@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from flows.runners.slurm_command import PASSING, SlurmError, SubmitError, output_of, run, said
+from sweepflow.flows.runners.slurm_command import PASSING, SlurmError, SubmitError, output_of, run, said
 
 SEPARATOR = "\x1f"
 """Between the columns of squeue and sinfo: a control character that no name, reason or list of nodes has."""

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from flows.runners import slurm
-from flows.runners.job_script import job_script, log_path
-from flows.runners.jobs import Ended, Held, StartError
-from flows.runners.probe import last_words
-from flows.runners.reasons import hopeless
-from flows.runners.slurm_command import SlurmError
+from sweepflow.flows.runners import slurm
+from sweepflow.flows.runners.job_script import job_script, log_path
+from sweepflow.flows.runners.jobs import Ended, Held, StartError
+from sweepflow.flows.runners.probe import last_words
+from sweepflow.flows.runners.reasons import hopeless
+from sweepflow.flows.runners.slurm_command import SlurmError
 from sweepflow.schema.runner import SlurmRunner
 
 

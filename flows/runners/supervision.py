@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from flows.runners.jobs import Held
+from sweepflow.flows.runners.jobs import Held
 
 MOST_STILLBORN = 3
 """Jobs in a row that end without a worker that has reported for work."""

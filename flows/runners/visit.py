@@ -10,15 +10,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from flows.runners import slurm
-from flows.runners.check import Check
-from flows.runners.checks import logs_directory
-from flows.runners.job_script import NAME, log_path, probe_script
-from flows.runners.probe import copy_in, expectations, last_words
-from flows.runners.reasons import hopeless, in_words
 from sweepflow.errors import SweepflowError
+from sweepflow.flows.runners import slurm
+from sweepflow.flows.runners.check import Check
+from sweepflow.flows.runners.checks import logs_directory
+from sweepflow.flows.runners.job_script import NAME, log_path, probe_script
+from sweepflow.flows.runners.probe import copy_in, expectations, last_words
+from sweepflow.flows.runners.reasons import hopeless, in_words
 from sweepflow.schema.runner import SlurmRunner
-from sweepflow.store.store import Store
+from sweepflow.storage.store import Store
 
 VISIT_SECONDS = 120.0
 """Longest wait for the job to start and to end."""

@@ -1,6 +1,6 @@
 """The process that starts a job's workers, one a GPU or core, each with an environment of its own.
 
-    python -m flows.runners.worker SCHEDULER --name NAME ...      the arguments of Dask's worker command
+    python -m sweepflow.flows.runners.worker SCHEDULER --name NAME ...  the arguments of Dask's worker command
 
 The environment is set before a worker imports JAX. One that is killed, say for want of memory, is started
 again: there is no need to wait in the queue for another job. Workers end with this process, however it ends,
@@ -18,8 +18,8 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from flows.runners.encryption import worker_arguments
 from sweepflow.engine.devices import worker_environment
+from sweepflow.flows.runners.encryption import worker_arguments
 
 STOP_SECONDS = 10.0
 """How long workers may take to leave once they are asked to; then they are made to."""
@@ -51,7 +51,7 @@ def command(arguments: Sequence[str], number: int, of: int) -> list[str]:
         *("--memory-limit", "0"),
         "--no-dashboard",
         *worker_arguments(os.environ),
-        *("--preload", "flows.runners.probe"),
+        *("--preload", "sweepflow.flows.runners.probe"),
     ]
 
 

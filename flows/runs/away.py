@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from prefect.runtime import flow_run
 from prefect.settings import get_current_settings
 
-from flows.runs.reconcile import is_away, read_flow_run
+from sweepflow.flows.runs.reconcile import is_away, read_flow_run
 
 AWAY_SECONDS = 600.0
 """How long a sweep waits for a Prefect server that is away."""

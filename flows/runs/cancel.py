@@ -11,15 +11,15 @@ from collections.abc import Callable
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Cancelling
 
-from flows.embedded_server import ServerError
-from flows.runs.leftover_jobs import end_jobs
-from flows.runs.liveness import Life, is_alive, process_start, this_host, this_machine
-from flows.runs.reconcile import cancel_flow_run, read_flow_run, set_flow_run_state
-from flows.runs.record import RESUMABLE, RunRecord, get_run, short_id, write_run
-from flows.runs.requests import ask_to_cancel, forget_request
-from flows.runs.server import server_of
 from sweepflow.errors import StoreError, SweepflowError
-from sweepflow.store.store import Store
+from sweepflow.flows.embedded_server import ServerError
+from sweepflow.flows.runs.leftover_jobs import end_jobs
+from sweepflow.flows.runs.liveness import Life, is_alive, process_start, this_host, this_machine
+from sweepflow.flows.runs.reconcile import cancel_flow_run, read_flow_run, set_flow_run_state
+from sweepflow.flows.runs.record import RESUMABLE, RunRecord, get_run, short_id, write_run
+from sweepflow.flows.runs.requests import ask_to_cancel, forget_request
+from sweepflow.flows.runs.server import server_of
+from sweepflow.storage.store import Store
 
 WAIT_SECONDS = 60.0
 """Longest wait for a process of this machine that has been asked to end."""

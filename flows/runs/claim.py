@@ -15,10 +15,10 @@ from prefect import get_run_logger
 from prefect.context import FlowRunContext
 from prefect.exceptions import Abort
 
-from flows.runs.liveness import Life, is_alive, this_host, this_machine
-from flows.runs.record import RunRecord, get_run
 from sweepflow.errors import ConfigError, StoreError
-from sweepflow.store.store import Store
+from sweepflow.flows.runs.liveness import Life, is_alive, this_host, this_machine
+from sweepflow.flows.runs.record import RunRecord, get_run
+from sweepflow.storage.store import Store
 
 WATCH_SECONDS = 60.0
 """How long a sign of life is waited for from a process elsewhere, which gives one every few seconds."""

@@ -11,12 +11,12 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.states import Cancelled, Completed, Crashed, Failed
 
-from flows.embedded_server import silence
-from flows.runs.liveness import Life, is_alive
-from flows.runs.reconcile import PAGE, close_task_runs, patiently, set_flow_run_state
-from flows.runs.record import RunRecord, RunState
-from flows.runs.server import server_of
 from sweepflow.errors import in_words
+from sweepflow.flows.embedded_server import silence
+from sweepflow.flows.runs.liveness import Life, is_alive
+from sweepflow.flows.runs.reconcile import PAGE, close_task_runs, patiently, set_flow_run_state
+from sweepflow.flows.runs.record import RunRecord, RunState
+from sweepflow.flows.runs.server import server_of
 
 ASK_SECONDS = 10.0
 """How long a server that answers at all is asked."""

@@ -8,8 +8,8 @@ from prefect import Flow
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.states import Cancelled
 
-from flows.runs.heartbeat import beat_of
-from flows.runs.reconcile import close_task_runs, set_flow_run_state
+from sweepflow.flows.runs.heartbeat import beat_of
+from sweepflow.flows.runs.reconcile import close_task_runs, set_flow_run_state
 
 DEADLINE_SECONDS = 20.0
 """How long an interrupted process tries a server that does not answer."""

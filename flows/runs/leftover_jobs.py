@@ -5,11 +5,11 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable
 
-from flows.runners import slurm
-from flows.runners.job_script import NAME
-from flows.runners.slurm import QueuedJob
-from flows.runs.liveness import Life, is_alive
-from flows.runs.record import RunRecord
+from sweepflow.flows.runners import slurm
+from sweepflow.flows.runners.job_script import NAME
+from sweepflow.flows.runners.slurm import QueuedJob
+from sweepflow.flows.runs.liveness import Life, is_alive
+from sweepflow.flows.runs.record import RunRecord
 
 
 def jobs_here() -> list[QueuedJob]:

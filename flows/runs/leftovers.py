@@ -15,25 +15,25 @@ from pathlib import Path
 import psutil
 from prefect.client.schemas.objects import FlowRun
 
-from flows.runners import slurm
-from flows.runners.slurm_command import SlurmError
-from flows.runs.claim import claim, lock_path
-from flows.runs.leftover_jobs import orphans
-from flows.runs.liveness import Life, is_alive, lives
-from flows.runs.record import RunRecord, get_run, now, runs, short_id, short_ids, write_run
-from flows.runs.requests import forget_request
 from sweepflow.errors import SweepflowError, in_words, with_advice
+from sweepflow.flows.runners import slurm
+from sweepflow.flows.runners.slurm_command import SlurmError
+from sweepflow.flows.runs.claim import claim, lock_path
+from sweepflow.flows.runs.leftover_jobs import orphans
+from sweepflow.flows.runs.liveness import Life, is_alive, lives
+from sweepflow.flows.runs.record import RunRecord, get_run, now, runs, short_id, short_ids, write_run
+from sweepflow.flows.runs.requests import forget_request
 from sweepflow.report.numbers import counted
-from sweepflow.store.atomic import abandoned_temporaries
-from sweepflow.store.checkpoints import stale_checkpoints
-from sweepflow.store.leases import forget, leases_by_owner
-from sweepflow.store.store import Store
+from sweepflow.storage.atomic import abandoned_temporaries
+from sweepflow.storage.checkpoints import stale_checkpoints
+from sweepflow.storage.leases import forget, leases_by_owner
+from sweepflow.storage.store import Store
 
 OLD_DAYS = 30.0
 """A run that ended so long ago needs no run file."""
 END_SECONDS = 10.0
 """Longest wait for a server that is being ended."""
-OUR_SERVER = ("-P", "-m", "flows.embedded_server")
+OUR_SERVER = ("-P", "-m", "sweepflow.flows.embedded_server")
 PREFECT_SERVER = "prefect.server.api.server:create_app"
 TEMPORARY = "PREFECT__SERVER_EPHEMERAL"
 """In the environment of Prefect's temporary servers, and of no server that a person starts."""
@@ -74,7 +74,7 @@ def leftovers(store: Store, say: Callable[[str], None], everything: bool = False
         say: Called with what could not be looked at.
         everything: Whether jobs of SLURM are looked for though no run of this store has asked for any.
     """
-    from flows.runs.compared import differing
+    from sweepflow.flows.runs.compared import differing
 
     # First: a sweep has a run file before it sends anything.
     sent = sorted(path for path in store.paths.calls("").glob("*") if path.is_dir())
@@ -120,9 +120,9 @@ def remove(found: Sequence[Leftover]) -> list[str]:
 
 def _close_in_prefect(group: Sequence[RunRecord]) -> None:
     """Give the flow runs of runs that have ended, and that talked to one server, their end."""
-    from flows.runs.compared import tell_prefect
-    from flows.runs.reconcile import read_flow_run
-    from flows.runs.server import server_of
+    from sweepflow.flows.runs.compared import tell_prefect
+    from sweepflow.flows.runs.reconcile import read_flow_run
+    from sweepflow.flows.runs.server import server_of
 
     with server_of(group[0]):
         for record in group:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import psutil
 
-from flows.runs.record import RunRecord, get_run, now
-from sweepflow.store.store import Store
+from sweepflow.flows.runs.record import RunRecord, get_run, now
+from sweepflow.storage.store import Store
 
 ALIVE_SECONDS = 60.0
 """A run on another host whose latest sign of life is younger is alive."""

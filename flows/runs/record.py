@@ -13,8 +13,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sweepflow.errors import ConfigError, did_you_mean
-from sweepflow.store.atomic import write_bytes
-from sweepflow.store.store import Store
+from sweepflow.storage.atomic import write_bytes
+from sweepflow.storage.store import Store
 
 RunState = Literal["running", "completed", "failed", "crashed", "cancelled"]
 MAX_NAMES = 8
@@ -27,7 +27,11 @@ class RunFileWarning(UserWarning):
     """A file among the run files that is none, or one that cannot be written."""
 
 
-RESUMABLE = {"llc": "flows.llc_sweep", "sweep": "flows.trials_sweep", "verify": "flows.verify"}
+RESUMABLE = {
+    "llc": "sweepflow.flows.llc_sweep",
+    "sweep": "sweepflow.flows.trials_sweep",
+    "verify": "sweepflow.flows.verify",
+}
 """Flows that a shell can go on with, and where they are; others are in scripts of the user's."""
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
-from sweepflow.store.atomic import write_bytes
-from sweepflow.store.store import Store
+from sweepflow.storage.atomic import write_bytes
+from sweepflow.storage.store import Store
 
 
 def ask_to_cancel(store: Store, flow_run_id: str, who: str) -> None:

@@ -13,16 +13,16 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.states import AwaitingRetry, Scheduled
 from prefect.utilities.callables import get_call_parameters
 
-from flows.runs.claim import claim
-from flows.runs.heartbeat import latest
-from flows.runs.leftover_jobs import end_jobs
-from flows.runs.liveness import Life, ago, is_alive, this_host
-from flows.runs.reconcile import close_flow_run, read_flow_run, set_flow_run_state
-from flows.runs.record import RESUMABLE, RunRecord, get_run, now, short_id, write_run
-from flows.runs.server import server_of
-from flows.sweep_flow import SweepFlow
 from sweepflow.errors import ConfigError
-from sweepflow.store.store import Store
+from sweepflow.flows.runs.claim import claim
+from sweepflow.flows.runs.heartbeat import latest
+from sweepflow.flows.runs.leftover_jobs import end_jobs
+from sweepflow.flows.runs.liveness import Life, ago, is_alive, this_host
+from sweepflow.flows.runs.reconcile import close_flow_run, read_flow_run, set_flow_run_state
+from sweepflow.flows.runs.record import RESUMABLE, RunRecord, get_run, now, short_id, write_run
+from sweepflow.flows.runs.server import server_of
+from sweepflow.flows.sweep_flow import SweepFlow
+from sweepflow.storage.store import Store
 
 TAKEN_SECONDS = 60.0
 """How long to see whether a worker takes a run that was scheduled for it."""

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from prefect.context import refresh_global_settings_context
 from prefect.settings import get_current_settings
 
-from flows.embedded_server import prefect_server, silence
-from flows.runs.record import RunRecord
+from sweepflow.flows.embedded_server import prefect_server, silence
+from sweepflow.flows.runs.record import RunRecord
 
 
 @contextmanager

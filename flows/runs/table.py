@@ -8,13 +8,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows.runs.liveness import Life, ago, is_alive
-from flows.runs.record import RunRecord, now, short_id, short_ids
-from sweepflow.store.store import Store
+from sweepflow.flows.runs.liveness import Life, ago, is_alive
+from sweepflow.flows.runs.record import RunRecord, now, short_id, short_ids
+from sweepflow.storage.store import Store
 from sweepflow.words import shortened
 
 if TYPE_CHECKING:
-    from flows.runs.leftovers import Leftover  # it imports Prefect, which `sweepflow runs` does without
+    from sweepflow.flows.runs.leftovers import (
+        Leftover,  # it imports Prefect, which `sweepflow runs` does without
+    )
 
 MAX_CELL = 60
 """Characters of a cell that may hold anything."""

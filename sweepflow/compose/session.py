@@ -27,7 +27,7 @@ from sweepflow.compose.refusal import NOT_COMPOSED, refusal
 from sweepflow.errors import ConfigError
 from sweepflow.words import shortened
 
-CONF = Path(sweepflow.__file__).parent.parent / "conf"
+CONF = Path(sweepflow.__file__).parent / "conf"
 """Shipped beside the package, both in a checkout and where a wheel is installed."""
 
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from sweepflow.engine.workload import Trial
 from sweepflow.provenance import provenance
 from sweepflow.schema.fields import recorded
-from sweepflow.store.record import Record
+from sweepflow.storage.record import Record
 
 
 class Named(Protocol):

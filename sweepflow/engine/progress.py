@@ -13,8 +13,8 @@ from sweepflow.engine.segments import Progress
 from sweepflow.engine.workload import C, Trial, Workload
 from sweepflow.fingerprint import canonical_json
 from sweepflow.provenance import provenance
-from sweepflow.store.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
-from sweepflow.store.store import Store
+from sweepflow.storage.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
+from sweepflow.storage.store import Store
 
 
 def identity(workload: Workload[C], config: C, program: Program) -> str:

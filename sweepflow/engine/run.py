@@ -22,9 +22,9 @@ from sweepflow.engine.workload import C, Trial, Workload
 from sweepflow.fingerprint import key_data
 from sweepflow.provenance import provenance
 from sweepflow.schema.numbers import fed
-from sweepflow.store.checkpoints import remove_checkpoint
-from sweepflow.store.record import Record
-from sweepflow.store.store import Store
+from sweepflow.storage.checkpoints import remove_checkpoint
+from sweepflow.storage.record import Record
+from sweepflow.storage.store import Store
 
 _PROGRAMS = ProgramCache()
 _DEVICES = DeviceLocks()

@@ -12,8 +12,8 @@ from jaxtyping import Array, PRNGKeyArray
 from sweepflow.engine.course import Arrays, Course, Segment, segment_of_course, segment_of_lane
 from sweepflow.schema.fields import Config, traced_part
 from sweepflow.schema.numbers import Number
-from sweepflow.store.record import Record
-from sweepflow.store.store import Store
+from sweepflow.storage.record import Record
+from sweepflow.storage.store import Store
 
 C = TypeVar("C", bound=Config)
 

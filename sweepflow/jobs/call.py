@@ -18,8 +18,8 @@ from sweepflow.jobs.told import told
 from sweepflow.jobs.values import UnkeepableError, keep, restore
 from sweepflow.jobs.vectorize import Group, call_together
 from sweepflow.provenance import provenance
-from sweepflow.store.record import Record
-from sweepflow.store.store import Store
+from sweepflow.storage.record import Record
+from sweepflow.storage.store import Store
 
 CALLED: ContextVar[Job] = ContextVar("called")
 """The job that is called, for callables that wrap the user's own and need more than its configuration."""

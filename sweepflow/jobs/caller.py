@@ -7,7 +7,7 @@ import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
-BETWEEN = frozenset({"sweepflow", "flows", "tasks", "hydra_plugins", "hydra", "hydra_zen", "prefect"})
+BETWEEN = frozenset({"sweepflow", "hydra_plugins", "hydra", "hydra_zen", "prefect"})
 """Packages whose lines are not the user's."""
 
 

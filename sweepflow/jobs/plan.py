@@ -26,7 +26,7 @@ from sweepflow.jobs.job import Job, Jobs
 from sweepflow.jobs.source import validator
 from sweepflow.schema.name import as_name, check_name
 from sweepflow.schema.runner import default_store
-from sweepflow.store.store import Store
+from sweepflow.storage.store import Store
 
 
 class Plan:

@@ -30,9 +30,9 @@ from sweepflow.jobs.job import Job
 from sweepflow.provenance import provenance
 from sweepflow.schema.fields import Config
 from sweepflow.stop import raise_if_stopped
-from sweepflow.store.atomic import write_bytes
-from sweepflow.store.record import Record
-from sweepflow.store.store import Store
+from sweepflow.storage.atomic import write_bytes
+from sweepflow.storage.record import Record
+from sweepflow.storage.store import Store
 from sweepflow.workloads.workload import SweepWorkload
 
 NAME = "call"

@@ -13,7 +13,7 @@ import jinja2
 from sweepflow.report.charts.panel import Chart
 from sweepflow.report.headline import SYMBOL
 from sweepflow.report.numbers import counted, short
-from sweepflow.store.record import Record
+from sweepflow.storage.record import Record
 
 Facts = list[tuple[str, str]]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from sweepflow.report.labels import target_key
 from sweepflow.report.numbers import counted, half_width, number, short, with_error
-from sweepflow.store.record import Record, Status
+from sweepflow.storage.record import Record, Status
 
 STATUSES: tuple[Status, ...] = ("ok", "flagged", "diverged", "failed")
 SYMBOL = {"ok": "✓", "flagged": "▲", "diverged": "✗", "failed": "■"}

@@ -16,7 +16,7 @@ from typing import Any
 
 from sweepflow.fingerprint import frozen
 from sweepflow.report.numbers import setting
-from sweepflow.store.record import Record
+from sweepflow.storage.record import Record
 
 MAX_FIELDS = 4
 """A label with more varying fields than this is cut, and told apart by digits of its id."""

@@ -14,8 +14,8 @@ from sweepflow.report.document import Cell, Column, Document, Table, Warned, htm
 from sweepflow.report.headline import headline, is_settled, status_counts
 from sweepflow.report.labels import Labels, derive_labels, target_key
 from sweepflow.report.numbers import NOTHING, half_width, number, short, with_error
-from sweepflow.store.atomic import write_bytes
-from sweepflow.store.record import Record
+from sweepflow.storage.atomic import write_bytes
+from sweepflow.storage.record import Record
 
 MAX_ROWS = 2000
 """Rows of the page's table; `results.csv` has them all."""

@@ -18,8 +18,8 @@ import pyarrow.parquet
 from sweepflow.report.labels import flatten, target_key
 from sweepflow.space.csv_cells import cell_text, csv_text
 from sweepflow.space.parquet_cells import NO_CELL, column_of
-from sweepflow.store.atomic import write_bytes
-from sweepflow.store.record import Record
+from sweepflow.storage.atomic import write_bytes
+from sweepflow.storage.record import Record
 
 Row = dict[str, Any]
 

@@ -12,7 +12,7 @@ from sweepflow.report.headline import SYMBOL, headline, is_settled
 from sweepflow.report.labels import Labels, derive_labels, target_key
 from sweepflow.report.noted import NotedTable
 from sweepflow.report.numbers import NOTHING, counted, llc_text, number, short
-from sweepflow.store.record import Record
+from sweepflow.storage.record import Record
 
 MAX_ROWS = 40
 MAX_SENTENCES = 6

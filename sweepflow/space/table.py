@@ -22,7 +22,7 @@ import yaml  # type: ignore[import-untyped]
 from sweepflow.errors import ConfigError, DataError
 from sweepflow.space.csv_cells import cell_text, csv_rows, csv_text
 from sweepflow.space.parquet_cells import NO_CELL, column_of, values_of
-from sweepflow.store.atomic import write_bytes
+from sweepflow.storage.atomic import write_bytes
 
 IsText = Callable[[str], bool]
 """Whether a dotted key takes text only."""

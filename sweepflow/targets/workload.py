@@ -18,8 +18,8 @@ from sweepflow.models import build_network
 from sweepflow.schema.fields import NOT_STATIC, check_numbers, dump, static_part
 from sweepflow.schema.numbers import check_steps
 from sweepflow.schema.target import TargetConfig, TrainingConfig
-from sweepflow.store.record import Record
-from sweepflow.store.store import Store
+from sweepflow.storage.record import Record
+from sweepflow.storage.store import Store
 from sweepflow.targets.convergence import complaints
 from sweepflow.targets.train import steps_and_checks, train
 from sweepflow.temperature import FEWEST_ROWS, default_nbeta

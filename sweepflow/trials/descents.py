@@ -8,7 +8,7 @@ from plotly.subplots import make_subplots
 from sweepflow.errors import ConfigError
 from sweepflow.report.charts.panel import Chart, escaped
 from sweepflow.report.trials.charts.descents import descents_chart
-from sweepflow.store.store import Store
+from sweepflow.storage.store import Store
 from sweepflow.trials.result import TrialsSweep
 
 WIDTH, HEIGHT = 620, 480

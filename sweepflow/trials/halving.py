@@ -17,7 +17,7 @@ from sweepflow.errors import ConfigError
 from sweepflow.fingerprint import canonical_json
 from sweepflow.report.trials.view import value_of
 from sweepflow.schema.fields import Role, dump
-from sweepflow.store.record import Record
+from sweepflow.storage.record import Record
 from sweepflow.workloads.goal import Goal
 
 

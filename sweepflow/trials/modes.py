@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from sweepflow.engine.workload import Trial
-from sweepflow.store.record import Record
+from sweepflow.storage.record import Record
 
 Mode = Literal["batched", "sequential", "auto"]
 MODES: tuple[Mode, ...] = ("batched", "sequential", "auto")

@@ -18,8 +18,8 @@ from sweepflow.report.labels import flatten, told_apart
 from sweepflow.schema.fields import NOT_STATIC, dump
 from sweepflow.schema.locations import refuse_other_files
 from sweepflow.schema.runner import RunnerConfig
-from sweepflow.store.record import Record
-from sweepflow.store.store import Store
+from sweepflow.storage.record import Record
+from sweepflow.storage.store import Store
 from sweepflow.trials.draw import Drawn
 from sweepflow.workloads import SweepWorkload
 

@@ -14,9 +14,9 @@ from sweepflow.report.trials.configurations import best, best_yaml
 from sweepflow.report.trials.page import write_trials_report
 from sweepflow.report.trials.tables import trial_rows, write_trial_tables
 from sweepflow.report.trials.view import TrialsView
-from sweepflow.store.atomic import append_line, write_bytes
-from sweepflow.store.record import Record
-from sweepflow.store.store import Store
+from sweepflow.storage.atomic import append_line, write_bytes
+from sweepflow.storage.record import Record
+from sweepflow.storage.store import Store
 
 MANIFEST = "manifest.jsonl"
 

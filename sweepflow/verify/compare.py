@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from sweepflow.report.numbers import number
-from sweepflow.store.record import Record
+from sweepflow.storage.record import Record
 from sweepflow.verify.case import Case
 
 

@@ -6,7 +6,7 @@ defaults HMC and NUTS diverge there, and say so; MCLMC is right within wide erro
 
 from __future__ import annotations
 
-from sweepflow.llc.theory import localised_normal_crossing_llc, normal_crossing_llc
+from sweepflow.estimates.theory import localised_normal_crossing_llc, normal_crossing_llc
 from sweepflow.schema.data import NormalCrossingData
 from sweepflow.schema.llc import LlcConfig
 from sweepflow.schema.model import PotentialModel

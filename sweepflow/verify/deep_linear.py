@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 
-from sweepflow.llc.theory import LearningCoefficient, deep_linear_llc
+from sweepflow.estimates.theory import LearningCoefficient, deep_linear_llc
 from sweepflow.models.mlp import num_params
 from sweepflow.schema.data import DeepLinearData
 from sweepflow.schema.llc import LlcConfig

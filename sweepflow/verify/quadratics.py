@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from sweepflow import data
-from sweepflow.llc.theory import quadratic_llc
+from sweepflow.estimates.theory import quadratic_llc
 from sweepflow.schema.data import QuadraticData, TeacherStudentData
 from sweepflow.schema.llc import LlcConfig
 from sweepflow.schema.model import MlpModel, PotentialModel

@@ -25,8 +25,8 @@ from sweepflow.errors import ConfigError, nearest, with_advice
 from sweepflow.provenance import provenance
 from sweepflow.schema.fields import recorded
 from sweepflow.stop import raise_if_stopped, stoppable
-from sweepflow.store.record import Record, Status
-from sweepflow.store.store import Store
+from sweepflow.storage.record import Record, Status
+from sweepflow.storage.store import Store
 from sweepflow.workloads.command_check import check
 from sweepflow.workloads.command_config import GIVEN_VARIABLES, RESERVED, CommandConfig
 from sweepflow.workloads.command_files import files_seen, folders_not_seen, one_look, pin

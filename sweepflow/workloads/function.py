@@ -26,8 +26,8 @@ from sweepflow.schema.fields import (
     with_numbers,
 )
 from sweepflow.schema.numbers import type_of
-from sweepflow.store.record import Record
-from sweepflow.store.store import Store
+from sweepflow.storage.record import Record
+from sweepflow.storage.store import Store
 from sweepflow.workloads.function_figures import traced_figures, user_code
 from sweepflow.workloads.function_inputs import FunctionInputs
 from sweepflow.workloads.goal import GOALS, Goal

@@ -11,8 +11,8 @@ from sweepflow.engine.workload import C, Trial, Workload
 from sweepflow.fingerprint import fingerprint
 from sweepflow.schema.fields import Config
 from sweepflow.schema.numbers import plain_number
-from sweepflow.store.record import Record
-from sweepflow.store.store import Store
+from sweepflow.storage.record import Record
+from sweepflow.storage.store import Store
 from sweepflow.workloads.goal import Goal
 
 

@@ -16,8 +16,8 @@ import httpx
 import pytest
 import yaml
 
-from flows.runs.record import runs
-from sweepflow.store.store import Store
+from sweepflow.flows.runs.record import runs
+from sweepflow.storage.store import Store
 from tests.flows.cli.held import Hold
 from tests.prefect_server import ROOT, TINY, Machine, Running, isolated
 from tests.slurm.cluster import Cluster
@@ -28,7 +28,7 @@ HEAD = FILE.read_text().split("\nname:")[0]
 WALK = ["workload=landscape", "steps=5"]
 OWN = """
 from prefect import flow
-from flows import multirun
+from sweepflow import multirun
 
 def area(cfg):
     return cfg.width * cfg.height

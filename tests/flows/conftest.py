@@ -125,7 +125,7 @@ def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
     monkeypatch.setenv("COLUMNS", environment["COLUMNS"])
 
     def run(directory: Path, *command: str) -> tuple[int, str]:
-        from flows.cli import app
+        from sweepflow.flows.cli import app
 
         monkeypatch.chdir(directory)
         result = CliRunner().invoke(app, command)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sweepflow.store.store import Store
+from sweepflow.storage.store import Store
 from tests.prefect_server import NO_SERVER, TINY, Machine
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]

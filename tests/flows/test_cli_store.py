@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from flows.cli import app
-from flows.show import MAX_LISTED
 from sweepflow.compose import compose_trials
-from sweepflow.store.record import Record
-from sweepflow.store.store import Store
+from sweepflow.flows.cli import app
+from sweepflow.flows.show import MAX_LISTED
+from sweepflow.storage.record import Record
+from sweepflow.storage.store import Store
 from sweepflow.trials.draw import DesignOptions, draw_trials
 from sweepflow.workloads.command import run_trials
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from sweepflow.store.store import Store
+from sweepflow.storage.store import Store
 from tests.prefect_server import NO_SERVER, Machine
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]

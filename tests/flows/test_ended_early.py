@@ -14,22 +14,22 @@ import pytest
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-import flows.jobs_elsewhere
-import flows.run_plan
-import flows.run_trials
-import tasks.progress
-from flows.job import Outcome
-from flows.jobs_elsewhere import jobs_elsewhere
-from flows.prepare_trials import SweepOptions
-from flows.run_plan import run_plan
-from flows.run_trials import Ran, run_trials
-from flows.runs import hooks
-from flows.runs.heartbeat import Beat, beating
+import sweepflow.flows.jobs_elsewhere
+import sweepflow.flows.run_plan
+import sweepflow.flows.run_trials
+import sweepflow.tasks.progress
+from sweepflow.flows.job import Outcome
+from sweepflow.flows.jobs_elsewhere import jobs_elsewhere
+from sweepflow.flows.prepare_trials import SweepOptions
+from sweepflow.flows.run_plan import run_plan
+from sweepflow.flows.run_trials import Ran, run_trials
+from sweepflow.flows.runs import hooks
+from sweepflow.flows.runs.heartbeat import Beat, beating
 from sweepflow.jobs.plan import Plan
 from sweepflow.schema.runner import DaskRunner
-from sweepflow.store.store import Store
+from sweepflow.storage.store import Store
+from sweepflow.tasks.progress import TooManyFailuresError
 from sweepflow.trials.draw import DesignOptions
-from tasks.progress import TooManyFailuresError
 from tests.flows.test_run_jobs import Bench, does
 
 ENDED = uuid4()
@@ -38,7 +38,7 @@ ENDED = uuid4()
 
 @pytest.fixture(autouse=True)
 def _no_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tasks.progress, "create_progress_artifact", lambda **_: None)
+    monkeypatch.setattr(sweepflow.tasks.progress, "create_progress_artifact", lambda **_: None)
 
 
 @pytest.fixture
@@ -50,8 +50,8 @@ def told(monkeypatch: pytest.MonkeyPatch) -> dict[UUID, State[Any]]:
         found.update(how or {})
 
     monkeypatch.setattr(hooks, "close_task_runs", close)
-    monkeypatch.setattr(flows.jobs_elsewhere, "close_task_runs", close)
-    monkeypatch.setattr(flows.jobs_elsewhere, "await_server", lambda *_: True)
+    monkeypatch.setattr(sweepflow.flows.jobs_elsewhere, "close_task_runs", close)
+    monkeypatch.setattr(sweepflow.flows.jobs_elsewhere, "await_server", lambda *_: True)
     return found
 
 
@@ -78,8 +78,8 @@ def by_trials(mode: Any, beat: Beat, store: Store) -> None:
 def test_a_flow_that_is_ended_tells_how_its_batches_ended(
     run: Any, store: Store, told: dict[UUID, State[Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(flows.run_plan, "run_jobs", only_fails)
-    monkeypatch.setattr(flows.run_trials, "run_jobs", only_fails)
+    monkeypatch.setattr(sweepflow.flows.run_plan, "run_jobs", only_fails)
+    monkeypatch.setattr(sweepflow.flows.run_trials, "run_jobs", only_fails)
     flow_run_id = uuid4()
     with (
         pytest.raises(TooManyFailuresError),
@@ -107,10 +107,12 @@ def test_jobs_on_workers_that_only_fail_say_how_their_batches_ended_and_what_can
         def close(self) -> None: ...
 
     run_id = str(uuid4())
-    monkeypatch.setattr(flows.jobs_elsewhere, "Asked", Workers)
-    monkeypatch.setattr(flows.jobs_elsewhere, "flow_run", SimpleNamespace(id=run_id))
+    monkeypatch.setattr(sweepflow.flows.jobs_elsewhere, "Asked", Workers)
+    monkeypatch.setattr(sweepflow.flows.jobs_elsewhere, "flow_run", SimpleNamespace(id=run_id))
     monkeypatch.setattr(
-        flows.jobs_elsewhere, "beating", partial(beating, flow_run_id=run_id, flow="jobs", parameters={})
+        sweepflow.flows.jobs_elsewhere,
+        "beating",
+        partial(beating, flow_run_id=run_id, flow="jobs", parameters={}),
     )
     plan = Plan({"x": 1}, lambda cfg: cfg.x, ["x=range(0,9)"], store.root)
     plan.add(["x=range(0,9)"])

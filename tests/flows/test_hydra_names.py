@@ -37,10 +37,10 @@ from hydra_zen import (
 from omegaconf import DictConfig, OmegaConf
 from pydantic import BaseModel
 
-from flows import hydra_multirun, hydra_run, launch
 from hydra_plugins.sweepflow_launcher import FlowLauncher
+from sweepflow import hydra_multirun, hydra_run, launch
 from sweepflow.errors import ConfigError
-from sweepflow.store.store import Store
+from sweepflow.storage.store import Store
 
 pytestmark = [pytest.mark.server]
 

@@ -13,8 +13,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from flows.hydra_sweep import grid_of
 from sweepflow.errors import ConfigError
+from sweepflow.flows.hydra_sweep import grid_of
 from sweepflow.jobs.hydra_loader import HydraLoader, Loaded, hydra_loader
 
 CONFIG = {

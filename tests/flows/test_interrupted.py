@@ -8,7 +8,7 @@ import signal
 import psutil
 import pytest
 
-from sweepflow.store.store import Store
+from sweepflow.storage.store import Store
 from tests.prefect_server import TINY, Machine
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]

@@ -15,13 +15,13 @@ import pytest
 from hydra.core.hydra_config import HydraConfig
 from pydantic import BaseModel
 
-from flows import multirun, run
+from sweepflow import multirun, run
 from sweepflow.errors import ConfigError
 from sweepflow.jobs.sent import CallError, NotCalledError
 from sweepflow.jobs.sweepers import Sobol
 from sweepflow.schema.runner import DaskRunner, SlurmRunner
-from sweepflow.store.store import Store
-from tasks.progress import TooManyFailuresError
+from sweepflow.storage.store import Store
+from sweepflow.tasks.progress import TooManyFailuresError
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 

@@ -11,7 +11,7 @@ import pytest
 from optuna.samplers import RandomSampler
 from optuna.trial import TrialState
 
-from flows import multirun
+from sweepflow import multirun
 from sweepflow.errors import ConfigError
 from sweepflow.jobs.optuna_search import Optuna
 

@@ -24,15 +24,15 @@ from hydra_zen import builds, instantiate
 from omegaconf import DictConfig
 from pydantic import BaseModel
 
-from flows import multirun, run, store
-from flows.jobs_sweep import NoScoreWarning
+from sweepflow import multirun, run, store
 from sweepflow.errors import ConfigError
+from sweepflow.flows.jobs_sweep import NoScoreWarning
 from sweepflow.jobs import Job, Jobs
 from sweepflow.jobs.call import NotBatchedWarning, NotKeptWarning
 from sweepflow.jobs.sweepers import Random
 from sweepflow.space import Distribution
-from sweepflow.store.store import Store
-from tasks.progress import TooManyFailuresError
+from sweepflow.storage.store import Store
+from sweepflow.tasks.progress import TooManyFailuresError
 
 pytestmark = [pytest.mark.server]
 

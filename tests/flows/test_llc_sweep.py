@@ -17,13 +17,13 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.sorting import TaskRunSort
 from prefect.states import State
 
-from flows import llc
-from flows.prepare import IncompleteError, prepare
-from flows.run_plan import run_plan
-from flows.runners.asked import Asked
+from sweepflow import llc
 from sweepflow.errors import ConfigError
-from sweepflow.store.store import Store
-from sweepflow.sweep import Sweep
+from sweepflow.flows.prepare import IncompleteError, prepare
+from sweepflow.flows.run_plan import run_plan
+from sweepflow.flows.runners.asked import Asked
+from sweepflow.llc_sweep import LlcSweep
+from sweepflow.storage.store import Store
 from tests.prefect_server import TINY
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
@@ -43,7 +43,7 @@ def ids(store: Store) -> set[str]:
 def test_a_sweep_from_python_is_all_in_prefect(prefect: Any, store: Store) -> None:
     sweep = llc(overrides=tiny(store, "target.seed=1,2,3", "runner.batch_size=2"))
 
-    assert isinstance(sweep, Sweep) and sweep.sound
+    assert isinstance(sweep, LlcSweep) and sweep.sound
     assert (len(sweep.targets), len(sweep.estimates)) == (3, 3)
     assert sweep.report.is_file()
 
@@ -230,7 +230,7 @@ def test_bad_input_fails_the_flow_before_any_task(prefect: Any, store: Store) ->
 def test_a_flow_is_called_from_a_running_event_loop(prefect: Any, store: Store) -> None:
     """As in a notebook."""
 
-    async def cell() -> Sweep:
+    async def cell() -> LlcSweep:
         return llc(overrides=tiny(store))
 
     assert asyncio.run(cell()).sound

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from flows.runners import probe
-from sweepflow.store.store import Store
+from sweepflow.flows.runners import probe
+from sweepflow.storage.store import Store
 from tests.prefect_server import BIN, ROOT, Machine
 from tests.slurm.cluster import Cluster
 
-OURS = ("flows", "tasks", "store", "sweepflow_launcher")
+OURS = ("tasks", "store", "sweepflow_launcher")
 WORKLOAD = """
 import jax.numpy as jnp
 from sweepflow import Config, Traced
@@ -29,8 +29,8 @@ def run(config, inputs, key):
 COMPILES = """
 import sys, threading, time
 import jax, jax.numpy as jnp
-from flows.cli import main
-from flows.embedded_server import MEANWHILE
+from sweepflow.flows.cli import main
+from sweepflow.flows.embedded_server import MEANWHILE
 
 def long(x):
     for i in range(1500):
@@ -49,9 +49,9 @@ main()
 def own(tmp_path: Path) -> Path:
     """A directory with a workload and with modules that are not meant for us."""
     directory = tmp_path / "a researcher's own"
-    for folder in ("conf", "data"):
+    for folder in ("flows", "conf", "data"):
         (directory / folder).mkdir(parents=True)
-        (directory / folder / "__init__.py").write_text("raise RuntimeError('the conf or data of somebody')")
+        (directory / folder / "__init__.py").write_text(f"raise RuntimeError('the {folder} of somebody')")
     for name in OURS:
         (directory / f"{name}.py").write_text(f"raise RuntimeError('{name}.py of somebody')")
     (directory / "curve.py").write_text(WORKLOAD)

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from flows.prepare_trials import SweepOptions, collect_trials, prepare_trials
-from flows.run_trials import best_so_far
-from flows.show_trials import print_trials_plan
 from sweepflow.engine.run import run_batch
 from sweepflow.engine.workload import Workload
 from sweepflow.errors import ConfigError
+from sweepflow.flows.prepare_trials import SweepOptions, collect_trials, prepare_trials
+from sweepflow.flows.run_trials import best_so_far
+from sweepflow.flows.show_trials import print_trials_plan
 from sweepflow.jobs.sweepers import override
 from sweepflow.report.trials.configurations import configurations
 from sweepflow.report.trials.headline import headline
-from sweepflow.store.record import Record
-from sweepflow.store.store import Store
+from sweepflow.storage.record import Record
+from sweepflow.storage.store import Store
 from sweepflow.trials.result import MANIFEST, TrialsSweep, load_sweep
 from sweepflow.workloads.goal import Aim
 

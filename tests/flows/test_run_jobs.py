@@ -16,22 +16,22 @@ from prefect.futures import PrefectConcurrentFuture, PrefectFuture
 from prefect.states import Completed, Failed
 from prefect.tasks import Task
 
-import flows.runs.away
-import flows.seen
-from flows.job import Job, Outcome
-from flows.run_jobs import run_jobs
-from flows.runners.pool import Event, Loss
-from flows.suspects import MOST_FRUITLESS, MOST_INNOCENT, MOST_LOSSES
+import sweepflow.flows.runs.away
+import sweepflow.flows.seen
 from sweepflow.batching import Batch
 from sweepflow.engine.workload import Trial
+from sweepflow.flows.job import Job, Outcome
+from sweepflow.flows.run_jobs import run_jobs
+from sweepflow.flows.runners.pool import Event, Loss
+from sweepflow.flows.suspects import MOST_FRUITLESS, MOST_INNOCENT, MOST_LOSSES
 from sweepflow.schema.runner import DaskRunner
-from sweepflow.store.record import Record, Status
-from sweepflow.store.reruns import ask_again
-from sweepflow.store.store import Store
+from sweepflow.storage.record import Record, Status
+from sweepflow.storage.reruns import ask_again
+from sweepflow.storage.store import Store
+from sweepflow.tasks.batch import Ran
+from sweepflow.tasks.progress import SweepProgress, TooManyFailuresError
 from sweepflow.workloads.landscape import Config
 from sweepflow.workloads.load import load_workload
-from tasks.batch import Ran
-from tasks.progress import SweepProgress, TooManyFailuresError
 
 KILLED = Loss("job 7: FAILED, signal 9 on n1", innocent=False)
 CANCELLED = Loss("job 7: CANCELLED on n1", innocent=True)
@@ -271,7 +271,7 @@ def test_a_sweep_of_which_nothing_fits_a_walltime_ends_after_three(
 ) -> None:
     leaves = does(0, state=ran(left=True, name="Checkpointed"))
     bench = Bench(store, *[leaves] * 1000, places=places)
-    monkeypatch.setattr("flows.run_jobs.time", SimpleNamespace(monotonic=bench.hours))
+    monkeypatch.setattr("sweepflow.flows.run_jobs.time", SimpleNamespace(monotonic=bench.hours))
     outcome = run(bench, *map(job, range(100)))
     assert len(bench.given) == MOST_FRUITLESS * places
     if places == 1:
@@ -318,7 +318,7 @@ def test_workers_that_leave_side_by_side_are_one_walltime(
     """The fifth of five trials at once is done in the third walltime only."""
     leaves = does(0, LATE)
     bench = Bench(store, *[leaves] * 14, DONE, places=5)
-    monkeypatch.setattr("flows.run_jobs.time", SimpleNamespace(monotonic=bench.hours))
+    monkeypatch.setattr("sweepflow.flows.run_jobs.time", SimpleNamespace(monotonic=bench.hours))
     outcome = run(bench, *map(job, range(5)))
     assert len(bench.given) == 15 and len(outcome.failures) == 4
 
@@ -343,8 +343,8 @@ def test_the_first_of_trials_that_are_begun_in_turn_keeps_the_others_from_nothin
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     in_turn = SimpleNamespace(run=None, name="landscape", version=1)
-    monkeypatch.setattr("flows.run_jobs.SweepWorkload", SimpleNamespace)
-    monkeypatch.setattr("flows.job.find_workload", lambda name, trial: in_turn)
+    monkeypatch.setattr("sweepflow.flows.run_jobs.SweepWorkload", SimpleNamespace)
+    monkeypatch.setattr("sweepflow.flows.job.find_workload", lambda name, trial: in_turn)
     leaves = does(0, state=ran(left=True, name="Checkpointed"))
     bench = Bench(store, does(1, LATE), does(0, LATE), DONE, leaves, does(0, LATE))
     outcome = run(bench, job(1, 2, 3, 4))
@@ -392,7 +392,7 @@ def test_a_rerun_asks_prefect_for_nothing_and_a_worker_that_does_not_see_it_is_s
     bench = Bench(store)
     run(bench, job(1))
     assert bench.refreshed == [True] and store.finished([name(1)])[name(1)].figures["loss"] == 1.0
-    monkeypatch.setattr(flows.seen, "SEEN_SECONDS", 0.0)
+    monkeypatch.setattr(sweepflow.flows.seen, "SEEN_SECONDS", 0.0)
     outcome = run(Bench(store, does(0)), job(2))
     assert "has not seen that its records are to be made again" in outcome.failures[0]
     assert store.known([name(2)])[name(2)].figures["loss"] == 2.0, "which stay"
@@ -423,9 +423,9 @@ def test_a_batch_that_no_server_was_there_for_waits_for_it(
     """Nothing of it has failed: it could not be begun, or its end could not be told."""
     away = Failed(data=httpx.ConnectError("nobody answers", request=httpx.Request("POST", "http://gone/api")))
     asked = iter([False, True, False, True])
-    monkeypatch.setattr(flows.runs.away, "_answers", lambda: next(asked))
-    monkeypatch.setattr(flows.runs.away, "_is_prefect", lambda _: True)
-    monkeypatch.setattr(flows.runs.away, "ASK_SECONDS", 0.0)
+    monkeypatch.setattr(sweepflow.flows.runs.away, "_answers", lambda: next(asked))
+    monkeypatch.setattr(sweepflow.flows.runs.away, "_is_prefect", lambda _: True)
+    monkeypatch.setattr(sweepflow.flows.runs.away, "ASK_SECONDS", 0.0)
     bench = Bench(store, does(0, state=away), does(1, state=away))
     outcome = run(bench, job(1, 2))
     assert len(bench.given) == 3 and not outcome.failures
@@ -435,17 +435,17 @@ def test_a_batch_that_no_server_was_there_for_waits_for_it(
 def test_a_server_that_stays_away_is_not_waited_for_without_end(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(flows.runs.away, "AWAY_SECONDS", 0.0)
+    monkeypatch.setattr(sweepflow.flows.runs.away, "AWAY_SECONDS", 0.0)
     away = Failed(data=httpx.ConnectError("nobody answers"))
     assert "nobody answers" in run(Bench(store, does(0, state=away)), job(1)).failures[0]
-    monkeypatch.setattr(flows.runs.away, "_answers", lambda: False)
+    monkeypatch.setattr(sweepflow.flows.runs.away, "_answers", lambda: False)
     bench = Bench(store, does(0, state=away), does(0, state=away), places=2)
     outcome = run(bench, *(job(number) for number in range(1, 10)), job(10, needs=[1]))
     assert len(bench.given) == 2, "what is left is not tried for minutes each"
     given_up = "8 trials given up: Prefect's server has not answered for 10 min"
     assert given_up in outcome.failures and len(outcome.why) == 10
     refused = Failed(data=httpx.UnsupportedProtocol("no address"))
-    monkeypatch.setattr(flows.runs.away, "AWAY_SECONDS", 600.0)
+    monkeypatch.setattr(sweepflow.flows.runs.away, "AWAY_SECONDS", 600.0)
     assert "no address" in run(Bench(store, does(0, state=refused)), job(2)).failures[0]
 
 

@@ -20,11 +20,11 @@ from distributed import Security
 from prefect.context import refresh_global_settings_context
 from typer.testing import CliRunner
 
-from flows.cli import app
-from flows.embedded_server import is_embedded, prefect_server
-from flows.runs.record import get_run, now, write_run
-from flows.server_faults import Fault, find_fault
-from sweepflow.store.store import Store
+from sweepflow.flows.cli import app
+from sweepflow.flows.embedded_server import is_embedded, prefect_server
+from sweepflow.flows.runs.record import get_run, now, write_run
+from sweepflow.flows.server_faults import Fault, find_fault
+from sweepflow.storage.store import Store
 from tests.flows.runs.test_record import record
 from tests.prefect_server import isolated
 

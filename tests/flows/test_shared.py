@@ -7,18 +7,18 @@ from typing import Any
 
 import pytest
 
-from flows import run_jobs as dispatch
-from flows import shared
-from flows.job import Outcome
-from flows.run_jobs import run_jobs
-from flows.runners.pool import Loss
-from flows.shared import LOOKED_FOR, Shared
-from flows.suspects import Suspect
+from sweepflow import run_jobs as dispatch
+from sweepflow.flows import shared
+from sweepflow.flows.job import Outcome
+from sweepflow.flows.run_jobs import run_jobs
+from sweepflow.flows.runners.pool import Loss
+from sweepflow.flows.shared import LOOKED_FOR, Shared
+from sweepflow.flows.suspects import Suspect
 from sweepflow.schema.runner import DaskRunner
-from sweepflow.store.leases import Leases, leases_by_owner
-from sweepflow.store.record import Record
-from sweepflow.store.store import Store
-from tasks.progress import SweepProgress
+from sweepflow.storage.leases import Leases, leases_by_owner
+from sweepflow.storage.record import Record
+from sweepflow.storage.store import Store
+from sweepflow.tasks.progress import SweepProgress
 from tests.flows.test_run_jobs import Bench, does, job, name
 
 ALIVE = {"mine", "theirs"}

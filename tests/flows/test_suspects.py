@@ -9,9 +9,11 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.job import Job
-from flows.runners.pool import Loss
-from flows.suspects import (
+from sweepflow.batching import Batch
+from sweepflow.engine.workload import Trial
+from sweepflow.flows.job import Job
+from sweepflow.flows.runners.pool import Loss
+from sweepflow.flows.suspects import (
     MOST_FRUITLESS,
     MOST_INNOCENT,
     MOST_LOSSES,
@@ -22,8 +24,6 @@ from flows.suspects import (
     far_apart,
     spread,
 )
-from sweepflow.batching import Batch
-from sweepflow.engine.workload import Trial
 
 GUILTY = Loss("job 7: FAILED, signal 9 on n1", innocent=False)
 INNOCENT = Loss("job 7: CANCELLED", innocent=True)

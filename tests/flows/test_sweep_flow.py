@@ -21,19 +21,19 @@ from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, get_current_settings, temporary_settings
 from prefect.states import State
 
-import flows.sweep_flow as sweep_flow
-import flows.trials_sweep as trials_sweep
-from flows import multirun, sweep
-from flows.runs import away, compared
-from flows.runs.away import ServerWatch
-from flows.runs.leftovers import leftovers, remove
-from flows.runs.reconcile import is_away
-from flows.runs.record import runs, write_run
+import sweepflow.flows.sweep_flow as sweep_flow
+import sweepflow.flows.trials_sweep as trials_sweep
+from sweepflow import multirun, sweep
+from sweepflow.flows.runs import away, compared
+from sweepflow.flows.runs.away import ServerWatch
+from sweepflow.flows.runs.leftovers import leftovers, remove
+from sweepflow.flows.runs.reconcile import is_away
+from sweepflow.flows.runs.record import runs, write_run
 from sweepflow.jobs.sweepers import override
-from sweepflow.store.record import Record, Status
-from sweepflow.store.store import Store
+from sweepflow.storage.record import Record, Status
+from sweepflow.storage.store import Store
+from sweepflow.tasks.progress import SweepProgress, TooManyFailuresError
 from sweepflow.trials.result import TrialsSweep
-from tasks.progress import SweepProgress, TooManyFailuresError
 from tests.flows.outage import DATABASE_AWAY, Line, line
 
 SweepOf = Callable[..., TrialsSweep]

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from flows import sweep
-from flows.prepare import IncompleteError
+from sweepflow import sweep
 from sweepflow.errors import ConfigError
-from sweepflow.store.reruns import ask_again
-from sweepflow.store.store import Store
+from sweepflow.flows.prepare import IncompleteError
+from sweepflow.storage.reruns import ask_again
+from sweepflow.storage.store import Store
 from sweepflow.trials.result import MANIFEST, TrialsSweep, load_sweep
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from flows import sweep
-from flows.runs.record import runs
+from sweepflow import sweep
 from sweepflow.compose.grammar import quote
-from sweepflow.store.store import Store
-from tasks.progress import TooManyFailuresError
+from sweepflow.flows.runs.record import runs
+from sweepflow.storage.store import Store
+from sweepflow.tasks.progress import TooManyFailuresError
 from tests.slurm.processes import wait_for
 
 PROGRAM = """

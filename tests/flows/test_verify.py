@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from prefect.states import State
 
-from flows.prepare import IncompleteError
-from flows.verify import verify
-from sweepflow.store.store import Store
+from sweepflow.flows.prepare import IncompleteError
+from sweepflow.flows.verify import verify
+from sweepflow.storage.store import Store
 from sweepflow.verify import cases
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from sweepflow.store.store import Store
+from sweepflow.storage.store import Store
 from tests.prefect_server import ROOT, TINY, Machine
 
 pytestmark = [pytest.mark.slow]
-PACKAGES = ("sweepflow", "flows", "tasks", "conf", "hydra_plugins")
+PACKAGES = ("sweepflow", "hydra_plugins")
 
 
 @pytest.fixture(scope="module")
@@ -41,12 +41,14 @@ def test_the_wheel_holds_every_file_of_its_packages_and_no_other(wheel: Path) ->
     there = {
         str(path.relative_to(ROOT))
         for package in PACKAGES
-        for path in (ROOT / package).rglob("*")
+        for folder in (ROOT / package, *(link for link in (ROOT / package).iterdir() if link.is_symlink()))
+        for path in folder.rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {name for name in names if ".dist-info/" not in name} == there
-    assert {"conf/llc.yaml", "flows/cli/app.py", "tasks/batch.py"} <= names
+    assert {f"sweepflow/{name}" for name in ("conf/llc.yaml", "flows/cli/app.py", "tasks/batch.py")} <= names
+    assert {name.split("/")[0] for name in there} == {"sweepflow", "hydra_plugins"}
     assert any(name.startswith("sweepflow/report/template/") and name.endswith(".j2") for name in names)
 
 

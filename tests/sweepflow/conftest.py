@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from sweepflow.engine.run import run_batch
-from sweepflow.llc.plan import Plan, make_plan
-from sweepflow.llc.workload import LLC
+from sweepflow.estimates.plan import Plan, make_plan
+from sweepflow.estimates.workload import LLC
 from sweepflow.schema.data import DataConfig, TeacherStudentData
 from sweepflow.schema.llc import LlcConfig
 from sweepflow.schema.model import MlpModel, ModelConfig
@@ -31,8 +31,8 @@ from sweepflow.schema.sampler import (
     SgnhtSampler,
 )
 from sweepflow.schema.target import TrainingConfig
-from sweepflow.store.record import Record
-from sweepflow.store.store import Store
+from sweepflow.storage.record import Record
+from sweepflow.storage.store import Store
 from sweepflow.targets.workload import TARGET
 
 # Three chains: odd, so that a chain's place in its vector changes with its trial's place in the batch.
@@ -64,10 +64,10 @@ configure()
 import jax
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 from sweepflow.engine.run import run_batch
-from sweepflow.llc.plan import make_plan
-from sweepflow.llc.workload import LLC
+from sweepflow.estimates.plan import make_plan
+from sweepflow.estimates.workload import LLC
 from sweepflow.schema.llc import LlcConfig
-from sweepflow.store.store import Store
+from sweepflow.storage.store import Store
 from sweepflow.targets.workload import TARGET
 store = Store(Path(sys.argv[1]))
 texts = json.loads(Path(sys.argv[2]).read_text())

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sweepflow.batching import Batch, batch_from_json, batches, shared_out
 from sweepflow.compose import compose_llc
 from sweepflow.engine.workload import Trial
-from sweepflow.llc.workload import LLC, estimate_trial
+from sweepflow.estimates.workload import LLC, estimate_trial
 from sweepflow.schema.data import TeacherStudentData
 from sweepflow.schema.model import MlpModel
 from sweepflow.schema.target import TargetConfig, TrainingConfig

@@ -19,8 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sweepflow.errors import ConfigError
+from sweepflow.estimates.workload import estimate_trial
 from sweepflow.fingerprint import canonical_json, fingerprint, frozen, key_data
-from sweepflow.llc.workload import estimate_trial
 from sweepflow.schema.data import (
     BundledData,
     DeepLinearData,

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from sweepflow.errors import ConfigError
-from sweepflow.llc.plan import make_plan
-from sweepflow.store.store import Store
+from sweepflow.estimates.plan import make_plan
+from sweepflow.storage.store import Store
 from sweepflow.temperature import default_nbeta
 
 

@@ -15,16 +15,16 @@ import pytest
 from prefect.context import TaskRunContext
 from prefect.states import Failed
 
-from flows.prepare import prepare
 from sweepflow import stop
 from sweepflow.batching import Batch, slices
 from sweepflow.engine.workload import Trial
 from sweepflow.errors import ConfigError, DataError, StoreError
-from sweepflow.store.record import Record
-from sweepflow.store.store import Store
+from sweepflow.flows.prepare import prepare
+from sweepflow.storage.record import Record
+from sweepflow.storage.store import Store
+from sweepflow.tasks.batch import batch_key, can_pass, find_workload, run_batch_here, run_batch_task
+from sweepflow.tasks.worker import INTERRUPTED, LEAVE_AT
 from sweepflow.workloads.command import CommandConfig
-from tasks.batch import batch_key, can_pass, find_workload, run_batch_here, run_batch_task
-from tasks.worker import INTERRUPTED, LEAVE_AT
 from tests.prefect_server import TINY
 
 NO_CONTEXT = cast("TaskRunContext", None)

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from tasks.compilations import Compilations
+from sweepflow.tasks.compilations import Compilations
 
 
 @pytest.fixture

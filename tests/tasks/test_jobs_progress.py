@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tasks.jobs_progress import jobs_progress
+from sweepflow.tasks.jobs_progress import jobs_progress
 
 
 def test_a_line_a_minute_and_none_of_what_takes_less(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.output import lasting_output
+from sweepflow.tasks.output import lasting_output
 
 WRITERS = """
 import logging, sys, warnings
@@ -19,7 +19,7 @@ from rich.console import Console
 early = Console(file=sys.stderr)                    # as Prefect's log has it
 logging.basicConfig(stream=sys.stderr, level=logging.INFO)
 import typer
-from tasks.output import lasting_output
+from sweepflow.tasks.output import lasting_output
 
 sys.stdin.readline()                                # by now nobody reads
 with lasting_output():
@@ -68,7 +68,8 @@ def test_every_writer_goes_on(tmp_path: Path, kind: str) -> None:
 def test_outside_of_a_sweep_a_pipe_ends_a_command_as_ever() -> None:
     reads, writes = os.pipe()
     os.close(reads)
-    code = "from tasks.output import lasting_output\nwith lasting_output(): pass\nprint('a', flush=True)"
+    code = "from sweepflow.tasks.output import lasting_output\nwith lasting_output(): pass\n"
+    code += "print('a', flush=True)"
     done = subprocess.run([sys.executable, "-c", code], stdout=writes, stderr=subprocess.PIPE, text=True)
     os.close(writes)
     assert done.returncode != 0 and "BrokenPipeError" in done.stderr
@@ -77,7 +78,7 @@ def test_outside_of_a_sweep_a_pipe_ends_a_command_as_ever() -> None:
 def test_what_is_in_a_buffer_as_a_sweep_ends_does_not_decide_how_it_ends() -> None:
     reads, writes = os.pipe()
     os.close(reads)
-    code = "from tasks.output import lasting_output\nwith lasting_output(): print('a table')"
+    code = "from sweepflow.tasks.output import lasting_output\nwith lasting_output(): print('a table')"
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, stdout=writes, stderr=subprocess.PIPE, text=True, env=environment)

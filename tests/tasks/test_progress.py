@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from sweepflow.store.record import Record
-from sweepflow.store.store import Store
-from tasks.progress import LOOK_SECONDS, SAME_LINE_SECONDS, SweepProgress, TooManyFailuresError
+from sweepflow.storage.record import Record
+from sweepflow.storage.store import Store
+from sweepflow.tasks.progress import LOOK_SECONDS, SAME_LINE_SECONDS, SweepProgress, TooManyFailuresError
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.worker import LEAVE_AT, leave_at, worker_name
+from sweepflow.tasks.worker import LEAVE_AT, leave_at, worker_name
 
 
 def test_a_process_that_nobody_ends_may_stay(monkeypatch: pytest.MonkeyPatch) -> None:

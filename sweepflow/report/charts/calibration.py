@@ -25,7 +25,7 @@ from sweepflow.report.charts.panel import (
 from sweepflow.report.labels import Labels, target_key
 from sweepflow.report.numbers import counted, llc_text, number, points, setting, short
 from sweepflow.schema.fields import AUTO
-from sweepflow.store.record import Record
+from sweepflow.storage.record import Record
 
 MAX_PANELS = 24
 AXES = {"step_size": "step size", "gamma": "γ"}

@@ -21,7 +21,7 @@ from sweepflow.report.charts.panel import (
 )
 from sweepflow.report.labels import Labels, target_key, target_order
 from sweepflow.report.numbers import counted, llc_text, number, points
-from sweepflow.store.record import Record
+from sweepflow.storage.record import Record
 from sweepflow.words import shortened
 
 MAX_TICKS = 30

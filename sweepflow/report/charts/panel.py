@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sweepflow.report.numbers import number, points
-from sweepflow.store.record import Record
+from sweepflow.storage.record import Record
 
 Json = dict[str, Any]
 

@@ -23,7 +23,7 @@ from sweepflow.report.charts.panel import (
 )
 from sweepflow.report.labels import Labels, target_key
 from sweepflow.report.numbers import counted, points
-from sweepflow.store.record import Record
+from sweepflow.storage.record import Record
 
 MAX_PANELS = 24
 MAX_LINES = 8

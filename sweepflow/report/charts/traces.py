@@ -21,7 +21,7 @@ from sweepflow.report.charts.panel import (
 from sweepflow.report.charts.running import Arrays
 from sweepflow.report.labels import Labels
 from sweepflow.report.numbers import counted, number, points
-from sweepflow.store.record import Record
+from sweepflow.storage.record import Record
 
 MAX_PANELS = 24
 MAX_CHAINS = 6

@@ -7,7 +7,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from sweepflow.report.trials.view import TrialsView
-from sweepflow.store.record import Status
+from sweepflow.storage.record import Status
 from sweepflow.streak import alike
 from sweepflow.words import shortened
 

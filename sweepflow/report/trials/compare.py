@@ -21,7 +21,7 @@ from sweepflow.report.trials.charts.progress import progress_chart
 from sweepflow.report.trials.configurations import best, configurations, has_repeats
 from sweepflow.report.trials.spent import spent
 from sweepflow.report.trials.view import TrialsView
-from sweepflow.store.atomic import write_bytes
+from sweepflow.storage.atomic import write_bytes
 
 SHARES = (0.1, 0.25, 0.5, 1.0)
 

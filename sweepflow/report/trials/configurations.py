@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from sweepflow.errors import ConfigError
 from sweepflow.report.numbers import short, with_error
 from sweepflow.report.trials.view import TrialsView
-from sweepflow.store.record import Json, Record, Status
+from sweepflow.storage.record import Json, Record, Status
 
 _WORST_FIRST: tuple[Status, ...] = ("failed", "diverged", "flagged", "ok")
 

@@ -23,7 +23,7 @@ from sweepflow.report.trials.dimension import dimensions
 from sweepflow.report.trials.headline import caveats, headline, mean_text
 from sweepflow.report.trials.importance import importance
 from sweepflow.report.trials.view import TrialsView
-from sweepflow.store.atomic import write_bytes
+from sweepflow.storage.atomic import write_bytes
 
 MAX_ROWS = 500
 """Rows of the page's table, the best; `configurations.csv` has them all."""

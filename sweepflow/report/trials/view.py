@@ -15,7 +15,7 @@ from sweepflow.fingerprint import frozen
 from sweepflow.report.headline import STATUSES
 from sweepflow.report.labels import ABSENT, Flat, flatten
 from sweepflow.report.numbers import NOT_SET, number, reads_alike, setting
-from sweepflow.store.record import Record
+from sweepflow.storage.record import Record
 from sweepflow.workloads.goal import Aim, Goal
 
 MAX_FIELDS = 4

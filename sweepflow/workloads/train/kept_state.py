@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sweepflow.models import build_network
-from sweepflow.store.store import Store
+from sweepflow.storage.store import Store
 from sweepflow.workloads.train.config import TrainConfig
 from sweepflow.workloads.train.epochs import CURVES, fresh_state
 from sweepflow.workloads.train.network import own_entries, program_model

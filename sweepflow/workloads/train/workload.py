@@ -21,8 +21,8 @@ from sweepflow.models import build_network
 from sweepflow.schema.fields import NOT_STATIC, check_numbers, dump, with_numbers
 from sweepflow.schema.model import MlpModel, PotentialModel
 from sweepflow.schema.numbers import check_steps
-from sweepflow.store.record import Record
-from sweepflow.store.store import Store
+from sweepflow.storage.record import Record
+from sweepflow.storage.store import Store
 from sweepflow.workloads.train.config import TrainConfig
 from sweepflow.workloads.train.epochs import Noise, State, fresh_state, look, run_epochs
 from sweepflow.workloads.train.kept_state import load_state, states_to_keep

@@ -13,11 +13,11 @@ import pytest
 import typer
 from prefect.exceptions import PrefectHTTPStatusError
 
-from flows.cli.app import guarded
+from sweepflow.flows.cli.app import guarded
 
 HUNG_UP = """
 import os, signal, sys, time
-from flows.cli.app import guarded
+from sweepflow.flows.cli.app import guarded
 if sys.argv[1] == "nohup":
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
@@ -31,7 +31,7 @@ guarded(run)
 AT_WORK = """
 import sys, threading, time
 from concurrent.futures import ThreadPoolExecutor
-import flows.cli
+import sweepflow.flows.cli
 from sweepflow.stop import stoppable
 begun = threading.Event()
 
@@ -42,13 +42,13 @@ def run():
 
 ThreadPoolExecutor(1).submit(run)
 begun.wait()
-flows.cli.app = lambda: sys.exit(1)
-flows.cli.main()
+sweepflow.flows.cli.app = lambda: sys.exit(1)
+sweepflow.flows.cli.main()
 """
 
 UNREAD = """
 import os, sys, typer
-from flows.cli import app, llc, runs, store, sweep
+from sweepflow.flows.cli import app, llc, runs, store, sweep
 
 def printed(run):
     print("a table", flush=True)

@@ -31,7 +31,10 @@ def marks(text: str, mark: str) -> list[str]:
 def test_a_cluster_that_works(slurm: Cluster, office: Machine) -> None:
     code, text = office.run("sweepflow", "doctor", "runner=slurm", "runner.cores=2", "runner.interface=lo")
     assert code == 0, text
-    assert "#SBATCH --cpus-per-task=2" in text and "-m flows.runners.worker tcp://THIS-HOST:PORT" in text
+    assert (
+        "#SBATCH --cpus-per-task=2" in text
+        and "-m sweepflow.flows.runners.worker tcp://THIS-HOST:PORT" in text
+    )
     here, there = text.split("\nthere\n")
     assert marks(here, "✓") == ["store", "controller", "job", "address", "server", "interface"]
     assert marks(there, "✓") == ["node", "versions", "store", "server", "store, back", "devices"]

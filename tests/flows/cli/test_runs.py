@@ -17,9 +17,9 @@ from prefect.client.schemas import SetStateStatus
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.states import AwaitingRetry
 
-from flows.runs.reconcile import open_task_runs
-from flows.runs.record import RunRecord, runs
-from sweepflow.store.store import Store
+from sweepflow.flows.runs.reconcile import open_task_runs
+from sweepflow.flows.runs.record import RunRecord, runs
+from sweepflow.storage.store import Store
 from tests.flows.cli.held import Hold
 from tests.prefect_server import ROOT, TINY, Machine, Running
 
@@ -190,8 +190,8 @@ def test_a_run_with_a_server_of_its_own_is_cancelled_there(machine: Machine) -> 
     assert code == 0 and "is cancelled" in text, text
     assert running.process.wait(20) == 143
     ask = (
-        "from flows.embedded_server import prefect_server\n"
-        "from flows.runs.reconcile import read_flow_run\n"
+        "from sweepflow.flows.embedded_server import prefect_server\n"
+        "from sweepflow.flows.runs.reconcile import read_flow_run\n"
         f"with prefect_server(): print('it is', read_flow_run('{record.flow_run_id}').state_name)"
     )
     code, text = machine.run("python", "-c", ask)

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from flows import sweep
-from sweepflow.store.store import Store
+from sweepflow import sweep
+from sweepflow.storage.store import Store
 from tests.flows.faults.lab import Bits, Lab, bits
 from tests.slurm.cluster import Cluster
 

@@ -16,7 +16,7 @@ from jaxtyping import Array, PRNGKeyArray
 
 import sweepflow
 from sweepflow.engine.workload import Inputs, Trial, Workload
-from sweepflow.store.store import Store
+from sweepflow.storage.store import Store
 from sweepflow.workloads.function import function_workload
 
 VERSION = 1

@@ -12,8 +12,8 @@ from typing import Any
 
 import psutil
 
-from flows import sweep
-from sweepflow.store.store import Store
+from sweepflow import sweep
+from sweepflow.storage.store import Store
 from tests.slurm.cluster import Cluster
 from tests.slurm.processes import wait_for
 

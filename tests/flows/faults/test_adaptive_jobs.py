@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from flows.runners import supervision
+from sweepflow.flows.runners import supervision
 from tests.flows.faults.gates import gated, let_go
 from tests.flows.faults.lab import ON_SLURM, SECONDS, Lab, bits
 from tests.slurm.processes import wait_for

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flows.runs.record import runs
+from sweepflow.flows.runs.record import runs
 from tests.flows.faults.gates import gated, let_go
 from tests.flows.faults.lab import TWO_JOBS, Lab
 from tests.prefect_server import Machine

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-import flows.sweep_flow as sweep_flow
-from flows.runs import compared
-from flows.runs.heartbeat import latest
-from flows.runs.leftovers import leftovers, remove
-from flows.runs.record import runs
-from sweepflow.store.store import Store
+import sweepflow.flows.sweep_flow as sweep_flow
+from sweepflow.flows.runs import compared
+from sweepflow.flows.runs.heartbeat import latest
+from sweepflow.flows.runs.leftovers import leftovers, remove
+from sweepflow.flows.runs.record import runs
+from sweepflow.storage.store import Store
 from tests.flows.faults.gates import gated, let_go
 from tests.flows.faults.lab import SECONDS, Lab
 from tests.postgres import ServerOnPostgres

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from flows.prepare import IncompleteError
 from sweepflow.errors import StoreError
-from sweepflow.store.store import Store
+from sweepflow.flows.prepare import IncompleteError
+from sweepflow.storage.store import Store
 from tests.flows.faults.lab import TWO_JOBS, Lab, bits
 from tests.slurm.cluster import Cluster
 

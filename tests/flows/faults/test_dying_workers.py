@@ -10,10 +10,10 @@ from typing import Any
 import psutil
 import pytest
 
-from flows.runners.cluster import Cluster
-from flows.runners.roster import Roster
-from flows.suspects import MOST_LOSSES
-from sweepflow.store.store import Store
+from sweepflow.flows.runners.cluster import Cluster
+from sweepflow.flows.runners.roster import Roster
+from sweepflow.flows.suspects import MOST_LOSSES
+from sweepflow.storage.store import Store
 from tests.flows.faults.gated import gate
 from tests.flows.faults.gates import GATED, let_go
 from tests.flows.faults.lab import Lab

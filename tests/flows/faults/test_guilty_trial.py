@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from flows.suspects import MOST_LOSSES
-from sweepflow.store.store import Store
+from sweepflow.flows.suspects import MOST_LOSSES
+from sweepflow.storage.store import Store
 from tests.flows.faults.lab import Lab, bits
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]

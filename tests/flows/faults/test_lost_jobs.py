@@ -27,7 +27,7 @@ def cancel(lab: Lab, begun: Begun) -> None:
 
 def kill(lab: Lab, begun: Begun) -> None:
     starter = psutil.Process(begun.pid).parent()
-    assert starter is not None and "flows.runners.worker" in starter.cmdline()
+    assert starter is not None and "sweepflow.flows.runners.worker" in starter.cmdline()
     os.kill(starter.pid, signal.SIGKILL)
 
 

@@ -12,8 +12,8 @@ from typing import Any
 import psutil
 import pytest
 
-from sweepflow.store.store import Store
-from tasks.progress import SweepProgress
+from sweepflow.storage.store import Store
+from sweepflow.tasks.progress import SweepProgress
 from tests.flows.faults.lab import TWO_JOBS, Lab, bits
 
 pytestmark = [pytest.mark.slurm, pytest.mark.server, pytest.mark.slow]
@@ -88,7 +88,7 @@ def test_processes_of_this_machine_are_replaced(
     def kill_all() -> None:
         for begun in lab.mid_batch(workers=2):
             starter = psutil.Process(begun.pid).parent()
-            assert starter is not None and "flows.runners.worker" in starter.cmdline()
+            assert starter is not None and "sweepflow.flows.runners.worker" in starter.cmdline()
             starter.kill()  # it would start its worker again
 
     assert lab.sweep(overrides, meanwhile=kill_all).sound

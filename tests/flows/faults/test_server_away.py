@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
-from flows.embedded_server import silence
-from sweepflow.store.store import Store
+from sweepflow.flows.embedded_server import silence
+from sweepflow.storage.store import Store
 from tests.flows.faults.lab import SECONDS, TWO_JOBS, Lab, bits
 from tests.prefect_server import Machine, Running, isolated
 from tests.slurm.cluster import Cluster

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from flows.runners.jobs import RunnerError
+from sweepflow.flows.runners.jobs import RunnerError
 from tests.flows.faults.gates import gated, let_go
 from tests.flows.faults.lab import ON_SLURM, TWO_JOBS, Lab
 

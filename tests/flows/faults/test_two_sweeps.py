@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sweepflow.store.leases import leases_by_owner
+from sweepflow.storage.leases import leases_by_owner
 from tests.flows.faults.lab import ON_SLURM, SECONDS, Lab, bits
 from tests.prefect_server import Machine
 from tests.slurm.processes import wait_for

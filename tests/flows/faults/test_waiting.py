@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from flows.runners.jobs import RunnerError
-from flows.runs.heartbeat import latest
 from sweepflow.errors import ConfigError
+from sweepflow.flows.runners.jobs import RunnerError
+from sweepflow.flows.runs.heartbeat import latest
 from tests.flows.faults.lab import SECONDS, TWO_JOBS, Lab, bits
 from tests.slurm.processes import wait_for
 

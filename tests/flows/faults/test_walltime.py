@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from flows import llc
-from flows.prepare import IncompleteError
-from sweepflow.store.store import Store
+from sweepflow import llc
+from sweepflow.flows.prepare import IncompleteError
+from sweepflow.storage.store import Store
 from tests.flows.faults.lab import Lab, bits
 from tests.prefect_server import TINY
 

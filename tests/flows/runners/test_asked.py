@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from flows.runners.asked import Asked, asked
-from flows.runners.cluster import Cluster
-from flows.runners.job_script import job_name
-from flows.runners.pool import Threads
-from flows.runners.slurm_command import SlurmError
+from sweepflow.flows.runners.asked import Asked, asked
+from sweepflow.flows.runners.cluster import Cluster
+from sweepflow.flows.runners.job_script import job_name
+from sweepflow.flows.runners.pool import Threads
+from sweepflow.flows.runners.slurm_command import SlurmError
 from sweepflow.schema.runner import DaskRunner, LocalRunner, SlurmRunner
-from sweepflow.store.store import Store
+from sweepflow.storage.store import Store
 
 RUN = "6cee6bca-0000-4000-8000-000000000000"
 ONE = DaskRunner(workers=1)

@@ -13,14 +13,14 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 
-from flows.runners import checks
-from flows.runners import slurm as commands
-from flows.runners.check import Check, refuse
-from flows.runners.checks import address, is_here, is_loopback, node_local, preflight
-from flows.runners.slurm import Node
 from sweepflow.errors import ConfigError
+from sweepflow.flows.runners import checks
+from sweepflow.flows.runners import slurm as commands
+from sweepflow.flows.runners.check import Check, refuse
+from sweepflow.flows.runners.checks import address, is_here, is_loopback, node_local, preflight
+from sweepflow.flows.runners.slurm import Node
 from sweepflow.schema.runner import DaskRunner, LocalRunner, RunnerConfig, SlurmRunner
-from sweepflow.store.store import Store
+from sweepflow.storage.store import Store
 from tests.slurm.cluster import Cluster
 
 SILENT = "http://127.0.0.1:9/api"

@@ -28,14 +28,14 @@ from prefect.settings import (
 )
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows.runners import cluster as module
-from flows.runners.cluster import Cluster, leave_the_flow_here
-from flows.runners.encryption import encrypted
-from flows.runners.jobs import REFUSED, Ended, Held, RunnerError, StartError
-from flows.runners.pool import Loss
-from flows.runners.supervision import Limits
-from tasks.progress import announce_points
-from tasks.worker import announce_began
+from sweepflow.flows.runners import cluster as module
+from sweepflow.flows.runners.cluster import Cluster, leave_the_flow_here
+from sweepflow.flows.runners.encryption import encrypted
+from sweepflow.flows.runners.jobs import REFUSED, Ended, Held, RunnerError, StartError
+from sweepflow.flows.runners.pool import Loss
+from sweepflow.flows.runners.supervision import Limits
+from sweepflow.tasks.progress import announce_points
+from sweepflow.tasks.worker import announce_began
 from tests.slurm.processes import wait_for
 
 LIMITS = Limits(fewest_jobs=0, most_jobs=2, first_jobs=2, replacements=9, connect_seconds=60.0)

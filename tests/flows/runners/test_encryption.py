@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from distributed import Client, Scheduler, Security, SpecCluster
 
-from flows.runners.encryption import TLS, encrypted, worker_arguments
 from sweepflow.errors import StoreError
+from sweepflow.flows.runners.encryption import TLS, encrypted, worker_arguments
 
 
 def test_only_the_user_can_read_the_key_and_it_is_gone_at_the_end(tmp_path: Path) -> None:

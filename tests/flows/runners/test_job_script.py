@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.runners.job_script import job_name, job_of, job_script, log_path, probe_script
+from sweepflow.flows.runners.job_script import job_name, job_of, job_script, log_path, probe_script
 from sweepflow.schema.runner import SlurmRunner
 
 SHOW = r"printf %s\\n"
@@ -86,7 +86,7 @@ def test_what_is_not_asked_for_is_left_to_slurm() -> None:
 def test_bash_starts_the_workers_of_the_job(tmp_path: Path) -> None:
     runner = SlurmRunner(python=SHOW, cores=3, walltime="10", interface="ib0", connect_seconds=33)
     arguments = run(script(runner), TMPDIR=str(tmp_path))
-    assert arguments[:4] == ["-P", "-m", "flows.runners.worker", "tcp://10.0.0.1:4000"]
+    assert arguments[:4] == ["-P", "-m", "sweepflow.flows.runners.worker", "tcp://10.0.0.1:4000"]
     assert option(arguments, "--name") == "sweepflow-71"
     assert option(arguments, "--local-directory") == str(tmp_path)
     assert option(arguments, "--death-timeout") == "33"
@@ -146,7 +146,9 @@ def test_scratch_is_one_word_in_which_variables_are_replaced(scratch: str, expec
 
 
 def test_python_may_be_a_path_with_a_space_or_several_words() -> None:
-    assert run(script(SlurmRunner(python="echo a 'b  c'")))[0].startswith("a b  c -P -m flows.runners.worker")
+    assert run(script(SlurmRunner(python="echo a 'b  c'")))[0].startswith(
+        "a b  c -P -m sweepflow.flows.runners.worker"
+    )
 
 
 def test_the_prologue_can_change_what_is_exported() -> None:
@@ -168,7 +170,7 @@ def test_the_probe_is_the_same_job_with_another_command() -> None:
         runner, job_name="sweepflow-abc", logs=LOGS, environment={}, findings=Path("/a dir/f.json")
     ).splitlines()
     assert probe[:-1] == worker[:-1]
-    assert probe[-1].endswith("-m flows.runners.probe '/a dir/f.json'")
+    assert probe[-1].endswith("-m sweepflow.flows.runners.probe '/a dir/f.json'")
 
 
 @pytest.mark.parametrize("threaded", [False, True])
@@ -179,7 +181,7 @@ def test_writing_a_script_leaves_ctrl_c_alone(threaded: bool) -> None:
         "from pathlib import Path\n"
         "before = signal.getsignal(signal.SIGINT)\n"
         "def write():\n"
-        "    from flows.runners.job_script import job_script\n"
+        "    from sweepflow.flows.runners.job_script import job_script\n"
         "    from sweepflow.schema.runner import SlurmRunner\n"
         "    text = job_script(SlurmRunner(), scheduler='a', job_name='b', logs=Path('/'), environment={})\n"
         "    print(text)\n"

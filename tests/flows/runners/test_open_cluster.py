@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from flows.runners import open_cluster as module
-from flows.runners.open_cluster import open_cluster, wait_for_controller
 from sweepflow.errors import ConfigError
+from sweepflow.flows.runners import open_cluster as module
+from sweepflow.flows.runners.open_cluster import open_cluster, wait_for_controller
 from sweepflow.schema.runner import DaskRunner
-from sweepflow.store.store import Store
+from sweepflow.storage.store import Store
 
 RUN = "6cee6bca-0000-4000-8000-000000000000"
 

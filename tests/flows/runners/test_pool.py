@@ -10,8 +10,8 @@ import pytest
 from prefect import task
 from prefect.settings import PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW, temporary_settings
 
-from flows.runners.pool import Threads
 from sweepflow.engine.devices import cores
+from sweepflow.flows.runners.pool import Threads
 from sweepflow.schema.runner import LocalRunner
 from tests.slurm.processes import wait_for
 

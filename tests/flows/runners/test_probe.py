@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from flows.runners import probe
-from flows.runners.probe import EXPECT, REFUSAL, STORE_ROOT, TOKEN
-from sweepflow.store.store import Store
+from sweepflow.flows.runners import probe
+from sweepflow.flows.runners.probe import EXPECT, REFUSAL, STORE_ROOT, TOKEN
+from sweepflow.storage.store import Store
 
 
 @pytest.fixture
@@ -168,7 +168,7 @@ def test_looking_does_not_start_jax(environment: dict[str, str]) -> None:
     """It would take a GPU's memory, or fix the number of devices, before a worker has set its own."""
     code = (
         "import os, sys\n"
-        "from flows.runners import probe\n"
+        "from sweepflow.flows.runners import probe\n"
         "assert probe.checks(os.environ)\n"
         "assert 'jax' not in sys.modules and 'prefect' not in sys.modules\n"
     )
@@ -184,7 +184,7 @@ def test_as_a_program_it_writes_what_it_finds(
     findings = tmp_path / "find ings.json"
     kept = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
     done = subprocess.run(
-        [sys.executable, "-m", "flows.runners.probe", str(findings)],
+        [sys.executable, "-m", "sweepflow.flows.runners.probe", str(findings)],
         env={**kept, **environment, "SWEEPFLOW_PROCESSES": "2", "CUDA_VISIBLE_DEVICES": "4,6"},
         capture_output=True,
     )

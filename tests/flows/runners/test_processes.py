@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows.runners.processes import Processes
+from sweepflow.flows.runners.processes import Processes
 from tests.slurm.processes import wait_for
 
 pytestmark = pytest.mark.slow
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 DRIVER = """
 import sys, time
 from pathlib import Path
-from flows.runners.processes import Processes
+from sweepflow.flows.runners.processes import Processes
 jobs = Processes(2, {}, Path(sys.argv[1]), "sweepflow-test", 60.0)
 jobs.start("tcp://127.0.0.1:9")
 print("started", flush=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flows.runners.reasons import hopeless, in_words
+from sweepflow.flows.runners.reasons import hopeless, in_words
 
 STAY = [
     *("InvalidAccount", "InvalidQOS", "PartitionTimeLimit", "PartitionNodeLimit", "BadConstraints"),

@@ -12,10 +12,10 @@ from prefect.client.schemas.objects import State
 from prefect.futures import PrefectConcurrentFuture
 from prefect.states import Crashed
 
-from flows.runners.jobs import Held
-from flows.runners.roster import LINGER_SECONDS, STRANDED_SECONDS, Roster
-from flows.runners.supervision import Limits
-from tasks.worker import INTERRUPTED
+from sweepflow.flows.runners.jobs import Held
+from sweepflow.flows.runners.roster import LINGER_SECONDS, STRANDED_SECONDS, Roster
+from sweepflow.flows.runners.supervision import Limits
+from sweepflow.tasks.worker import INTERRUPTED
 
 NOW = 100.0
 HERE, THERE = "tcp://10.0.0.1:4000", "tcp://10.0.0.2:4000"

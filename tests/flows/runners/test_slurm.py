@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from flows.runners import slurm as commands
-from flows.runners import slurm_command
-from flows.runners.reasons import hopeless
-from flows.runners.slurm import Ended
-from flows.runners.slurm_command import SlurmError, SubmitError
+from sweepflow.flows.runners import slurm as commands
+from sweepflow.flows.runners import slurm_command
+from sweepflow.flows.runners.reasons import hopeless
+from sweepflow.flows.runners.slurm import Ended
+from sweepflow.flows.runners.slurm_command import SlurmError, SubmitError
 from tests.slurm.cluster import Cluster
 from tests.slurm.processes import wait_for
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from flows.runners import slurm as commands
-from flows.runners.jobs import Ended, Held, StartError
-from flows.runners.slurm_jobs import SlurmJobs
+from sweepflow.flows.runners import slurm as commands
+from sweepflow.flows.runners.jobs import Ended, Held, StartError
+from sweepflow.flows.runners.slurm_jobs import SlurmJobs
 from sweepflow.schema.runner import SlurmRunner
 from tests.slurm.cluster import Cluster
 from tests.slurm.processes import wait_for

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.runners.jobs import Held
-from flows.runners.supervision import (
+from sweepflow.flows.runners.jobs import Held
+from sweepflow.flows.runners.supervision import (
     ENDING_SECONDS,
     IDLE_SECONDS,
     MOST_STILLBORN,

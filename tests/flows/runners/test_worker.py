@@ -17,13 +17,13 @@ import psutil
 import pytest
 from distributed import Client, LocalCluster
 
-from flows.runners import slurm as commands
-from flows.runners.job_script import job_script, log_path
-from flows.runners.jobs import REFUSED
-from flows.runners.probe import expectations, last_words
-from flows.runners.worker import command
+from sweepflow.flows.runners import slurm as commands
+from sweepflow.flows.runners.job_script import job_script, log_path
+from sweepflow.flows.runners.jobs import REFUSED
+from sweepflow.flows.runners.probe import expectations, last_words
+from sweepflow.flows.runners.worker import command
 from sweepflow.schema.runner import SlurmRunner
-from sweepflow.store.store import Store
+from sweepflow.storage.store import Store
 from tests.slurm.cluster import Cluster
 
 pytestmark = pytest.mark.slow
@@ -67,7 +67,14 @@ class Job:
         with self.log.open("wb") as out:
             process = subprocess.Popen(
                 [
-                    *(sys.executable, "-m", "flows.runners.worker", scheduler, "--name", "sweepflow-7"),
+                    *(
+                        sys.executable,
+                        "-m",
+                        "sweepflow.flows.runners.worker",
+                        scheduler,
+                        "--name",
+                        "sweepflow-7",
+                    ),
                     *("--nthreads", "4", "--local-directory", str(self.directory), *arguments),
                 ],
                 env={**kept, **environment},
@@ -186,7 +193,7 @@ def test_a_worker_without_a_scheduler_gives_up(job: Job, tmp_path: Path) -> None
     with job.log.open("wb") as out:
         process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "flows.runners.worker", "tcp://127.0.0.1:9"),
+                *(sys.executable, "-m", "sweepflow.flows.runners.worker", "tcp://127.0.0.1:9"),
                 *("--name", "sweepflow-8", "--death-timeout", "2", "--local-directory", str(tmp_path)),
             ],
             stdout=out,
@@ -224,7 +231,7 @@ def test_of_options_given_twice_the_policy_counts() -> None:
     assert built[1:4] == ["-P", "-m", "distributed.cli.dask_worker"]
     last = {name: built[len(built) - 1 - built[::-1].index(name) + 1] for name in built if name[:2] == "--"}
     assert (last["--name"], last["--nthreads"], last["--memory-limit"]) == ("sweepflow-7-1", "1", "0")
-    assert "--no-nanny" in built and last["--preload"] == "flows.runners.probe"
+    assert "--no-nanny" in built and last["--preload"] == "sweepflow.flows.runners.probe"
 
 
 @pytest.mark.slurm

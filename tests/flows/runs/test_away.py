@@ -10,9 +10,9 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from flows import sweep_flow
-from flows.runs import away, reconcile
-from flows.runs.away import AWAY_SECONDS, Outage, ServerWatch, one_outage, outage
+from sweepflow import sweep_flow
+from sweepflow.flows.runs import away, reconcile
+from sweepflow.flows.runs.away import AWAY_SECONDS, Outage, ServerWatch, one_outage, outage
 
 NOBODY = httpx.ConnectError("nobody answers")
 

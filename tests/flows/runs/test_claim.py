@@ -9,19 +9,19 @@ from uuid import uuid4
 
 import pytest
 
-from flows.runs import claim as claims
-from flows.runs.claim import alone, claim, lock_path
-from flows.runs.liveness import process_start, this_machine
-from flows.runs.record import now, write_run
 from sweepflow.errors import ConfigError
-from sweepflow.store.store import Store
+from sweepflow.flows.runs import claim as claims
+from sweepflow.flows.runs.claim import alone, claim, lock_path
+from sweepflow.flows.runs.liveness import process_start, this_machine
+from sweepflow.flows.runs.record import now, write_run
+from sweepflow.storage.store import Store
 from tests.flows.runs.test_record import record
 
 HOLD = """
 import sys
 from pathlib import Path
-from flows.runs.claim import claim
-from sweepflow.store.store import Store
+from sweepflow.flows.runs.claim import claim
+from sweepflow.storage.store import Store
 with claim(Store(Path(sys.argv[1])), sys.argv[2]):
     print("held", flush=True)
     sys.stdin.read()

@@ -8,8 +8,8 @@ import pytest
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.states import AwaitingRetry, Cancelling, Completed, Pending, Running, Scheduled
 
-from flows.runs import compared
-from flows.runs.compared import tell_prefect
+from sweepflow.flows.runs import compared
+from sweepflow.flows.runs.compared import tell_prefect
 from tests.flows.runs.test_record import record
 
 

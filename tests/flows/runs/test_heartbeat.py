@@ -16,14 +16,14 @@ from uuid import uuid4
 import pytest
 from prefect.exceptions import CancelledRun, TerminationSignal
 
-from flows.runs import heartbeat
-from flows.runs.heartbeat import Beat, beating
-from flows.runs.liveness import Life, is_alive
-from flows.runs.record import RunFileWarning, RunRecord, get_run
-from flows.runs.requests import ask_to_cancel, cancel_asked
 from sweepflow.errors import ConfigError, StoreError
-from sweepflow.store.leases import Leases, leases_by_owner
-from sweepflow.store.store import Store
+from sweepflow.flows.runs import heartbeat
+from sweepflow.flows.runs.heartbeat import Beat, beating
+from sweepflow.flows.runs.liveness import Life, is_alive
+from sweepflow.flows.runs.record import RunFileWarning, RunRecord, get_run
+from sweepflow.flows.runs.requests import ask_to_cancel, cancel_asked
+from sweepflow.storage.leases import Leases, leases_by_owner
+from sweepflow.storage.store import Store
 
 
 def begin(store: Store, flow_run_id: str) -> AbstractContextManager[Beat]:
@@ -159,8 +159,8 @@ CANCELLED_FROM_ELSEWHERE = """
 import signal, sys, time
 from pathlib import Path
 from prefect.exceptions import TerminationSignal
-from flows.runs.heartbeat import beating
-from sweepflow.store.store import Store
+from sweepflow.flows.runs.heartbeat import beating
+from sweepflow.storage.store import Store
 def terminated(number, frame):
     raise TerminationSignal(signal=number)
 signal.signal(signal.SIGTERM, terminated)

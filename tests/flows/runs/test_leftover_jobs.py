@@ -6,12 +6,12 @@ import os
 
 import pytest
 
-from flows.runs.cancel import cancel
-from flows.runs.leftover_jobs import end_jobs, jobs_here, orphans
-from flows.runs.leftovers import leftovers, remove
-from flows.runs.liveness import process_start, this_host, this_machine
-from flows.runs.record import RunRecord, get_run, write_run
-from sweepflow.store.store import Store
+from sweepflow.flows.runs.cancel import cancel
+from sweepflow.flows.runs.leftover_jobs import end_jobs, jobs_here, orphans
+from sweepflow.flows.runs.leftovers import leftovers, remove
+from sweepflow.flows.runs.liveness import process_start, this_host, this_machine
+from sweepflow.flows.runs.record import RunRecord, get_run, write_run
+from sweepflow.storage.store import Store
 from tests.flows.runs.test_record import record
 from tests.slurm.cluster import Cluster
 from tests.slurm.processes import wait_for

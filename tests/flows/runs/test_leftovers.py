@@ -13,11 +13,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows.runs.leftovers import Leftover, dead_servers, leftovers, remove
-from flows.runs.liveness import process_start, this_host, this_machine
-from flows.runs.record import RunRecord, get_run, runs, write_run
-from flows.runs.table import leftovers_table
-from sweepflow.store.store import Store
+from sweepflow.flows.runs.leftovers import Leftover, dead_servers, leftovers, remove
+from sweepflow.flows.runs.liveness import process_start, this_host, this_machine
+from sweepflow.flows.runs.record import RunRecord, get_run, runs, write_run
+from sweepflow.flows.runs.table import leftovers_table
+from sweepflow.storage.store import Store
 from tests.flows.runs.test_record import minutes_ago, record
 from tests.prefect_server import isolated
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from flows.runs.liveness import (
+from sweepflow.flows.runs.liveness import (
     Life,
     ago,
     is_alive,
@@ -21,8 +21,8 @@ from flows.runs.liveness import (
     this_host,
     this_machine,
 )
-from flows.runs.record import RunRecord, now, write_run
-from sweepflow.store.store import Store
+from sweepflow.flows.runs.record import RunRecord, now, write_run
+from sweepflow.storage.store import Store
 
 
 def run_of(pid: int, started: float, **given: object) -> RunRecord:

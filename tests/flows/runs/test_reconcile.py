@@ -16,7 +16,7 @@ from prefect.client.orchestration import get_client
 from prefect.context import refresh_global_settings_context
 from prefect.states import Completed, Failed, Running
 
-from flows.runs.reconcile import StatesWarning, close_task_runs, open_task_runs, read_flow_run
+from sweepflow.flows.runs.reconcile import StatesWarning, close_task_runs, open_task_runs, read_flow_run
 from tests.prefect_server import Machine, isolated
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
@@ -143,6 +143,6 @@ def test_a_server_that_is_away_and_comes_back(
 
 
 def _answers(url: str) -> bool:
-    from flows.embedded_server import silence
+    from sweepflow.flows.embedded_server import silence
 
     return silence(url) is None

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.runs.record import (
+from sweepflow.errors import ConfigError
+from sweepflow.flows.runs.record import (
     RunFileWarning,
     RunRecord,
     find_run,
@@ -21,9 +22,8 @@ from flows.runs.record import (
     short_ids,
     write_run,
 )
-from flows.runs.table import runs_table
-from sweepflow.errors import ConfigError
-from sweepflow.store.store import Store
+from sweepflow.flows.runs.table import runs_table
+from sweepflow.storage.store import Store
 
 
 def record(**given: object) -> RunRecord:

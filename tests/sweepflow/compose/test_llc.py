@@ -14,11 +14,11 @@ from pydantic import TypeAdapter
 from sweepflow.compose import compose_llc, session
 from sweepflow.compose.session import CONF
 from sweepflow.errors import ConfigError
-from sweepflow.llc.plan import make_plan
+from sweepflow.estimates.plan import make_plan
 from sweepflow.schema.llc import LlcConfig
 from sweepflow.schema.model import MlpModel
 from sweepflow.schema.sampler import HmcSampler, SgldSampler
-from sweepflow.store.store import Store
+from sweepflow.storage.store import Store
 
 FILES = {
     "model/tiny.yaml": "kind: mlp\nwidths: [3]\n",

@@ -10,8 +10,8 @@ import pytest
 
 from sweepflow.data import check_fits, describe, load, pin, refuse_beyond
 from sweepflow.errors import DataError
+from sweepflow.estimates.workload import check as check_estimate
 from sweepflow.fingerprint import fingerprint
-from sweepflow.llc.workload import check as check_estimate
 from sweepflow.schema.data import FileData
 from sweepflow.schema.llc import EstimateConfig
 from sweepflow.schema.model import MlpModel

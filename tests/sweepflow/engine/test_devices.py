@@ -12,9 +12,9 @@ import pytest
 from sweepflow.engine.devices import gpus, worker_environment
 
 ENTRANCES = (
-    "flows.prepare",
+    "sweepflow.flows.prepare",
     "sweepflow.engine.run",
-    "sweepflow.llc.plan",
+    "sweepflow.estimates.plan",
     "sweepflow.samplers",
     "sweepflow.targets.workload",
 )

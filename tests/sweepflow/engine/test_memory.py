@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from sweepflow.engine.run import run_batch
-from sweepflow.llc.plan import make_plan
-from sweepflow.llc.workload import LLC
+from sweepflow.estimates.plan import make_plan
+from sweepflow.estimates.workload import LLC
 from sweepflow.schema.data import TeacherStudentData
 
 ROWS = 250_000
@@ -25,9 +25,9 @@ from pathlib import Path
 from sweepflow.engine.devices import configure
 configure()
 from sweepflow.engine.run import run_batch
-from sweepflow.llc.plan import make_plan
+from sweepflow.estimates.plan import make_plan
 from sweepflow.schema.llc import LlcConfig
-from sweepflow.store.store import Store
+from sweepflow.storage.store import Store
 from sweepflow.targets.workload import TARGET
 
 root, texts = Path(sys.argv[1]), json.loads(sys.argv[2])

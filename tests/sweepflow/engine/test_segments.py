@@ -15,11 +15,11 @@ import pytest
 
 from sweepflow.engine.run import run_batch
 from sweepflow.engine.segments import LeavingError, Pace, StoppedError
-from sweepflow.llc.plan import make_plan
-from sweepflow.llc.workload import LLC
+from sweepflow.estimates.plan import make_plan
+from sweepflow.estimates.workload import LLC
 from sweepflow.samplers import mclmc_tuning
-from sweepflow.store.checkpoints import CheckpointWarning, stale_checkpoints
-from sweepflow.store.store import Store
+from sweepflow.storage.checkpoints import CheckpointWarning, stale_checkpoints
+from sweepflow.storage.store import Store
 from sweepflow.targets.workload import TARGET
 
 SAMPLERS = ("sgld", "sgld_auto", "sgld_rmsprop", "sgld_adam", "sgnht", "hmc", "hmc_auto", "nuts", "mclmc")
@@ -38,10 +38,10 @@ import jax
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 from sweepflow.engine.run import run_batch
 from sweepflow.engine.segments import Pace, StoppedError
-from sweepflow.llc.plan import make_plan
-from sweepflow.llc.workload import LLC
+from sweepflow.estimates.plan import make_plan
+from sweepflow.estimates.workload import LLC
 from sweepflow.schema.llc import LlcConfig
-from sweepflow.store.store import Store
+from sweepflow.storage.store import Store
 
 store = Store(Path(sys.argv[1]))
 config = LlcConfig.model_validate_json(Path(sys.argv[2]).read_text())

@@ -26,7 +26,7 @@ def test_a_warning_points_at_the_line_that_made_the_plan() -> None:
 def test_lines_of_the_packages_between_are_passed_over() -> None:
     outer: dict[str, Any] = {"__name__": "hydra.core", "caller": caller}
     exec("def ask():\n    return caller()", outer)
-    inner: dict[str, Any] = {"__name__": "flows.jobs", "ask": outer["ask"]}
+    inner: dict[str, Any] = {"__name__": "sweepflow.flows.jobs", "ask": outer["ask"]}
     exec("def ask_again():\n    return ask()", inner)
     found, here = inner["ask_again"](), line()
     assert (found.file, found.line, found.module) == (__file__, here, __name__)

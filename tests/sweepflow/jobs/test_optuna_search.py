@@ -369,5 +369,5 @@ def test_without_optuna_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_optuna_is_imported_by_those_who_use_it() -> None:
-    code = "import sys, flows, sweepflow.jobs.optuna_search; sys.exit('optuna' in sys.modules)"
+    code = "import sys, sweepflow.flows, sweepflow.jobs.optuna_search; sys.exit('optuna' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -28,7 +28,7 @@ from sweepflow.jobs.sent import (
     sending,
 )
 from sweepflow.stop import InterruptedBatchError
-from sweepflow.store.store import Store
+from sweepflow.storage.store import Store
 
 RUN = "0123"
 

@@ -25,7 +25,7 @@ from sweepflow.jobs.call import Callee, call_batched, perform
 from sweepflow.jobs.in_order import in_order
 from sweepflow.jobs.job import Job
 from sweepflow.jobs.vectorize import Group, groups
-from sweepflow.store.store import Store
+from sweepflow.storage.store import Store
 
 
 @dataclasses.dataclass

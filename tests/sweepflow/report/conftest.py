@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sweepflow.store.record import Record
+from sweepflow.storage.record import Record
 
 N = 1437
 PROVENANCE = {

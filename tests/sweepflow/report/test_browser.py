@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from sweepflow.report.page import render
-from sweepflow.store.record import Record
+from sweepflow.storage.record import Record
 
 Make = Callable[..., Record]
 Sweep = tuple[list[Record], dict[str, Record]]

@@ -14,7 +14,7 @@ from sweepflow.report.charts.panel import Chart, styles
 from sweepflow.report.charts.running import running_chart
 from sweepflow.report.charts.traces import MAX_PANELS, traces_chart
 from sweepflow.report.labels import derive_labels
-from sweepflow.store.record import Record
+from sweepflow.storage.record import Record
 
 Make = Callable[..., Record]
 Sweep = tuple[list[Record], dict[str, Record]]

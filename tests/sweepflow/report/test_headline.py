@@ -6,7 +6,7 @@ import pytest
 
 from sweepflow.report.headline import headline
 from sweepflow.report.numbers import short
-from sweepflow.store.record import Record
+from sweepflow.storage.record import Record
 
 Make = Callable[..., Record]
 Sweep = tuple[list[Record], dict[str, Record]]

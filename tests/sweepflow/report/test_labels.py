@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sweepflow.report.labels import derive_labels, flatten
-from sweepflow.store.record import Record
+from sweepflow.storage.record import Record
 
 Make = Callable[..., Record]
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from sweepflow.report.page import MAX_ROWS, render, write_report
-from sweepflow.store.record import Record
+from sweepflow.storage.record import Record
 
 Make = Callable[..., Record]
 Sweep = tuple[list[Record], dict[str, Record]]

@@ -19,7 +19,7 @@ from sweepflow.errors import StoreError
 from sweepflow.report.table import COLUMNS, estimate_rows, table_of, write_rows, write_tables
 from sweepflow.space import read_table
 from sweepflow.space.csv_cells import cell_value
-from sweepflow.store.record import Record
+from sweepflow.storage.record import Record
 
 Make = Callable[..., Record]
 Sweep = tuple[list[Record], dict[str, Record]]

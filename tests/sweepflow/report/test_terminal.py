@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sweepflow.report.terminal import MAX_ROWS, MAX_SENTENCES, results_table, targets_table
-from sweepflow.store.record import Record
+from sweepflow.storage.record import Record
 
 Make = Callable[..., Record]
 Sweep = tuple[list[Record], dict[str, Record]]

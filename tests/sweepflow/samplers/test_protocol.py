@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from sweepflow.data import describe, load
-from sweepflow.llc.length import given_warmup, room
+from sweepflow.estimates.length import given_warmup, room
 from sweepflow.models import build_network
 from sweepflow.samplers import chain, chains_per_trial, point_of, step_of_point
 from sweepflow.samplers.posterior import FORWARD_COST, LocalPosterior

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweepflow.llc.theory import quadratic_llc
+from sweepflow.estimates.theory import quadratic_llc
 from sweepflow.samplers.step_size_tuning import MOST_WANTED, STEP_SHARE, acceptance_at_share, bias_share
 from sweepflow.schema.data import NormalCrossingData, QuadraticData, TeacherStudentData
 from sweepflow.schema.llc import LlcConfig

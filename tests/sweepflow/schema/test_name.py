@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from sweepflow.errors import ConfigError
 from sweepflow.jobs.plan import Plan
 from sweepflow.schema.name import MAX_NAME, SweepName, as_name, check_name, check_path
-from sweepflow.store.paths import StorePaths
+from sweepflow.storage.paths import StorePaths
 
 BAD = [
     "",

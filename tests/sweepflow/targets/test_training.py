@@ -14,7 +14,7 @@ import pytest
 
 from sweepflow.data import describe, load
 from sweepflow.errors import ConfigError
-from sweepflow.llc.plan import make_plan
+from sweepflow.estimates.plan import make_plan
 from sweepflow.models import build_network
 from sweepflow.schema.data import BundledData, DeepLinearData, QuadraticData, TeacherStudentData
 from sweepflow.schema.fields import traced_part

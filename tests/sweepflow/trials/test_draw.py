@@ -13,8 +13,8 @@ from sweepflow.compose import compose_trials
 from sweepflow.errors import ConfigError, DataError
 from sweepflow.schema.runner import LocalRunner
 from sweepflow.space import write_table
-from sweepflow.store.record import Record
-from sweepflow.store.store import Store
+from sweepflow.storage.record import Record
+from sweepflow.storage.store import Store
 from sweepflow.trials.draw import DesignOptions, Drawn, draw_trials
 from sweepflow.trials.plan import make_plan
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sweepflow.errors import ConfigError
 from sweepflow.schema.data import BundledData
-from sweepflow.store.record import Record
+from sweepflow.storage.record import Record
 from sweepflow.trials.halving import call_size, repeats, rungs, survivors
 from sweepflow.workloads.train.config import TrainConfig
 from sweepflow.workloads.train.workload import TRAIN

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweepflow.store.record import Record
+from sweepflow.storage.record import Record
 from sweepflow.trials.modes import Measured, choose, measured, predict, probe_trials
 
 

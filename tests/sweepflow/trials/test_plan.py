@@ -14,8 +14,8 @@ from sweepflow.engine.devices import worker_count
 from sweepflow.engine.program import call_lanes
 from sweepflow.jobs.sweepers import override
 from sweepflow.schema.runner import DaskRunner, LocalRunner, SlurmRunner
-from sweepflow.store.record import Record
-from sweepflow.store.store import Store
+from sweepflow.storage.record import Record
+from sweepflow.storage.store import Store
 from sweepflow.trials.draw import DesignOptions, draw_trials
 from sweepflow.trials.plan import TrialsPlan, cut, group_labels, labelled, make_plan
 from sweepflow.workloads import load_workload

@@ -12,8 +12,8 @@ import yaml
 
 from sweepflow.errors import ConfigError
 from sweepflow.report.trials.view import TrialsView
-from sweepflow.store.record import Record
-from sweepflow.store.store import Store
+from sweepflow.storage.record import Record
+from sweepflow.storage.store import Store
 from sweepflow.trials.result import MANIFEST, TrialsSweep, as_shown, load_sweep, note_in_manifest
 
 IDS = [f"trl_{i:016x}" for i in range(4)]

@@ -27,7 +27,7 @@ from sweepflow.report.trials.tables import (
 )
 from sweepflow.report.trials.view import TrialsView
 from sweepflow.space import Space, categorical, write_table
-from sweepflow.store.record import Record
+from sweepflow.storage.record import Record
 from sweepflow.trials.draw import DesignOptions, Drawn, draw_trials
 
 FIELDS = """

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from sweepflow import data
-from sweepflow.llc.plan import make_plan
-from sweepflow.llc.theory import deep_linear_llc
+from sweepflow.estimates.plan import make_plan
+from sweepflow.estimates.theory import deep_linear_llc
 from sweepflow.models.mlp import num_params
 from sweepflow.schema.runner import LocalRunner
-from sweepflow.store.store import Store
+from sweepflow.storage.store import Store
 from sweepflow.temperature import default_nbeta
 from sweepflow.verify import cases, crossings
 from sweepflow.verify.deep_linear import SHAPES

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from sweepflow.store.record import Record
+from sweepflow.storage.record import Record
 from sweepflow.verify import (
     Comparison,
     Tolerance,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sweepflow.engine.run import run_batch
-from sweepflow.store.store import Store
+from sweepflow.storage.store import Store
 
 HEAD = """
 import jax

@@ -30,8 +30,8 @@ from sweepflow.engine.workload import Trial
 from sweepflow.errors import ConfigError
 from sweepflow.fingerprint import fingerprint
 from sweepflow.stop import InterruptedBatchError
-from sweepflow.store.record import Record
-from sweepflow.store.store import Store
+from sweepflow.storage.record import Record
+from sweepflow.storage.store import Store
 from sweepflow.workloads import load_workload
 from sweepflow.workloads.command import NAME, VERSION, CommandConfig, check, label, pin, run_trials
 from sweepflow.workloads.command_guard import MARK
@@ -80,7 +80,7 @@ import sys
 from pathlib import Path
 import sweepflow.workloads.command_process as command_process
 from sweepflow.engine.workload import Trial
-from sweepflow.store.store import Store
+from sweepflow.storage.store import Store
 from sweepflow.workloads.command import CommandConfig, run_trials
 command, root, fifo, grace = sys.argv[1:]
 command_process.GRACE_SECONDS = float(grace)

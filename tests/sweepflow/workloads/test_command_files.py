@@ -13,7 +13,7 @@ import pytest
 from sweepflow.engine.workload import Trial
 from sweepflow.errors import ConfigError
 from sweepflow.fingerprint import fingerprint
-from sweepflow.store.store import Store
+from sweepflow.storage.store import Store
 from sweepflow.workloads.command import NAME, VERSION, WORKLOAD, CommandConfig, check, pin, run_trials
 from sweepflow.workloads.command_files import one_look
 

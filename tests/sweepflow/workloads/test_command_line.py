@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from sweepflow.engine.failure import failed_record
 from sweepflow.errors import ConfigError
-from sweepflow.store.store import Store
+from sweepflow.storage.store import Store
 from sweepflow.workloads.command import WORKLOAD, CommandConfig, check, run_trials
 from sweepflow.workloads.command_check import shell_syntax
 from sweepflow.workloads.command_line import command_line, typed

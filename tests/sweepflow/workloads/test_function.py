@@ -12,7 +12,7 @@ import pytest
 
 from sweepflow.engine.workload import Workload
 from sweepflow.errors import ConfigError
-from sweepflow.store.store import Store
+from sweepflow.storage.store import Store
 from sweepflow.workloads.load import load_workload
 
 from .conftest import BOWL, HEAD, PLAIN, run

@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as arrays_of
 
 from sweepflow.errors import ConfigError
 from sweepflow.fingerprint import fingerprint
-from sweepflow.store.store import Store
+from sweepflow.storage.store import Store
 from sweepflow.workloads.load import load_workload
 
 from .conftest import HEAD, PLAIN, run

@@ -11,7 +11,7 @@ import pytest
 
 from sweepflow.engine.run import run_batch
 from sweepflow.errors import ConfigError
-from sweepflow.store.store import Store
+from sweepflow.storage.store import Store
 from sweepflow.workloads import load_workload
 from sweepflow.workloads.landscape import MINIMA, VALUES, Config
 

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from sweepflow.errors import ConfigError
-from sweepflow.store.store import Store
+from sweepflow.storage.store import Store
 from sweepflow.workloads.load import is_importable, load_workload
 
 from .conftest import BOWL, HEAD, PLAIN, run

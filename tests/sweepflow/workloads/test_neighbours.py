@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from sweepflow.errors import ConfigError
-from sweepflow.store.store import Store
+from sweepflow.storage.store import Store
 from sweepflow.workloads.load import KEPT, load_workload
 from sweepflow.workloads.neighbours import WORLDS
 

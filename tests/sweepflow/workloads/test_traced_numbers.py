@@ -15,7 +15,7 @@ from sweepflow.engine.workload import Workload
 from sweepflow.errors import ConfigError
 from sweepflow.fingerprint import key_data
 from sweepflow.schema.numbers import fed, held
-from sweepflow.store.store import Store
+from sweepflow.storage.store import Store
 from sweepflow.workloads.load import load_workload
 
 from .conftest import HEAD, PLAIN, run

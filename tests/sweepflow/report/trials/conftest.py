@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from sweepflow.report.trials.view import TrialsView
-from sweepflow.store.record import Record
+from sweepflow.storage.record import Record
 from sweepflow.workloads.landscape import Config
 
 EPOCHS = 12

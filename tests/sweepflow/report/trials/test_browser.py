@@ -16,7 +16,7 @@ import pytest
 from sweepflow.report.trials.compare import compare, write_comparison
 from sweepflow.report.trials.page import write_trials_report
 from sweepflow.report.trials.view import TrialsView
-from sweepflow.store.record import Record
+from sweepflow.storage.record import Record
 
 Arrays = Callable[[Record], Mapping[str, np.ndarray]]
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from sweepflow.report.trials.causes import MAX_CAUSE, causes
 from sweepflow.report.trials.view import TrialsView
-from sweepflow.store.record import Record
+from sweepflow.storage.record import Record
 
 Trial = Callable[..., Record]
 ViewOf = Callable[..., TrialsView]

@@ -24,7 +24,7 @@ from sweepflow.report.trials.configurations import best, configurations
 from sweepflow.report.trials.dimension import dimensions
 from sweepflow.report.trials.importance import importance
 from sweepflow.report.trials.view import TrialsView
-from sweepflow.store.record import Record
+from sweepflow.storage.record import Record
 
 Trial = Callable[..., Record]
 ViewOf = Callable[..., TrialsView]

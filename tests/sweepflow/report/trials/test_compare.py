@@ -14,7 +14,7 @@ from sweepflow.errors import ConfigError
 from sweepflow.report.trials.charts.progress import progress_chart
 from sweepflow.report.trials.compare import Comparison, compare, write_comparison
 from sweepflow.report.trials.view import TrialsView
-from sweepflow.store.record import Record
+from sweepflow.storage.record import Record
 
 Trial = Callable[..., Record]
 ViewOf = Callable[..., TrialsView]

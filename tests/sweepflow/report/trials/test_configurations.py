@@ -22,7 +22,7 @@ from sweepflow.report.trials.configurations import (
     ranked,
 )
 from sweepflow.report.trials.view import TrialsView
-from sweepflow.store.record import Record
+from sweepflow.storage.record import Record
 
 Trial = Callable[..., Record]
 ViewOf = Callable[..., TrialsView]

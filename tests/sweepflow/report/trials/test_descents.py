@@ -19,8 +19,8 @@ from sweepflow.report.trials.charts.descents import MAX_PATHS, MAX_POINTS, desce
 from sweepflow.report.trials.charts.terrain import GRID, contours, extent_of
 from sweepflow.report.trials.page import render_trials
 from sweepflow.report.trials.view import TrialsView
-from sweepflow.store.record import Record
-from sweepflow.store.store import Store
+from sweepflow.storage.record import Record
+from sweepflow.storage.store import Store
 from sweepflow.trials.descents import descents_figure
 from sweepflow.trials.result import TrialsSweep
 from sweepflow.workloads import load_workload

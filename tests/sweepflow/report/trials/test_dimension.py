@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sweepflow.report.trials.configurations import configuration_numbers
 from sweepflow.report.trials.dimension import Dimension, dimensions, line_ticks
 from sweepflow.report.trials.view import TrialsView
-from sweepflow.store.record import Record
+from sweepflow.storage.record import Record
 
 Trial = Callable[..., Record]
 ViewOf = Callable[..., TrialsView]

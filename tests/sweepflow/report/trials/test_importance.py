@@ -8,7 +8,7 @@ from sweepflow.report.trials.charts.importance import importance_chart
 from sweepflow.report.trials.dimension import dimensions
 from sweepflow.report.trials.importance import MAX_CONFIGURATIONS, MIN_CONFIGURATIONS, MIN_R2, importance
 from sweepflow.report.trials.view import TrialsView
-from sweepflow.store.record import Record
+from sweepflow.storage.record import Record
 
 Trial = Callable[..., Record]
 ViewOf = Callable[..., TrialsView]

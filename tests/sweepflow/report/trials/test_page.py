@@ -12,7 +12,7 @@ import pytest
 
 from sweepflow.report.trials.page import MAX_ROWS, MAX_WARNINGS, render_trials, write_trials_report
 from sweepflow.report.trials.view import TrialsView
-from sweepflow.store.record import Record
+from sweepflow.storage.record import Record
 
 Trial = Callable[..., Record]
 ViewOf = Callable[..., TrialsView]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sweepflow.report.trials.spent import spent
 from sweepflow.report.trials.view import TrialsView
-from sweepflow.store.record import Record
+from sweepflow.storage.record import Record
 
 Trial = Callable[..., Record]
 ViewOf = Callable[..., TrialsView]

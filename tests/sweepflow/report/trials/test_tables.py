@@ -9,7 +9,7 @@ import pytest
 
 from sweepflow.report.trials.tables import configuration_rows, trial_rows, write_trial_tables
 from sweepflow.report.trials.view import TrialsView
-from sweepflow.store.record import Record
+from sweepflow.storage.record import Record
 
 Trial = Callable[..., Record]
 ViewOf = Callable[..., TrialsView]

@@ -9,7 +9,7 @@ from rich.table import Table
 from sweepflow.report.trials.headline import headline
 from sweepflow.report.trials.terminal import trials_table
 from sweepflow.report.trials.view import TrialsView
-from sweepflow.store.record import Record
+from sweepflow.storage.record import Record
 
 Trial = Callable[..., Record]
 ViewOf = Callable[..., TrialsView]

@@ -11,7 +11,7 @@ from sweepflow.errors import ConfigError
 from sweepflow.report.trials.charts.groups import groups_chart
 from sweepflow.report.trials.dimension import dimensions
 from sweepflow.report.trials.view import TrialsView
-from sweepflow.store.record import Record
+from sweepflow.storage.record import Record
 
 Trial = Callable[..., Record]
 ViewOf = Callable[..., TrialsView]

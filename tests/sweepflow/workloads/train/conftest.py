@@ -14,8 +14,8 @@ from sweepflow.engine.run import run_batch
 from sweepflow.engine.workload import Trial
 from sweepflow.schema.data import BundledData, TeacherStudentData
 from sweepflow.schema.model import MlpModel
-from sweepflow.store.record import Record
-from sweepflow.store.store import Store
+from sweepflow.storage.record import Record
+from sweepflow.storage.store import Store
 from sweepflow.workloads.train.config import TrainConfig
 from sweepflow.workloads.train.workload import ENGINE, TRAIN
 

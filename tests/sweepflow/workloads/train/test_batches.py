@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from sweepflow.schema.model import MlpModel
-from sweepflow.store.store import Store
+from sweepflow.storage.store import Store
 from sweepflow.workloads.train.workload import ENGINE, until
 
 from .conftest import TABLE, of_table
@@ -32,7 +32,7 @@ configure()
 import jax
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 from sweepflow.engine.run import run_batch
-from sweepflow.store.store import Store
+from sweepflow.storage.store import Store
 from sweepflow.workloads.train.config import TrainConfig
 from sweepflow.workloads.train.workload import ENGINE, TRAIN
 configs = [TrainConfig.model_validate_json(text) for text in json.loads(Path(sys.argv[2]).read_text())]

@@ -11,7 +11,7 @@ import pytest
 from sweepflow.engine.segments import Pace, StoppedError
 from sweepflow.errors import StoreError
 from sweepflow.schema.model import MlpModel
-from sweepflow.store.store import Store
+from sweepflow.storage.store import Store
 from sweepflow.workloads.train.workload import ENGINE, TRAIN, until
 
 from .conftest import SMALL

@@ -17,7 +17,7 @@ from sweepflow.models import build_network
 from sweepflow.schema.data import BundledData
 from sweepflow.schema.fields import traced_part
 from sweepflow.schema.model import CnnModel, MlpModel
-from sweepflow.store.store import Store
+from sweepflow.storage.store import Store
 from sweepflow.workloads.train.config import TrainConfig
 from sweepflow.workloads.train.epochs import BLOCK, CURVES, look
 from sweepflow.workloads.train.network import initial_weights

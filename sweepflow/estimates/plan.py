@@ -1,0 +1,119 @@
+"""From configurations to what has to be run: fingerprints, minus what the store has, in batches."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+
+from sweepflow import data
+from sweepflow.batching import Batch, batches, shared_out
+from sweepflow.engine.devices import worker_count
+from sweepflow.engine.workload import Trial
+from sweepflow.errors import ConfigError
+from sweepflow.estimates.workload import LLC, check, estimate_trial
+from sweepflow.schema.data import DataConfig
+from sweepflow.schema.llc import EstimateConfig, LlcConfig
+from sweepflow.schema.runner import RunnerConfig
+from sweepflow.schema.target import TargetConfig
+from sweepflow.storage.record import Record
+from sweepflow.storage.store import Store
+from sweepflow.targets.workload import TARGET, target_trial
+from sweepflow.targets.workload import check as check_target
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One sweep, before any work.
+
+    Attributes:
+        name: The sweep's name.
+        runner: How its batches run.
+        targets: Every target asked for, once.
+        estimates: Every estimate asked for.
+        known: Records that the store has of them, by id; a `failed` one is run again.
+        target_batches, estimate_batches: What has to be run.
+    """
+
+    name: str
+    runner: RunnerConfig
+    targets: dict[str, Trial[TargetConfig]]
+    estimates: dict[str, Trial[EstimateConfig]]
+    known: dict[str, Record]
+    target_batches: list[Batch[TargetConfig]]
+    estimate_batches: list[Batch[EstimateConfig]]
+
+    @property
+    def batches(self) -> int:
+        """Batches to run, both stages."""
+        return len(self.target_batches) + len(self.estimate_batches)
+
+    @property
+    def hits(self) -> int:
+        """Trials that the store has."""
+        return len(self.known)
+
+    @property
+    def trials(self) -> int:
+        """Trials asked for, both stages."""
+        return len(self.targets) + len(self.estimates)
+
+
+def make_plan(
+    configs: Sequence[LlcConfig], store: Store, ask: Callable[[Collection[str]], bool] = lambda ids: False
+) -> Plan:
+    """Turn a sweep's configurations into a plan.
+
+    Args:
+        configs: One an estimate.
+        store: What is known.
+        ask: Told every trial of the sweep; whether all are to be run, though the store may know them.
+
+    Raises:
+        ConfigError: for a duplicate, a configuration that cannot be run, or a file that cannot be read.
+    """
+    pinned: dict[DataConfig, DataConfig] = {}
+    trials: dict[str, Trial[EstimateConfig]] = {}
+    targets: dict[TargetConfig, Trial[TargetConfig]] = {}
+    for config in configs:
+        if config.data not in pinned:
+            pinned[config.data] = data.pin(config.data)
+        estimate = config.model_copy(update={"data": pinned[config.data]}).estimate()
+        if estimate.target not in targets:
+            check_target(estimate.target)
+            targets[estimate.target] = target_trial(estimate.target)
+        trial = estimate_trial(estimate)
+        check(trial.config)
+        if trial.id in trials:
+            raise ConfigError(
+                "the sweep asks for one estimate twice",
+                got=_describe(trial.config),
+                do="remove the value that is given twice, or spelled in two ways",
+            )
+        trials[trial.id] = trial
+    built = {trial.id: trial for trial in targets.values()}
+    ids = [*built, *trials]
+    known = {} if ask(ids) else store.finished(ids)
+    runner = configs[0].runner
+    size = shared_out(worker_count(runner)) if runner.batch_size == "auto" else runner.batch_size
+    missing = [trial for trial in trials.values() if trial.id not in known]
+    # A target is built where it is missing, even if all its estimates are known: the tables show it.
+    to_build = [trial for trial in built.values() if trial.id not in known]
+    digest = hashlib.sha256(" ".join(sorted(trials)).encode()).hexdigest()
+    return Plan(
+        name=configs[0].name or f"llc-{digest[:8]}",
+        runner=runner,
+        targets=built,
+        estimates=trials,
+        known=known,
+        target_batches=batches(TARGET, to_build, size, lambda c: c.data),
+        estimate_batches=batches(LLC, missing, size, lambda c: c.target.data),
+    )
+
+
+def _describe(config: EstimateConfig) -> str:
+    target, sampler = config.target, config.sampler
+    return (
+        f"model {target.model.kind}, data {target.data.kind}, target.seed={target.target.seed}, "
+        f"sampler {sampler.kind}, sampler.seed={sampler.seed}"
+    )

@@ -1,0 +1,34 @@
+"""What users import: `sweepflow` and its names."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import sweepflow
+
+LOOK = """
+import inspect, sys
+import sweepflow
+from sweepflow import *
+assert "prefect" in sys.modules
+for name in sweepflow.__all__:
+    assert not inspect.ismodule(getattr(sweepflow, name)), f"a module hides sweepflow.{name}"
+    assert inspect.getdoc(getattr(sweepflow, name)), name
+"""
+
+
+def test_no_module_has_the_name_of_what_users_import() -> None:
+    """A module that is imported becomes an attribute of its package, in place of what had that name."""
+    done = subprocess.run([sys.executable, "-c", LOOK], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_name_that_there_is_not_is_an_error_and_the_others_are_listed() -> None:
+    assert dir(sweepflow) == sorted(sweepflow.__all__)
+    assert not hasattr(sweepflow, "lcl")
+
+
+def test_importing_it_loads_no_flow() -> None:
+    code = "import sys, sweepflow; sys.exit('prefect' in sys.modules or 'jax' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
