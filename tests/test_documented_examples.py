@@ -48,9 +48,6 @@ SHORTER = {
     "sweepflow llc model=small,base target.seed=1,2 sampler=sgld,hmc,mclmc": (
         f"sweepflow llc model=small target.seed=1,2 sampler=sgld,hmc {FEW_DRAWS}"
     ),
-    "sweepflow llc model=small target.seed=1 sampler=hmc_fast sampler.gamma=1,10,100": (
-        f"sweepflow llc model=small target.seed=1 sampler=hmc_fast sampler.gamma=1,10,100 {FEW_DRAWS}"
-    ),
     "sweepflow sweep workload=digits_mlp space=optimizer --samples 64": (
         "sweepflow sweep workload=digits_mlp space=optimizer --samples 64 optimizer=sgd epochs=2"
     ),
