@@ -1,1 +1,1 @@
-"""Ratios, both sides of each measured in turn in one run: `make bench`."""
+"""Benchmarks that print ratios. Both sides of a ratio are measured in turn in one run: `make bench`."""

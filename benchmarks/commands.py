@@ -1,4 +1,4 @@
-"""Whole command lines, timed from outside, each in surroundings of its own."""
+"""Whole command lines, timed from outside, each in an environment of its own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ JOBS = ("model=small,base", "target.seed=1,2", "sampler=sgld,hmc,mclmc")
 
 
 def surroundings(directory: Path, **more: str) -> dict[str, str]:
-    """An environment whose caches and Prefect database are new and in `directory`."""
+    """Return an environment whose caches and Prefect database are new and in `directory`."""
     return {
         **os.environ,
         "XDG_CACHE_HOME": str(directory / "cache"),
@@ -25,7 +25,7 @@ def surroundings(directory: Path, **more: str) -> dict[str, str]:
 
 
 def seconds(arguments: list[str], environment: dict[str, str]) -> float:
-    """Wall time of one command; it must succeed."""
+    """Return the wall time of one command; the command must succeed."""
     started = time.perf_counter()
     subprocess.run(arguments, env=environment, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     return time.perf_counter() - started

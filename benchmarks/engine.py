@@ -1,4 +1,4 @@
-"""The engine against the same arithmetic without it. Run in a process of its own for each set of flags:
+"""Compare the engine with the same arithmetic without it. Each set of flags runs in a process of its own:
 
 python -m benchmarks.engine one-by-one | grouped | bare | engine
 """
@@ -19,7 +19,7 @@ from benchmarks.commands import surroundings
 TRIALS = 24
 STEPS = 1000
 LONG = 6000
-"""Steps of a chain by default: what a call costs beside its steps is spread over them."""
+"""Default number of steps of a chain; the cost of a call in addition to its steps is spread over them."""
 GROUP = (
     "model=small",
     f"sampler.seed=range(0,{TRIALS})",
@@ -34,8 +34,10 @@ ONE_DEVICE = "--xla_cpu_multi_thread_eigen=false --xla_force_host_platform_devic
 
 
 def grouped_against_one_by_one(directory: Path) -> list[tuple[str, str]]:
-    """A group through the engine against its trials one by one, each a jit(vmap(chains)) compiled once, with
-    JAX as it comes."""
+    """Compare a group run by the engine with its trials run one by one.
+
+    The trials run as a jit(vmap(chains)) compiled once, with JAX's default settings.
+    """
     alone, together = _medians(directory, {"one-by-one": {"XLA_FLAGS": AS_IT_COMES}, "grouped": {}})
     return [
         ("SGLD chain-steps/s, 24 trials of 4 chains, one by one", f"{alone:,.0f}"),
@@ -45,7 +47,7 @@ def grouped_against_one_by_one(directory: Path) -> list[tuple[str, str]]:
 
 
 def engine_against_bare_scan(directory: Path) -> list[tuple[str, str]]:
-    """Two chains through the engine against a bare lax.scan of the same arithmetic, on one device."""
+    """Compare two chains run by the engine with a bare lax.scan of the same arithmetic, on one device."""
     flags = {"XLA_FLAGS": ONE_DEVICE}
     bare, engine = _medians(directory, {"bare": flags, "engine": flags})
     return [
@@ -56,7 +58,7 @@ def engine_against_bare_scan(directory: Path) -> list[tuple[str, str]]:
 
 
 def _medians(directory: Path, sides: dict[str, dict[str, str]]) -> list[float]:
-    """The median rate of each side, run in turn three times, each with its own flags."""
+    """Return the median rate of each side; the sides run in turn three times, each with its own flags."""
     turns = [[_measure(side, directory, flags) for side, flags in sides.items()] for _ in range(3)]
     return [statistics.median(rates) for rates in zip(*turns, strict=True)]
 
@@ -69,7 +71,7 @@ def _measure(side: str, directory: Path, flags: dict[str, str]) -> float:
 
 
 def _prepared(overrides: list[str]) -> tuple[Any, Any]:
-    """A store with the targets built, and the batch of estimates."""
+    """Return a store with the targets built, and the batch of estimates."""
     from sweepflow.engine.run import run_batch
     from sweepflow.flows.prepare import prepare
     from sweepflow.targets.workload import TARGET
@@ -81,7 +83,7 @@ def _prepared(overrides: list[str]) -> tuple[Any, Any]:
 
 
 def _best(run: Any, chain_steps: int) -> float:
-    """Chain-steps a second: the best of some repeats, since other loads only ever slow a run down."""
+    """Return chain steps per second: the best of several repeats, since other loads only slow a run down."""
     times = []
     for _ in range(REPEATS):
         started = time.perf_counter()
@@ -133,7 +135,7 @@ def _one_by_one() -> float:
 
 
 def _bare_scan() -> float:
-    """SGLD written down plainly: two chains, minibatches, L_n every tenth step."""
+    """Measure a plain implementation of SGLD: two chains, minibatches, L_n every tenth step."""
     import jax
     import jax.numpy as jnp
 

@@ -1,6 +1,7 @@
-"""Every bundled data set by every sampler at its defaults, beside a long run; and SGLD beside one whose step
-was tuned by hand: `python -m benchmarks.estimates [DATA...]`, ten to twenty minutes a data set on two cores.
-What is done is in the store (SWEEPFLOW_STORE, or sweepflow-data), so it goes on where it was interrupted."""
+"""Compare every sampler at its defaults with a long run, on every bundled data set. Compare also SGLD with
+SGLD whose step was tuned by hand: `python -m benchmarks.estimates [DATA...]`. A data set takes ten to twenty
+minutes on two cores. Finished work is in the store (SWEEPFLOW_STORE, or sweepflow-data), so that an
+interrupted run goes on where it was interrupted."""
 
 from __future__ import annotations
 
@@ -22,11 +23,11 @@ SEEDS = 6
 LONG = ("sampler=hmc", "sampler.ess=10000", "sampler.max_gradients=4000000", "sampler.seed=1000")
 """The reference: a sampler that draws from the posterior itself, with fifty times the effective draws."""
 BY_HAND = (1 / 2, 1.0, 2.0)
-"""Step sizes with which a hand begins, in units of the one that SGLD finds; it goes on where the best is the
-first or the last."""
+"""First step sizes of the tuning by hand, in units of the step size that SGLD finds. The tuning goes on while
+the best step size is the first or the last."""
 BUDGET, BUDGET_SEEDS = 150_000, 8
 ROUNDS = 2
-"""How often the advice of a flagged estimate is followed."""
+"""Largest number of times that the advice of a flagged estimate is followed."""
 STARTS = (
     ("sampler=sgld", "sampler.step_size=1e-6"),
     ("sampler=sgld", "sampler.step_size=0.003"),
@@ -37,13 +38,13 @@ STARTS = (
     ("sampler=nuts", "sampler.max_gradients=8000"),
     ("sampler=mclmc", "sampler.warmup=0"),
 )
-"""Settings by which an estimate is flagged, and from which its advice is followed."""
+"""Settings with which an estimate is flagged, and from which its advice is followed."""
 
 Groups = Mapping[tuple[str, str], Sequence[Record]]
 
 
 def main(sets: Sequence[str]) -> None:
-    """Run the sweeps and print both tables as Markdown."""
+    """Run the sweeps and print three tables as Markdown."""
     groups: dict[tuple[str, str], list[Record]] = defaultdict(list)
     references: dict[str, Record] = {}
     by_hand = []
@@ -113,7 +114,8 @@ def _print_summary(groups: Groups, references: Mapping[str, Record]) -> None:
 
 
 def _stated_over_spread(groups: Groups, kind: str) -> float:
-    """Root of the mean, over data sets, of the ratio of variances; of ok estimates."""
+    """Return the stated standard error over the spread over seeds, of ok estimates: the root of the inverse
+    of the mean, over data sets, of spread variance over stated variance."""
     ratios = []
     for (_, of), records in groups.items():
         sound = [record.figures for record in _sound(records)]
@@ -128,13 +130,13 @@ def _sound(records: Sequence[Record]) -> Sequence[Record]:
 
 
 def _apart(one: Record, other: Record) -> float:
-    """In joint standard errors."""
+    """Return the difference of two estimates in joint standard errors."""
     a, b = one.figures, other.figures
     return float((a["llc"] - b["llc"]) / np.hypot(a["llc_mcse"], b["llc_mcse"]))
 
 
 def _against_hand(of: Sequence[str], data: str, true: float) -> Sequence[str]:
-    """Root mean squared errors at equal gradients: of SGLD by itself, and at the best of given steps."""
+    """Compare root mean squared errors at equal gradients: SGLD by itself, and at the best of given steps."""
     seeds = f"sampler.seed=range(0,{BUDGET_SEEDS})"
     budget = (*of, "sampler=sgld", seeds, "sampler.ess=2000", f"sampler.max_gradients={BUDGET}")
     alone = llc(budget).estimates
@@ -151,7 +153,7 @@ def _against_hand(of: Sequence[str], data: str, true: float) -> Sequence[str]:
 
 
 def _followed(data: str, of: Sequence[str], start: Sequence[str]) -> Sequence[str]:
-    """What comes of an estimate where the first advice of each of its reasons is typed."""
+    """Return the outcome of an estimate if the first advice of each of its reasons is typed."""
     (record,) = llc([*of, *start]).estimates
     reason = record.reasons[0] if record.reasons else record.status
     given = dict(override.split("=", 1) for override in start)
@@ -166,8 +168,11 @@ def _followed(data: str, of: Sequence[str], start: Sequence[str]) -> Sequence[st
 
 
 def _error(records: Sequence[Record], true: float) -> float:
-    """Root mean squared error, by the stated variances and the mean over seeds; infinite where a chain has
-    left. The spread of a few seeds is known to a quarter only, and the least of several is too small."""
+    """Return the root mean squared error, from the stated variances and the mean over seeds.
+
+    It is infinite if a chain has diverged. The spread of a few seeds is known only to a quarter, and the
+    smallest of several such spreads is too small.
+    """
     figures = [record.figures for record in records]
     if any(one["llc"] is None or one["llc_mcse"] is None for one in figures):
         return float("inf")

@@ -21,12 +21,12 @@ JOBS = 1000
 
 
 def square(cfg: Any) -> Any:
-    """The function."""
+    """The function that the jobs call."""
     return cfg.x**2
 
 
 def against_hydra(directory: Path) -> list[tuple[str, str]]:
-    """Milliseconds a job, Prefect's start apart."""
+    """Measure the milliseconds per job, without the start of Prefect."""
     directory.mkdir(exist_ok=True)
     command = [sys.executable, "-m", "benchmarks.jobs", str(directory / "store")]
     environment = {**surroundings(directory), "PYTHONPATH": os.getcwd()}

@@ -1,4 +1,4 @@
-"""Everything that is not compute: wall time minus time inside compiled code and compiling it."""
+"""Overhead, which is all time that is not compute: wall time minus the time to compile and run the code."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SMALL = (
 
 
 def server_start(directory: Path) -> float:
-    """Seconds that the embedded server takes to start, without the import of Prefect."""
+    """Return the seconds that the embedded server takes to start, without the import of Prefect."""
     code = (
         "import time, prefect.context, prefect.settings\n"
         "from sweepflow.flows.embedded_server import prefect_server\n"
@@ -38,7 +38,7 @@ def server_start(directory: Path) -> float:
 
 
 def overhead(directory: Path) -> list[tuple[str, str]]:
-    """At 12 and at 1,200 estimates, the embedded server's start apart."""
+    """Measure the overhead at 12 and at 1,200 estimates, without the start of the embedded server."""
     surroundings_once = directory / "overhead"
     server_start(surroundings_once)  # makes the database, which is done once
     start = server_start(surroundings_once)
@@ -59,7 +59,7 @@ def overhead(directory: Path) -> list[tuple[str, str]]:
 
 
 def expansion() -> list[tuple[str, str]]:
-    """Expanding and validating 10,000 configurations from one command line."""
+    """Measure the expansion and validation of 10,000 configurations from one command line."""
     from sweepflow.compose import compose_llc
 
     compose_llc([])  # imports

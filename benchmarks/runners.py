@@ -1,4 +1,4 @@
-"""Runners: workers against one process, the first task on SLURM, checkpoints, and what a kill costs."""
+"""Runners: workers against one process, the first task on SLURM, checkpoints, and the cost of a kill."""
 
 from __future__ import annotations
 
@@ -57,11 +57,11 @@ def inputs(config):
 def run(config, inputs, key):
     return {"loss": jax.lax.fori_loop(0, config.turns, lambda i, x: jnp.sin(x + i), config.x)}
 """
-"""A workload that says which trials were started, and how often."""
+"""Workload that records which trials were started, and how often."""
 
 
 def workers_against_one(directory: Path) -> list[tuple[str, str]]:
-    """Wall time of one sweep in one single-threaded process, and on two Dask workers."""
+    """Measure the wall time of one sweep in one single-threaded process, and on two Dask workers."""
     taskset = shutil.which("taskset")
     if taskset is None or len(os.sched_getaffinity(0)) < 2:
         return [("two Dask workers against one process", "needs two cores and taskset")]
@@ -88,7 +88,10 @@ def workers_against_one(directory: Path) -> list[tuple[str, str]]:
 
 
 def first_task_on_slurm(directory: Path) -> list[tuple[str, str]]:
-    """From the start of the command to the first task on a SLURM worker, with a server running."""
+    """Measure the time from the start of the command to the first task on a SLURM worker.
+
+    A server is already running.
+    """
     from tests.slurm.cluster import Cluster, lacking
 
     what = "start of the command to the first task on a SLURM worker (wanted: at most 10 s)"
@@ -126,7 +129,7 @@ def first_task_on_slurm(directory: Path) -> list[tuple[str, str]]:
 
 
 def checkpoints(directory: Path) -> list[tuple[str, str]]:
-    """Running time of a long chain with checkpoints as often as they may be, and with none; in turns."""
+    """Measure the running time of a long chain, in turns with the most frequent checkpoints and with none."""
     environment = surroundings(directory)
     server_start(directory)
     keys = ("llc", "model=base", "data=diabetes", "target.steps=300", "sampler=sgld", "sampler.draws=1000")
@@ -146,7 +149,7 @@ def checkpoints(directory: Path) -> list[tuple[str, str]]:
 
 
 def nothing_to_do(directory: Path) -> list[tuple[str, str]]:
-    """A finished sweep of 1,000 trials, started again."""
+    """Measure a finished sweep of 1,000 trials that is started again."""
     environment = surroundings(directory)
     command = [SWEEPFLOW, "sweep", "workload=landscape", "x=interval(-2,2)", "y=interval(-2,2)"]
     command += ["--samples", "1000", f"store={directory / 'store'}"]
@@ -156,7 +159,7 @@ def nothing_to_do(directory: Path) -> list[tuple[str, str]]:
 
 
 def cost_of_kills(directory: Path) -> list[tuple[str, str]]:
-    """Trials started more often than once, when workers are killed under a sweep."""
+    """Count the trials that are started more than once when workers are killed during a sweep."""
     started = directory / "started.txt"
     (directory / "counted.py").write_text(COUNTED)
     environment = surroundings(directory, STARTED=str(started))
@@ -186,7 +189,7 @@ def cost_of_kills(directory: Path) -> list[tuple[str, str]]:
 
 @contextmanager
 def prefect_server(environment: dict[str, str]) -> Iterator[str]:
-    """A Prefect server on a free port."""
+    """Run a Prefect server on a free port, and yield its address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -1,4 +1,4 @@
-"""The 12-job sweep against 12 processes of the same program, and what the caches are worth."""
+"""The 12-job sweep against 12 processes of the same program, and the benefit of the caches."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ print(json.dumps({"compilations": len(compiled), "seconds": time.perf_counter() 
 
 
 def against_processes(directory: Path) -> list[tuple[str, str]]:
-    """Cold, and with everything in the store, against one process a job.
+    """Compare the sweep, cold and with everything in the store, with one process per job.
 
     Every process has a store of its own and compiles for itself, as jobs of a Hydra launcher do.
     """
@@ -51,7 +51,7 @@ def against_processes(directory: Path) -> list[tuple[str, str]]:
 
 
 def compilations(directory: Path) -> list[tuple[str, str]]:
-    """Compilations of the 12-job sweep, and its wall time with a cold and a warm compilation cache."""
+    """Count compilations of the 12-job sweep, and time it with a cold and a warm compilation cache."""
     environment = surroundings(directory / "compile")
     results = []
     for turn in ("cold", "warm"):

@@ -1,4 +1,4 @@
-"""Hyperparameter sweeps against what else one would do: digits, one hidden layer of 64, 64 learning rates.
+"""Hyperparameter sweeps against the alternatives: digits, one hidden layer of 64, 64 learning rates.
 
 python -m benchmarks.trials one-by-one | grouped     (each side of a pair, in a process with its own flags)
 """
@@ -26,7 +26,7 @@ TRIALS = 64
 RATES = ",".join(f"{rate:.6g}" for rate in np.geomspace(1e-4, 1e-1, TRIALS))
 DIGITS = ("workload=digits_mlp", "epochs=10", "batch_size=128")
 PROCESSES = 6
-"""Of the trials that are also run as a process each."""
+"""Number of trials that are also run in a process each."""
 REPEATS = 5
 AS_IT_COMES = "--xla_cpu_multi_thread_eigen=true --xla_force_host_platform_device_count=1"
 COUNTED = """
@@ -40,7 +40,7 @@ main()
 
 
 def against_processes(directory: Path) -> list[tuple[str, str]]:
-    """Configurations a second: the whole command of a sweep, and one process for each trial."""
+    """Compare configurations per second: the whole command of a sweep, and one process for each trial."""
     environment = surroundings(directory / "sweep")
     server_start(directory / "sweep")  # makes the database, which is done once
     store = f"store={directory / 'sweep' / 'store'}"
@@ -65,7 +65,7 @@ def against_processes(directory: Path) -> list[tuple[str, str]]:
 
 
 def grouped_against_one_by_one(directory: Path) -> list[tuple[str, str]]:
-    """A group through the engine against its trials one by one in plain JAX, compiled once."""
+    """Compare a group run by the engine with its trials run one by one in plain JAX, compiled once."""
     rates: dict[str, list[float]] = {"one-by-one": [], "grouped": []}
     for _ in range(3):
         for side, found in rates.items():
@@ -83,7 +83,7 @@ def grouped_against_one_by_one(directory: Path) -> list[tuple[str, str]]:
 
 
 def compilations(directory: Path) -> list[tuple[str, str]]:
-    """Programs compiled by a Sobol sweep of 256 in 8 groups, whole and killed on the way."""
+    """Count the programs compiled by a Sobol sweep of 256 in 8 groups, uninterrupted and killed midway."""
     drawn = ["optimizer=choice(sgd,adam,rmsprop,lion)", "batch_size=choice(64,128)"]
     arguments = [
         "sweep",
@@ -110,7 +110,10 @@ def compilations(directory: Path) -> list[tuple[str, str]]:
 
 
 def many(directory: Path) -> list[tuple[str, str]]:
-    """10,000 trials of a 2-parameter landscape, again from the store; what Prefect's database grows by."""
+    """Measure 10,000 trials of a 2-parameter landscape, new and from the store.
+
+    Measure also the growth of Prefect's database.
+    """
     environment = surroundings(directory)
     server_start(directory)
     before = _database(directory)
@@ -136,7 +139,7 @@ def many(directory: Path) -> list[tuple[str, str]]:
 
 
 def batched_against_sequential(directory: Path) -> list[tuple[str, str]]:
-    """The worst difference of a validation metric between the two modes."""
+    """Measure the largest difference of a validation metric between the two modes."""
     found = []
     for mode in ("batched", "sequential"):
         store = directory / mode
@@ -157,7 +160,7 @@ def batched_against_sequential(directory: Path) -> list[tuple[str, str]]:
 
 
 def halving(directory: Path) -> list[tuple[str, str]]:
-    """Successive halving against running every trial to its end, 30 epochs."""
+    """Compare successive halving with running every trial to its end, 30 epochs."""
     spent, best = [], []
     for options in ([], ["--halving", "3"]):
         store = directory / f"store{len(options)}"

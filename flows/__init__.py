@@ -1,1 +1,1 @@
-"""Prefect flows: what a user runs, from Python by the names of `sweepflow`."""
+"""Prefect flows that a user runs; from Python, through the names that `sweepflow` exports."""

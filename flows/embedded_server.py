@@ -1,8 +1,9 @@
-"""A Prefect server of a command's own, for as long as the command runs.
+"""An embedded Prefect server, which runs as long as the command that starts it.
 
-Prefect starts one by itself where no API is configured. That one shares the terminal's process group, so
-Ctrl-C stops it before the flow run can be closed, and it outlives a command that is killed. This one has a
-process group of its own, and ends when its standard input does: with the command, however that ends.
+Prefect itself starts a server if no API is configured. That server shares the terminal's process group, so
+Ctrl-C stops it before the flow run can be closed, and it outlives a command that is killed. The embedded
+server has its own process group. It ends when its standard input ends, and so with the command, however the
+command ends.
 """
 
 from __future__ import annotations
@@ -28,21 +29,22 @@ from sweepflow.tasks.output import keep_output, some_output
 __all__ = ["ServerError", "is_embedded", "keep_prefect_server", "prefect_server"]
 
 START_SECONDS = 120.0
-"""Longest wait for a server; a first one makes its database, on a slow disk in half a minute."""
+"""Maximum wait for a server. The first one creates its database, which takes half a minute on a slow disk."""
 STOP_SECONDS = 10.0
 FLUSH_SECONDS = 5.0
-"""Longest wait for task-run states that are still on their way to the server."""
+"""Maximum wait for task-run states that are still on their way to the server."""
 
 
 QUICK = {
     "PREFECT_SERVER_REGISTER_BLOCKS_ON_START": "false",
     "PREFECT_SERVER_MEMOIZE_BLOCK_AUTO_REGISTRATION": "false",
 }
-"""A sixth of what a start takes goes to looking for types of blocks, for which all of Dask is imported. What
-saves a block registers its type, and a server that is started by itself registers them all."""
+"""Settings that skip the search for types of blocks when the server starts. The search takes a sixth of the
+start time, because it imports all of Dask. Code that saves a block registers its type, and a server that is
+started separately registers all types."""
 
 MEANWHILE = "sweepflow-meanwhile"
-"""Name of the thread that does something while a server starts."""
+"""Name of the thread that works while a server starts."""
 
 _OWN: set[str] = set()
 """Addresses of servers that this process runs."""
@@ -50,13 +52,14 @@ _OWN: set[str] = set()
 
 @contextmanager
 def prefect_server(meanwhile: Callable[[], None] | None = None) -> Iterator[None]:
-    """Where no Prefect API is configured, run a server until the block ends, and point Prefect to it.
+    """Run a server until the block ends, and point Prefect to it, if no Prefect API is configured.
 
     Args:
-        meanwhile: Done in a thread of its own while the server starts, and after it where that takes longer.
+        meanwhile: Function to call in its own thread while the server starts. It continues after the start if
+            it takes longer.
 
     Raises:
-        ServerError: where it does not come up, or the one that is configured cannot be used.
+        ServerError: if the server does not start, or the configured server cannot be used.
     """
     from prefect.context import refresh_global_settings_context
     from prefect.settings import get_current_settings
@@ -107,9 +110,9 @@ def prefect_server(meanwhile: Callable[[], None] | None = None) -> Iterator[None
 
 
 def keep_prefect_server() -> None:
-    """Where no Prefect API is configured, run a server until this process ends, and point Prefect to it.
+    """Run a server until this process ends, and point Prefect to it, if no Prefect API is configured.
 
-    For a script or a notebook, which runs one flow after another.
+    This is for a script or a notebook, which runs one flow after another.
 
     Raises:
         ServerError: as `prefect_server`.
@@ -126,7 +129,10 @@ def keep_prefect_server() -> None:
 
 
 def is_embedded(url: str | None) -> bool:
-    """Whether an API is a server of this process's own, and ends with it; one of Prefect's own has no url."""
+    """Return whether the server of an API belongs to this process, and ends with it.
+
+    A server that Prefect itself starts has no URL; it counts as one of this process.
+    """
     return url is None or url in _OWN
 
 
@@ -142,9 +148,10 @@ def _start(environment: dict[str, str]) -> subprocess.Popen[bytes]:
 
 @contextmanager
 def _alone(home: Path) -> Iterator[None]:
-    """One server of this user at a time: two that make the same database at once spoil it for each other.
+    """Hold a lock, so that only one server of this user starts at a time.
 
-    The system takes the lock back from a process that ends, however it ends.
+    Two servers that create the same database at the same time disturb each other. The operating system
+    releases the lock of a process that ends, however the process ends.
     """
     home.mkdir(parents=True, exist_ok=True)
     with (home / "sweepflow-server.lock").open("w") as file:
@@ -153,7 +160,7 @@ def _alone(home: Path) -> Iterator[None]:
 
 
 def _url(server: subprocess.Popen[bytes]) -> str:
-    """The server's address, once it answers."""
+    """Wait until the server answers, and return its address."""
     assert server.stdout is not None
     deadline = time.monotonic() + START_SECONDS
     # The port comes as one line; the pipe is closed, and so readable, where the process ends instead.
@@ -172,13 +179,13 @@ def _url(server: subprocess.Popen[bytes]) -> str:
 
 
 def _check(url: str) -> None:
-    """Ask the server that is configured, before Prefect does: its own error fills three screens."""
+    """Check the configured server before Prefect does, because Prefect's own error fills three screens."""
     if (fault := find_fault(url)) is not None:
         raise fault.error
 
 
 def silence(url: str) -> str | None:
-    """Why the API does not answer, or None where it does, even with a refusal."""
+    """Return the reason why the API does not answer; None if it answers, even with a refusal."""
     try:
         with urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=10):
             return None
@@ -190,7 +197,7 @@ def silence(url: str) -> str | None:
 
 
 def _flush() -> None:
-    """Send what this process still has for the server: task-run states travel as events."""
+    """Send the data that this process still holds for the server: task-run states are sent as events."""
     from prefect.events.worker import EventsWorker
     from prefect.logging.handlers import APILogWorker
 

@@ -1,6 +1,7 @@
 """`hydra_run`, `hydra_multirun` and `launch` as hydra-zen's users know them, as Prefect flows of jobs.
 
-Only the import line changes: configurations are composed, callables called, and jobs given back as there.
+Only the import line changes. Configurations are composed, callables are called, and jobs are returned as in
+hydra-zen.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from sweepflow.schema.runner import RunnerConfig, default_store
 
 NOT_GIVEN: Any = object()
 NEWEST = "1.3"
-"""The version of Hydra whose composition is taken where a user does not say."""
+"""Hydra version whose composition rules apply if the user does not give a version."""
 
 
 def hydra_run(
@@ -53,25 +54,26 @@ def hydra_run(
     runner: str | Sequence[str] | RunnerConfig = "local",
     store: str | Path | None = None,
 ) -> Returned:
-    """Call a function once, as hydra-zen's `hydra_run` does, as a Prefect flow.
+    """Call a function once as a Prefect flow, like hydra-zen's `hydra_run`.
 
     Args:
-        config: A dataclass, a mapping, an OmegaConf tree, or what hydra-zen makes.
-        task_function: Called with the composed configuration.
-        overrides: In Hydra's grammar; those of Hydra's own configuration (`hydra.run.dir=...`), too.
+        config: A dataclass, a mapping, an OmegaConf tree, or a configuration made by hydra-zen.
+        task_function: Function to call with the composed configuration.
+        overrides: Overrides in Hydra's grammar, including overrides of Hydra's own configuration
+            (`hydra.run.dir=...`).
         config_dir: A directory of configuration groups.
-        job_name: What Hydra calls the function; its own name where it is not given.
-        version_base: As Hydra has it. Where it is not given, or older than 1.2, the function is run in the
-            job's directory.
-        runner: Where the function is called, as `multirun` has it.
-        store: Directory of the store, as `multirun` has it.
+        job_name: Name of the function in Hydra; by default its own name.
+        version_base: As in Hydra. If it is not given, or is older than 1.2, the function runs in the job's
+            directory.
+        runner: Runner that calls the function, as in `multirun`.
+        store: Directory of the store, as in `multirun`.
 
     Returns:
-        What Hydra gives back of a job, with the job itself.
+        Hydra's return object of a job, with the job itself.
 
     Raises:
-        ConfigError: before the call, for what cannot be composed, and for overrides that sweep.
-        Exception: what the function raises.
+        ConfigError: before the call, if something cannot be composed, or if overrides sweep.
+        Exception: any exception that the function raises.
     """
     how = how_to_call("raise", False, runner, None)
     plan = _plan(config, task_function, overrides, job_name, store)
@@ -102,19 +104,22 @@ def hydra_multirun(
     runner: str | Sequence[str] | RunnerConfig = "local",
     store: str | Path | None = None,
 ) -> Batches:
-    """Call a function as often as a sweeper of Hydra's asks for, as hydra-zen's `hydra_multirun` does, as a
-    Prefect flow.
+    """Call a function for each job that a Hydra sweeper asks for, as a Prefect flow, like hydra-zen's
+    `hydra_multirun`.
 
-    Arguments are those of `hydra_run`; overrides may sweep, and choose a sweeper: `hydra/sweeper=NAME`.
+    The arguments are those of `hydra_run`. Overrides may sweep, and may choose a sweeper:
+    `hydra/sweeper=NAME`.
 
     Returns:
-        The batches of jobs, `[job.return_value for job in batches[0]]`, and as `return_value` what the
-        sweeper's `sweep` has returned.
+        The batches of jobs, as in `[job.return_value for job in batches[0]]`. Their `return_value` is the
+        value that the sweeper's `sweep` has returned.
 
     Raises:
-        ConfigError: before any call, for what cannot be composed, for a sweeper that cannot be made, and for
-            a launcher; where the sweeper asks for what cannot be composed, then.
-        Exception: the first of those that the function raises, after its batch; what the sweeper raises.
+        ConfigError: before any call, if something cannot be composed, if the sweeper cannot be created, or if
+            a launcher is chosen. If the sweeper asks for a job that cannot be composed, the error is raised
+            then.
+        Exception: the first exception that the function raises, after its batch; any exception that the
+            sweeper raises.
     """
     how = how_to_call("keep", False, runner, None)
     plan = _plan(config, task_function, overrides, job_name, store)
@@ -160,19 +165,19 @@ def launch(
     """`hydra_run`, or `hydra_multirun`, with the signature of hydra-zen's `launch`.
 
     Args:
-        config, task_function, version_base, job_name: As `hydra_run` has them.
-        overrides: In Hydra's grammar; or values by key, where `hydra_zen.multirun` is swept and
-            `hydra_zen.hydra_list` is one value.
+        config, task_function, version_base, job_name: As in `hydra_run`.
+        overrides: Overrides in Hydra's grammar, or values by key. In the second case, `hydra_zen.multirun` is
+            swept, and `hydra_zen.hydra_list` is one value.
         multirun: Whether overrides may sweep.
         to_dictconfig: Whether a dataclass becomes a tree without types.
-        config_name, with_log_configuration: Not used: nothing stays in Hydra's config store, and logging is
-            left to Prefect.
-        execution_whitelist: Not used by the Hydra that is installed.
+        config_name, with_log_configuration: Not used, because nothing stays in Hydra's config store, and
+            logging is left to Prefect.
+        execution_whitelist: Not used by the installed version of Hydra.
         **override_kwargs: More overrides, by key.
 
     Returns:
-        What Hydra gives back of the job; with `multirun` what the sweeper returns, which is a list of batches
-        where there is none of the user's own.
+        Hydra's return object of the job. With `multirun`, the value that the sweeper returns, which is a list
+        of batches unless the user has chosen another sweeper.
 
     Raises:
         ConfigError: as `hydra_run` and `hydra_multirun` do.
@@ -195,7 +200,7 @@ def launch(
 
 
 def _texts(values: Mapping[str, Any]) -> list[str]:
-    """Values by key as overrides in Hydra's grammar; text is taken as it is, so that `"1,2"` sweeps."""
+    """Convert values by key to overrides in Hydra's grammar; text is not quoted, so that `"1,2"` sweeps."""
     # They are hydra-zen's own: where it is not imported, no value can be of these types.
     zen = sys.modules.get("hydra_zen")
     swept = zen.multirun if zen else ()
@@ -214,7 +219,10 @@ def _texts(values: Mapping[str, Any]) -> list[str]:
 
 
 def _text(value: Any) -> str:
-    """A value in Hydra's grammar; text, and what only a type of the configuration knows, as it is."""
+    """Convert a value to Hydra's grammar.
+
+    Text is not quoted, nor is a value that only a type of the configuration knows.
+    """
     plain = list(value) if isinstance(value, UserList) else value
     has_words = plain is None or isinstance(plain, bool | int | float | list | dict)
     return quote(plain) if has_words else str(plain)
@@ -245,7 +253,7 @@ def _loader(
 
 
 def _wrap(plan: Plan, master: DictConfig) -> Callbacks:
-    """Let jobs be called as Hydra calls them; its callbacks."""
+    """Make the plan call jobs as Hydra calls them, and return Hydra's callbacks."""
     callbacks = Callbacks(master)
     plan.callee = replace(plan.callee, function=AsHydra(plan.callee.function, callbacks))
     return callbacks

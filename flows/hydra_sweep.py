@@ -1,4 +1,4 @@
-"""What `hydra_multirun` does with a sweeper of Hydra's: its own, or a plugin of the user's."""
+"""Sweeps of `hydra_multirun` with a Hydra sweeper: Hydra's own, or a plugin of the user."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ from sweepflow.jobs.plan import Plan
 
 
 def is_basic(sweeper: DictConfig) -> bool:
-    """Whether it is Hydra's own, which makes a grid."""
+    """Return whether the sweeper is Hydra's own, which makes a grid."""
     return _target(sweeper) == _target(BasicSweeper)
 
 
 def add_job(loader: HydraLoader, plan: Plan, master: DictConfig, overrides: Sequence[str]) -> Job:
-    """One more job of the plan, composed."""
+    """Compose one more job, and add it to the plan."""
     loaded = loader.job(master, overrides, len(plan.jobs))
     (job,) = plan.append([Composed(loaded.overrides, loaded.params, loaded.tree, loaded.hydra)])
     job.directory = loaded.directory
@@ -46,11 +46,13 @@ def add_job(loader: HydraLoader, plan: Plan, master: DictConfig, overrides: Sequ
 
 
 def grid_of(loader: HydraLoader, master: DictConfig, arguments: Sequence[str]) -> list[list[list[str]]]:
-    """Batches of overrides, as Hydra's own sweeper makes them. That one forgets what a cast has made, and
-    which of two overrides is the later one.
+    """Return batches of overrides, as Hydra's own sweeper makes them.
+
+    Hydra's own sweeper loses the result of a cast, and the information which of two overrides is the later
+    one. This function keeps both.
 
     Raises:
-        ConfigError: for what cannot be swept.
+        ConfigError: if something cannot be swept.
     """
     basic = master.hydra.sweeper
     axes: dict[str, Axis] = {}
@@ -68,7 +70,7 @@ def grid_of(loader: HydraLoader, master: DictConfig, arguments: Sequence[str]) -
 
 
 def _axis(loader: HydraLoader, master: DictConfig, override: Override) -> Axis:
-    """An override as an axis whose values have their quotes."""
+    """Convert an override to an axis whose values keep their quotes."""
     key, text = key_of(override), str(override.input_line)
     if override.is_interval_sweep():
         raise ConfigError(
@@ -93,7 +95,7 @@ def _axis(loader: HydraLoader, master: DictConfig, override: Override) -> Axis:
 
 
 def sweep_grid(batches: list[list[Job]], launch: Launch) -> Batches:
-    """Launch batch after batch; the first error is raised after its batch."""
+    """Launch one batch after another; the first error is raised after its batch."""
     found = Batches()
     for batch in batches:
         launch(batch)
@@ -114,7 +116,7 @@ def sweep_by(
     task_function: Callable[[Any], Any],
     launch: Launch,
 ) -> Batches:
-    """Let a sweeper of the user's own launch jobs of this flow."""
+    """Let the user's own sweeper launch jobs of this flow."""
     found = Batches()
 
     def called(overrides: Sequence[Sequence[str]], first: int) -> Sequence[JobReturn]:
@@ -131,10 +133,10 @@ def sweep_by(
 
 
 def make_sweeper(master: DictConfig) -> Sweeper:
-    """The sweeper that is configured.
+    """Create the configured sweeper.
 
     Raises:
-        ConfigError: where it cannot be made, or is none.
+        ConfigError: if it cannot be created, or is not a sweeper.
     """
     target = _target(master.hydra.sweeper)
     allowed = "an option of the group hydra/sweeper whose _target_ is a class with setup and sweep"
@@ -159,7 +161,7 @@ def make_sweeper(master: DictConfig) -> Sweeper:
 
 
 def check_launcher(master: DictConfig) -> None:
-    """Refuse launchers of Hydra's, and put our own in the place of its basic one."""
+    """Refuse Hydra launchers other than the basic one, and replace the basic one with our own."""
     if _target(master.hydra.launcher) != _target(BasicLauncher):
         raise ConfigError(
             "jobs are called by Prefect flows, not by a launcher of Hydra's",

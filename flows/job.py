@@ -1,4 +1,4 @@
-"""A batch to run, and what running batches had to say."""
+"""A batch to run, and the outcome of running batches."""
 
 from __future__ import annotations
 
@@ -29,24 +29,25 @@ class Job:
 
     @property
     def ids(self) -> set[str]:
-        """Of its trials."""
+        """Ids of its trials."""
         return {trial.id for trial in self.batch.trials}
 
     def find_workload(self) -> Workload[Any] | SweepWorkload[Any]:
-        """Its workload as it was planned, whatever has become of its files since."""
+        """Return its workload as it was planned, whatever has happened to the workload's files since."""
         first = replace(self.batch, trials=self.batch.trials[:1])
         return find_workload(self.workload, first.to_json()["trials"][0])
 
 
 @dataclass
 class Outcome:
-    """What running batches had to say beside the records in the store.
+    """Outcome of running batches, in addition to the records in the store.
 
     Attributes:
-        failures: What failed, in words.
-        why: That again, of each trial that has no result for it, by id.
-        compiled, from_cache: Programs that were compiled, and found in the persistent compilation cache.
-        states: How task runs ended that could not say so themselves, by id.
+        failures: Failures, in words.
+        why: The failure of each trial that has no result because of it, by id.
+        compiled, from_cache: Number of programs that were compiled, and that were found in the persistent
+            compilation cache.
+        states: Final states of task runs that could not report them themselves, by id.
     """
 
     failures: list[str] = field(default_factory=list)
@@ -56,7 +57,7 @@ class Outcome:
     states: dict[Any, Any] = field(default_factory=dict)
 
     def add(self, other: Outcome) -> None:
-        """Take in what other batches had to say."""
+        """Add the outcome of other batches."""
         self.failures += other.failures
         self.why |= other.why
         self.compiled += other.compiled

@@ -1,4 +1,4 @@
-"""Jobs of a Python callable on the workers of a runner: in batches, as trials of any other workload."""
+"""Jobs of a Python callable on the workers of a runner, in batches like trials of any other workload."""
 
 from __future__ import annotations
 
@@ -30,35 +30,36 @@ from sweepflow.streak import CALL_ON
 from sweepflow.tasks.progress import SweepProgress, TooManyFailuresError
 
 BATCHES_EACH = 4
-"""Batches of a worker, so that one that is slow or lost holds up little."""
+"""Number of batches for each worker, so that a worker that is slow or lost delays little."""
 MOST_JOBS = 32
-"""Jobs of a batch that nobody has given a size: what came of them is seen when it has ended."""
+"""Maximum number of jobs in a batch if the user has set no batch size. The results of the jobs are seen only
+when the batch has ended."""
 
 
 class BatchesFailedError(SweepflowError):
-    """Batches have failed, and jobs of theirs were not called; each says so."""
+    """Batches have failed, and some of their jobs were not called; each of these jobs says so."""
 
 
 class _FirstError(Exception):
-    """A job has failed, and the others are not wanted any more."""
+    """A job has failed, and the other jobs are no longer needed."""
 
 
 @contextmanager
 def jobs_elsewhere(
     plan: Plan, runner: DaskRunner | SlurmRunner, *, cache: bool, raises: bool, max_failures: int
 ) -> Iterator[Callable[[Iterable[Job]], None]]:
-    """What calls jobs on workers, which are asked for when the first job needs one.
+    """Provide a function that calls jobs on workers, which are asked for when the first job needs one.
 
     Args:
         plan: The jobs.
-        runner: Where they run.
-        cache: Whether a job that the store has a value for is not called.
-        raises: Whether the first that fails ends the others, and what it raised is raised.
-        max_failures: Calls in a row that may fail alike; 0 for any number.
+        runner: Runner on whose workers they run.
+        cache: Whether to take the value of a job from the store, if it has one, and not to call the job.
+        raises: Whether the first job that fails ends the others, and its exception is raised.
+        max_failures: Number of calls in a row that may fail alike; 0 for any number.
 
     Raises:
-        TooManyFailuresError: where so many do.
-        BatchesFailedError: at the end, where any has.
+        TooManyFailuresError: if that many calls in a row fail alike.
+        BatchesFailedError: at the end, if a batch has failed.
     """
     run_id, store = str(flow_run.id), plan.callee.store
     hits = sum(recall(plan.callee, job) for job in plan.jobs) if cache else 0

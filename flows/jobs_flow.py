@@ -1,4 +1,4 @@
-"""A Prefect flow whose jobs are calls of one Python callable: in this process, or by a runner's workers."""
+"""A Prefect flow whose jobs are calls of one Python callable, in this process or by a runner's workers."""
 
 from __future__ import annotations
 
@@ -33,19 +33,20 @@ from sweepflow.tasks.jobs_progress import FailureLimit, jobs_progress
 OnError = Literal["keep", "raise"]
 T = TypeVar("T")
 TASK_SECONDS = 5.0
-"""What a task run of Prefect's is to take: short jobs share one, so that thousands do not cost a round trip
-to its server each."""
+"""Intended duration of one of Prefect's task runs. Short jobs share a task run, so that thousands of jobs do
+not each cost a round trip to Prefect's server."""
 
 _BODY: ContextVar[Callable[[], Any]] = ContextVar("sweepflow_jobs")
-"""What the flow that is being started does."""
+"""The body of the flow that is being started."""
 
 Launch = Callable[[Iterable[Job]], None]
-"""Calls jobs; it takes the next one when it needs it, and so after what came of those before is known."""
+"""Function that calls jobs. It takes the next job only when it needs it, so that the results of the earlier
+jobs are known by then."""
 
 
 @dataclass(frozen=True)
 class How:
-    """How jobs are called, as `multirun` has it."""
+    """Settings for calling jobs, as in `multirun`."""
 
     on_error: OnError
     cache: bool
@@ -60,11 +61,11 @@ def jobs_flow(kind: str, plan: Plan, how: How, drive: Callable[[Launch], T]) -> 
     Args:
         kind: The flow's name.
         plan: The jobs, as far as they are known.
-        how: How they are called.
-        drive: What the flow does: it launches jobs, of which the plan has to know.
+        how: Settings for calling them.
+        drive: Body of the flow. It launches jobs, which must be known to the plan.
 
     Returns:
-        What `drive` returns.
+        The value that `drive` returns.
     """
     if not isinstance(how.runner, LocalRunner):
         check_sendable(plan.callee)
@@ -134,7 +135,7 @@ def _one_by_one(plan: Plan, how: How) -> Iterator[Launch]:
 def _call_some(
     plan: Plan, how: How, jobs: Iterator[Job], limit: FailureLimit, ended: Callable[[Job], None]
 ) -> None:
-    """Call jobs until they have taken some seconds."""
+    """Call jobs until they have taken more than `TASK_SECONDS`."""
     started = time.monotonic()
     for job in jobs:
         if how.cache and recall(plan.callee, job):
@@ -164,7 +165,7 @@ def _batched(plan: Plan, how: How) -> Iterator[Launch]:
 def _call_batched(
     plan: Plan, how: How, jobs: Iterable[Job], limit: FailureLimit, ended: Callable[[Job], None]
 ) -> None:
-    """Call the function once for all jobs that differ in numbers only, and one by one for all others."""
+    """Call the function once for all jobs that differ only in numbers, and one by one for all other jobs."""
     left = []
     for job in jobs:
         if how.cache and recall(plan.callee, job):

@@ -26,7 +26,7 @@ from sweepflow.space import categorical
 
 
 class NoScoreWarning(UserWarning):
-    """A sweeper is told that a job has failed, because what it returned is no score."""
+    """A sweeper is told that a job has failed, because the job's return value is not a score."""
 
 
 def run(
@@ -44,14 +44,14 @@ def run(
 ) -> Job:
     """Call a function with one composed configuration, as a Prefect flow.
 
-    Arguments are those of `multirun`; overrides may not sweep.
+    The arguments are those of `multirun`, but overrides may not sweep.
 
     Returns:
-        The job, with what the function returned.
+        The job, with the value that the function returned.
 
     Raises:
-        ConfigError: before the call, for what cannot be composed, and for overrides that sweep.
-        Exception: what the function raises, unless `on_error` is `keep`.
+        ConfigError: before the call, if something cannot be composed, or if overrides sweep.
+        Exception: any exception that the function raises, unless `on_error` is `keep`.
     """
     how = how_to_call(on_error, cache, runner, config_dir)
     plan = Plan(config, task_function, overrides, store, version=version, name=name, config_dir=config_dir)
@@ -90,41 +90,44 @@ def multirun(
     """Call a function with every configuration that the overrides ask for, as a Prefect flow.
 
     Args:
-        config: A dataclass, a pydantic model, a mapping, an OmegaConf tree, or what hydra-zen makes.
-        task_function: Called with each composed configuration: a pydantic model where that was given, an
-            OmegaConf tree else.
-        overrides: In Hydra's grammar: `x=1,2`, `x=range(0,5)`, `optim=sgd,adam`; with a sweeper, also
-            `x=interval(0,1)` and `x=choice(a,b)`.
-        sweeper: Says what is called next; without one, all that the overrides ask for is.
-        score: What the sweeper is told, from a return value.
+        config: A dataclass, a pydantic model, a mapping, an OmegaConf tree, or a configuration made by
+            hydra-zen.
+        task_function: Function to call with each composed configuration: a pydantic model if `config` is one,
+            otherwise an OmegaConf tree.
+        overrides: Overrides in Hydra's grammar: `x=1,2`, `x=range(0,5)`, `optim=sgd,adam`; with a sweeper,
+            also `x=interval(0,1)` and `x=choice(a,b)`.
+        sweeper: Object that chooses the next calls. Without it, the function is called for everything that
+            the overrides ask for.
+        score: Function that computes the score from a return value. The sweeper is told the score.
         goal: Whether a small or a large score is good.
-        at_once: Jobs that a sweeper is asked for at a time; it is told of all of them before it is asked
-            again. Where it is not given, as many as the runner has workers, and one in this process.
-        vectorize: Whether jobs that differ in numbers only are one call of `jax.vmap`, for a pure function of
-            JAX; `batched` of what is returned says which keys were. Values may differ from those of calls one
-            by one in their last bits.
-        on_error: `keep` lets the other jobs go on where one raises; `raise` ends the sweep.
-        max_failures: Jobs in a row that may fail alike, with the same words but for numbers and paths, before
-            the sweep is ended; 0 for any number.
-        cache: Whether a configuration that the store has a value for is not called again. The store's key is
-            the function's qualified name, its own code with the values that it carries or `version`, and the
-            configuration. Other functions, classes and objects that it uses are not seen: raise `version`
-            where those change.
-        runner: Where the function is called: in this process one job after the other, or by the workers of
-            `dask`, of `slurm`, or of any option of the group `runner`; with settings of its own as overrides
-            (`["runner=slurm", "runner.jobs=4"]`) or as a `SlurmRunner`.
-        version: Of the function, in place of its code.
-        store: Directory of the store; `SWEEPFLOW_STORE`, or `./sweepflow-data`.
-        name: Of the sweep; from its function and its overrides where it is not given.
+        at_once: Number of jobs that a sweeper is asked for at a time. It is told of all of them before it is
+            asked again. By default, the number of the runner's workers, and 1 in this process.
+        vectorize: Whether jobs that differ only in numbers are one call of `jax.vmap`. The function must be a
+            pure JAX function. The attribute `batched` of the returned jobs lists the keys that were batched.
+            Values may differ in their last bits from values of calls one by one.
+        on_error: `keep` lets the other jobs go on if one raises; `raise` ends the sweep.
+        max_failures: Number of jobs in a row that may fail alike before the sweep is ended; 0 for any number.
+            Failures are alike if their words are the same except for numbers and paths.
+        cache: Whether a configuration is not called again if the store has a value for it. The key in the
+            store consists of the function's qualified name, of either its own code with the values that it
+            carries or `version`, and of the configuration. Changes in other functions, classes and objects
+            that the function uses are not seen: raise `version` if they change.
+        runner: Runner that calls the function: in this process, one job after the other, or on the workers of
+            `dask`, of `slurm`, or of any option of the group `runner`. The runner's own settings are given as
+            overrides (`["runner=slurm", "runner.jobs=4"]`) or as a `SlurmRunner`.
+        version: Version of the function, used in place of its code.
+        store: Directory of the store; by default `SWEEPFLOW_STORE`, or `./sweepflow-data`.
+        name: Name of the sweep; by default made from its function and its overrides.
         config_dir: A directory of configuration groups of your own.
 
     Returns:
-        The jobs, in the order of the overrides, the first varying slowest, or in the sweeper's.
+        The jobs, in the order of the overrides, of which the first varies slowest, or in the sweeper's order.
 
     Raises:
-        ConfigError: before any call, for what cannot be composed, imported or sent to workers.
-        TooManyFailuresError: where `max_failures` jobs do, and there are others to call.
-        Exception: what the function raises, where `on_error` is `raise`; what a sweeper raises.
+        ConfigError: before any call, if something cannot be composed, imported or sent to workers.
+        TooManyFailuresError: if `max_failures` jobs in a row fail alike, and there are others to call.
+        Exception: any exception that the function raises, if `on_error` is `raise`; any exception that a
+            sweeper raises.
     """
     if goal not in get_args(Goal):
         raise ConfigError("goal is no such thing", got=goal, allowed=" or ".join(get_args(Goal)))
@@ -169,10 +172,10 @@ def how_to_call(
     vectorize: bool = False,
     max_failures: int = 0,
 ) -> How:
-    """How jobs are called, of arguments of `multirun`.
+    """Make the settings for calling jobs from arguments of `multirun`.
 
     Raises:
-        ConfigError: for those that cannot be used.
+        ConfigError: if an argument cannot be used.
     """
     if on_error not in get_args(OnError):
         raise ConfigError("on_error is no such thing", got=on_error, allowed=" or ".join(get_args(OnError)))
@@ -212,7 +215,7 @@ def _search(
     lazily: bool,
     launch: Launch,
 ) -> None:
-    """Call what a sweeper asks for; it is told of all that it asked for before it is asked again."""
+    """Call the jobs that a sweeper asks for. It is told of all these jobs before it is asked again."""
     fixed = [text for axis in axes if not axis.sweeps for text in axis.texts]
     keys = {axis.key: axis.parsed.get_key_element() for axis in axes}
     untold: list[Job] = []
@@ -243,7 +246,7 @@ def _search(
 
 
 def _score(score: Callable[[Any], float], job: Job, caller: Caller) -> float:
-    """A job's score; NaN where it has none, which is said."""
+    """Return a job's score, or NaN if it has none. A return value without a score causes a warning."""
     if job.status != "ok":
         return math.nan
     try:

@@ -1,4 +1,4 @@
-"""N targets x M samplers: build what is missing, sample what is missing, report."""
+"""Sweep of N targets x M samplers: build missing targets, sample missing estimates, write a report."""
 
 from __future__ import annotations
 
@@ -39,17 +39,18 @@ def llc(
     Args:
         overrides: Hydra overrides, as after `sweepflow llc` in a shell.
         config_dir: A directory of configuration groups of your own.
-        rerun: Run again what the store knows; each record stays until the new one takes its place.
-        max_failures: Calls in a row that may fail alike before the sweep is ended; 0 for any number. Trials
-            that share a call of a compiled program are one.
+        rerun: Whether to run again the trials that the store knows. Each record stays until the new record
+            replaces it.
+        max_failures: Number of calls in a row that may fail alike before the sweep is ended; 0 for any
+            number. Trials that share a call of a compiled program count as one.
 
     Returns:
-        The sweep's records, and where its tables and report are.
+        The sweep's records, and the location of its tables and report.
 
     Raises:
-        ConfigError: before any work, for anything that cannot be run.
-        TooManyFailuresError: where more do; what runs then is stopped, as by Ctrl-C.
-        IncompleteError: at the end, where a batch failed; everything else is in the store.
+        ConfigError: before any work, if anything cannot be run.
+        TooManyFailuresError: if too many calls fail alike; running work is stopped, as by Ctrl-C.
+        IncompleteError: at the end, if a batch failed; all other results are in the store.
     """
     overrides = overrides or []
     with told(), asked("llc", overrides, config_dir, str(flow_run.id)) as workers:

@@ -1,4 +1,4 @@
-"""Before and after a flow's work: plan it, and collect what it found. No Prefect here."""
+"""Steps before and after a flow's work: plan it, and collect its results. They do not use Prefect."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from sweepflow.words import shortened
 
 
 class IncompleteError(SweepflowError):
-    """Some batches failed, so the sweep is not complete; what finished is in the store."""
+    """Some batches failed, so the sweep is not complete; the finished results are in the store."""
 
 
 def command_line(overrides: Iterable[str], config_dir: str | Path | None = None, rerun: bool = False) -> str:
-    """What is typed in a shell to get a sweep."""
+    """Return the shell command that runs a sweep."""
     options = [] if config_dir is None else ["--config-dir", str(config_dir)]
     options += ["--rerun"] * rerun
     return shlex.join(["sweepflow", "llc", *options, *overrides])
@@ -33,17 +33,18 @@ def prepare(
     rerun: bool = False,
     flow_run_id: str | None = None,
 ) -> tuple[Plan, Store]:
-    """Everything that can go wrong before work starts: compose, validate, look up, cut into batches.
+    """Do all steps that can fail before work starts: compose, validate, look up, cut into batches.
 
     Args:
-        overrides: In Hydra's grammar.
-        config_dir: A directory of configuration groups of the user's own.
-        rerun: Whether what the store knows is run again, too.
-        flow_run_id: Of the flow that runs it, for which a rerun is asked for; None for a look at the plan.
+        overrides: Overrides in Hydra's grammar.
+        config_dir: A directory of the user's own configuration groups.
+        rerun: Whether to run trials that the store knows again, too.
+        flow_run_id: Id of the flow run that runs the sweep, in whose name a rerun is asked for; None if the
+            plan is only looked at.
 
     Raises:
-        ConfigError: for what cannot be run.
-        StoreError: for a store that cannot be written, where there is anything to write.
+        ConfigError: if something cannot be run.
+        StoreError: if the store cannot be written, and there is something to write.
     """
     configure()
     from sweepflow.compose import compose_llc
@@ -68,7 +69,7 @@ def compile_first(plan: Plan, store: Store) -> None:
 
 
 def collect(plan: Plan, store: Store, command: str) -> LlcSweep:
-    """A sweep's records as the store has them, with its tables and report written."""
+    """Collect a sweep's records from the store, and write its tables and report."""
     wanted = [*plan.targets, *plan.estimates]
     records = store.known(wanted)
     sweep = LlcSweep(
@@ -84,7 +85,7 @@ def collect(plan: Plan, store: Store, command: str) -> LlcSweep:
 
 
 def so_far(plan: Plan, store: Store, command: str) -> str:
-    """Write the tables of a sweep that was ended before its end; what there is to say of it."""
+    """Write the tables of a sweep that was stopped early, and return a message about it."""
     sweep = collect(plan, store, command)
     if not sweep.targets and not sweep.estimates:
         return ""
@@ -93,12 +94,12 @@ def so_far(plan: Plan, store: Store, command: str) -> str:
 
 
 def incomplete(missing: Sequence[str], trials: int, failures: Sequence[str]) -> IncompleteError | None:
-    """Why a sweep does not end well; None where every batch did.
+    """Return the error of a sweep that does not end well; None if every batch ended well.
 
     Args:
         missing: Ids of trials without a record.
-        trials: How many were asked for.
-        failures: What failed, in words.
+        trials: Number of trials that were asked for.
+        failures: Failures, in words.
     """
     if not missing and not failures:
         return None

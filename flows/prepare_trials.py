@@ -1,4 +1,4 @@
-"""Before and after a sweep of trials: plan it, and collect what it found. No Prefect here."""
+"""Steps before and after a sweep of trials: plan it, and collect its results. They do not use Prefect."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from sweepflow.workloads.workload import SweepWorkload
 
 @dataclass(frozen=True)
 class SweepOptions:
-    """What is asked of a sweep beside its overrides.
+    """Options of a sweep, in addition to its overrides.
 
     Attributes:
-        design: How configurations are chosen.
+        design: Options for the choice of configurations.
         mode: `batched`, `sequential` or `auto`.
-        halving: Successive halving that keeps one in this many; None runs every trial to its end.
+        halving: Successive halving that keeps one in this many trials; None runs every trial to its end.
         pad_widths: Whether MLPs that differ in their widths share one compiled program.
-        metric: The figure to judge by; None takes the workload's own.
-        goal: Its direction; None takes what the workload, or the figure's name, says.
-        config_dir: A directory of configuration groups of the user's own.
-        rerun: Whether what the store knows is run again, too.
+        metric: The figure that trials are judged by; None takes the workload's own.
+        goal: Direction of the metric; None takes it from the workload, or from the figure's name.
+        config_dir: A directory of the user's own configuration groups.
+        rerun: Whether to run trials that the store knows again, too.
     """
 
     design: DesignOptions = field(default_factory=DesignOptions)
@@ -47,7 +47,7 @@ class SweepOptions:
     rerun: bool = False
 
     def words(self) -> list[str]:
-        """As typed in a shell."""
+        """Return the options as they are typed in a shell."""
         design = self.design
         given: dict[str, Any] = {
             "--samples": design.samples,
@@ -67,7 +67,10 @@ class SweepOptions:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A sweep that is ready to run: its plan, the store, what it is judged by, and what it took."""
+    """A sweep that is ready to run: its plan, its store, and the aim that it is judged by.
+
+    It also has its command, the option of its workload, and the path of a workload of the user's own.
+    """
 
     plan: TrialsPlan
     store: Store
@@ -80,16 +83,17 @@ class Prepared:
 def prepare_trials(
     overrides: Iterable[str], options: SweepOptions, flow_run_id: str | None = None
 ) -> Prepared:
-    """Everything that can go wrong before work starts: compose, draw, validate, look up, cut into batches.
+    """Do all steps that can fail before work starts: compose, draw, validate, look up, cut into batches.
 
     Args:
-        overrides: In Hydra's grammar.
-        options: What is asked for beside them.
-        flow_run_id: Of the flow that runs it, for which a rerun is asked for; None for a look at the plan.
+        overrides: Overrides in Hydra's grammar.
+        options: Options in addition to the overrides.
+        flow_run_id: Id of the flow run that runs the sweep, in whose name a rerun is asked for; None if the
+            plan is only looked at.
 
     Raises:
-        ConfigError: for what cannot be run.
-        StoreError: for a store that cannot be written, where there is anything to write.
+        ConfigError: if something cannot be run.
+        StoreError: if the store cannot be written, and there is something to write.
     """
     configure()
     from sweepflow.compose import compose_trials
@@ -148,12 +152,12 @@ def prepare_trials(
 
 
 def _has_figure(store: Store, drawn: Drawn, metric: str) -> bool:
-    """Whether a result that is known has a figure that the workload does not promise."""
+    """Return whether a known result has a figure that the workload does not promise."""
     return any(metric in record.figures for record in store.known(drawn.trials).values())
 
 
 def _all_ids(workload: SweepWorkload[Any], drawn: Drawn, halving: int | None) -> set[str]:
-    """Of every trial that a sweep may run: with halving, those that stop at a rung too."""
+    """Return the ids of all trials that a sweep may run; with halving, also of those that stop at a rung."""
     from sweepflow.trials.halving import rungs
 
     ids = set(drawn.trials)
@@ -181,13 +185,13 @@ def collect_trials(
     notes: Sequence[str] = (),
     stopped: Mapping[str, tuple[str, int]] | None = None,
 ) -> TrialsSweep:
-    """A sweep's records as the store has them, with its tables and report written.
+    """Collect a sweep's records from the store, and write its tables and report.
 
     Args:
         prepared: The sweep.
-        notes: What running it had to say.
-        stopped: Trials that halving ended early: the id of the record that each has instead of its own, and
-            the rung. Trials that reached the end have the last rung.
+        notes: Notes from running the sweep.
+        stopped: Trials that halving ended early, by id: the id of the record that each trial has instead of
+            its own, and the rung. Trials that reached the end have the last rung.
     """
     from sweepflow.report.trials.view import TrialsView
     from sweepflow.trials.halving import repeats
@@ -251,7 +255,7 @@ def collect_trials(
 
 
 def _old(store: Store, ids: Iterable[str]) -> list[str]:
-    """What there is to say of a rerun that has not come to its end."""
+    """Return notes about a rerun that is not complete."""
     left = len(of_before(store.paths, list(ids)))
     words = f"{counted(left, 'trial')} of the rerun are yet to run, and have their results of before"
     return [words] if left else []
@@ -263,10 +267,10 @@ def write_samples(
     """Write a design to a file without running it.
 
     Returns:
-        What there is to say of it, in lines.
+        Messages about the design, one a line.
 
     Raises:
-        ConfigError: for what could not be run.
+        ConfigError: if something could not be run.
     """
     configure()
     from sweepflow.compose import compose_trials
@@ -282,7 +286,7 @@ def run_one(overrides: Iterable[str], config_dir: str | Path | None) -> Record:
     """Run one configuration in this process, without Prefect, and keep its record.
 
     Raises:
-        ConfigError: for what cannot be run, and for overrides that ask for more than one configuration.
+        ConfigError: if something cannot be run, or if overrides ask for more than one configuration.
     """
     configure()
     from sweepflow.compose import compose_trials

@@ -1,4 +1,4 @@
-"""Run batches as Prefect task runs, each as soon as what it needs is there and a worker is free."""
+"""Run batches as Prefect task runs, each as soon as the trials it needs are done and a worker is free."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from sweepflow.tasks.progress import SweepProgress
 from sweepflow.workloads import SweepWorkload
 
 LOOK_SECONDS = 1.0
-"""Between two looks at what there is to wait for."""
+"""Time between two looks at the things that the sweep waits for."""
 
 
 def run_jobs(
@@ -46,25 +46,26 @@ def run_jobs(
     outcome: Outcome,
     leases: Leases | None = None,
 ) -> None:
-    """Run every job, each as soon as what it needs is there.
+    """Run every job, each as soon as the trials that it needs are done.
 
-    A batch that a worker leaves goes on in another. One whose worker is lost is run again, without what the
-    store has of it; after some losses it is bisected, until the trial that ends its workers is alone and
-    `failed`. Where three walltimes are over before anything is done, the rest is not begun. Trials that
-    another sweep runs just now are left to it, and its results are this sweep's, too.
+    A batch that a worker leaves goes on in another worker. A batch whose worker is lost is run again, without
+    the trials that the store already has. After some losses the batch is bisected, until the trial that ends
+    its workers is alone; that trial is `failed`. If three walltimes are over before anything is done, the
+    remaining batches are not started. Trials that another sweep is running are left to that sweep, and its
+    results are also results of this sweep.
 
     Args:
-        jobs: Batches, and what they need.
-        runner: How they run.
-        store: Where results are kept.
-        progress: Is told how far they are.
-        pool: Where they run; entered already.
-        outcome: Takes in what they have to say, however this ends.
-        leases: Tell which trials other sweeps run; None where the store is nobody else's.
+        jobs: Batches, and the trials that they need.
+        runner: Settings of the runner.
+        store: Store that keeps the results.
+        progress: Progress display, which is told how far the batches are.
+        pool: Pool that the batches run in; it must be entered already.
+        outcome: Outcome to which that of the batches is added, however this function ends.
+        leases: Leases that tell which trials other sweeps run; None if nobody else uses the store.
 
     Raises:
-        RunnerError: where there are no workers to be had.
-        TooManyFailuresError: where the sweep only fails.
+        RunnerError: if no workers are available.
+        TooManyFailuresError: if the sweep only fails.
     """
     running = _Running(jobs, runner, store, progress, pool, leases)
     try:
@@ -121,7 +122,7 @@ class _Running:
         ]
 
     def _give_up(self, cause: str) -> None:
-        """Begin nothing of what waits."""
+        """Give up all batches that wait; none of them is started."""
         ids = {i for suspect in self.waiting for i in suspect.job.ids}
         why = f"{counted(len(ids), 'trial')} given up: {cause}"
         self.outcome.failures.append(why)
@@ -130,7 +131,7 @@ class _Running:
         self.waiting = []
 
     def _summary(self) -> str:
-        """What became of workers and programs, where that is worth a line."""
+        """Return a line about lost workers and compiled programs; empty if there is nothing to report."""
         found = [f"{counted(self.pool.lost, 'worker')} lost"] if self.pool.lost else []
         if self.outcome.from_cache or self.remote:
             cached = f"{self.outcome.from_cache} from the compilation cache"
@@ -160,7 +161,7 @@ class _Running:
                 self.waiting.append(mine)
 
     def _take_up(self, idle: bool) -> None:
-        """Go on with trials that other sweeps have run, or let go of."""
+        """Go on with trials that other sweeps have run, or have released."""
         before = len(self.shared)
         found = self.shared.let_go(idle)
         self.progress.split(len(self.shared) + len(found) - before)
@@ -179,7 +180,7 @@ class _Running:
                 self.progress.batch_done(job.batch.name, job.ids, "Run by another sweep")
 
     def _others(self) -> str:
-        """Who runs what there is to wait for; empty where nothing is."""
+        """Return, in words, the runs whose trials are waited for; empty if there are none."""
         for owner in self.shared.owners - self.short.keys():
             self.short[owner] = short_id(self.store, owner)  # which looks through all runs
         owners = sorted(self.short[owner] for owner in self.shared.owners)
@@ -204,7 +205,7 @@ class _Running:
         return True
 
     def _longest(self) -> tuple[str, float]:
-        """The batch that has run for longest, and for how many seconds."""
+        """Return the name of the batch that has run longest, and its time in seconds."""
         if not self.running:
             return "", 0.0
         suspect, started = min(self.running.values(), key=lambda entry: entry[1])
@@ -256,11 +257,11 @@ class _Running:
             self._done(job, state)
 
     def _fits(self) -> None:
-        """Something was done before the walltime of its worker was over."""
+        """Note that something was done before the walltime of its worker was over."""
         self.walltimes = replace(self.walltimes, fits=True)
 
     def _left(self, suspect: Suspect, started: float) -> None:
-        """Let a batch that a worker had to leave go on elsewhere, where it gets on."""
+        """Let a batch that a worker had to leave go on in another worker, if it makes progress."""
         job = suspect.job
         records = self.store.finished(job.ids)
         missing = job.ids - records.keys()
@@ -287,7 +288,7 @@ class _Running:
             self.waiting = [*spread(self.waiting[:until]), *self.waiting[until:]]
 
     def _failed(self, job: Job, why: str) -> None:
-        """A batch has ended without some of its results."""
+        """Record that a batch has ended without some of its results."""
         self.outcome.failures.append(f"{job.batch.name}: {why}")
         known: set[str] = set()
         with suppress(StoreError):  # it may be why
@@ -299,8 +300,10 @@ class _Running:
         self.unfinished -= known
 
     def _count(self, job: Job, records: Mapping[str, Record]) -> None:
-        """Show trials that have a record, in the order that they ran in; those that ran in this process were
-        counted as they came."""
+        """Show trials that have a record, in the order in which they ran.
+
+        Trials that ran in this process were counted as they ended.
+        """
         if self.remote:
             for trial in job.batch.trials:
                 if trial.id in records:
@@ -334,12 +337,12 @@ class _Running:
         self._again(job, after_loss(suspect, missing, loss), records)
 
     def _again(self, job: Job, again: Again, records: Mapping[str, Record]) -> None:
-        """Run again what is left of a batch, and give up what is not to be.
+        """Run again the rest of a batch, and give up the trials that are not to run again.
 
         Args:
             job: The batch.
-            again: What to do about it.
-            records: What it has done.
+            again: Decision about the batch.
+            records: Records of the trials that it has done.
         """
         if again.failure:
             self._failed(job, again.failure)

@@ -1,4 +1,4 @@
-"""Run the plan of an LLC sweep: build targets, and sample a group as soon as its own targets are there."""
+"""Run the plan of an LLC sweep: build targets, and sample a group as soon as its own targets are built."""
 
 from __future__ import annotations
 
@@ -16,17 +16,19 @@ from sweepflow.tasks.progress import SweepProgress
 def run_plan(
     plan: Plan, store: Store, workers: Asked, beat: Beat | None = None, max_failures: int = MOST
 ) -> Outcome:
-    """Run every batch of the plan, with its progress shown.
+    """Run every batch of the plan, and show the progress.
 
     Args:
-        plan: What to run.
-        store: Where results are kept.
-        workers: Where batches run.
-        beat: Told of the progress; and whose leases the trials are while they run.
-        max_failures: Calls in a row that may fail alike before the sweep is ended; 0 for any number.
+        plan: The plan to run.
+        store: Store that keeps the results.
+        workers: Workers that run the batches.
+        beat: Signs of life of the run, which are told of the progress. The trials are leased to this run
+            while they run.
+        max_failures: Number of calls in a row that may fail alike before the sweep is ended; 0 for any
+            number.
 
     Raises:
-        TooManyFailuresError: where more do.
+        TooManyFailuresError: if too many calls fail alike.
     """
     jobs = [Job("target", batch) for batch in plan.target_batches]
     for batch in plan.estimate_batches:

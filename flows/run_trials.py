@@ -1,4 +1,4 @@
-"""Run the plan of a sweep of trials: in batches, one by one, whichever is cheaper, or by halving."""
+"""Run the plan of a sweep of trials: in batches, one by one, in whichever way is cheaper, or by halving."""
 
 from __future__ import annotations
 
@@ -29,12 +29,13 @@ from sweepflow.trials.plan import cut, cut_for, group_labels, labelled
 
 @dataclass
 class Ran:
-    """What running a sweep had to say.
+    """Outcome of running a sweep.
 
     Attributes:
-        outcome: Of its batches.
-        notes: What a person should know.
-        stopped: Trials that halving ended early: the id of the record that each has instead, and the rung.
+        outcome: Outcome of its batches.
+        notes: Notes for the user.
+        stopped: Trials that halving ended early, by id: the id of the record that each trial has instead of
+            its own, and the rung.
     """
 
     outcome: Outcome = field(default_factory=Outcome)
@@ -43,7 +44,7 @@ class Ran:
 
 
 Run = Callable[..., None]
-"""Runs batches, one trial after the other where it is told so; an outcome takes in what they have to say."""
+"""Function that runs batches, on request one trial after the other, and adds to an outcome."""
 
 
 def run_trials(
@@ -54,15 +55,15 @@ def run_trials(
     leases: Leases,
     ran: Ran,
 ) -> None:
-    """Run what the store lacks, in the way that was asked for.
+    """Run the trials that the store lacks, in the way that was asked for.
 
     Args:
         prepared: The sweep.
-        options: How it runs.
-        progress: Is told how far it is.
-        workers: Where it runs.
-        leases: Tell which of its trials other sweeps run.
-        ran: Is told what there is to say of it, as soon as there is.
+        options: Options of the sweep.
+        progress: Progress display, which is told how far the sweep is.
+        workers: Workers that run the trials.
+        leases: Leases that tell which of its trials other sweeps run.
+        ran: Outcome of the sweep, which is updated as soon as there is something to add.
     """
     if not prepared.plan.batches and options.halving is None:  # no workers are asked for
         return
@@ -105,8 +106,8 @@ def _run(
 def _probe(prepared: Prepared, missing: list[Trial[Any]], run: Run, ran: Ran) -> tuple[str, list[Trial[Any]]]:
     """Run one call of each way on real trials, and predict the rest from their times.
 
-    What a probe has run is done; its results are those of any other way. What it could not run is run again
-    with the rest.
+    Trials that a probe has run are done, because their results are the same in any other way. Trials that a
+    probe could not run are run again with the rest.
     """
     plan, engine, pad = prepared.plan, prepared.plan.workload.run, prepared.plan.workload.pad
     if not missing or not isinstance(engine, Workload):
@@ -140,7 +141,7 @@ def _probe(prepared: Prepared, missing: list[Trial[Any]], run: Run, ran: Ran) ->
 
 
 def _by_halving(prepared: Prepared, eta: int, run: Run, ran: Ran) -> None:
-    """Rung by rung: run the trials of a rung, keep the best of each group."""
+    """Run the trials of one rung after another, and keep the best of each group after each rung."""
     plan, until, engine = prepared.plan, prepared.plan.workload.until, prepared.plan.workload.run
     assert until is not None and isinstance(engine, Workload)  # `prepare_trials` refuses others
     lanes = call_lanes(engine.vector_width(jax.default_backend()))
@@ -175,7 +176,8 @@ def _by_halving(prepared: Prepared, eta: int, run: Run, ran: Ran) -> None:
 
 
 def best_so_far(prepared: Prepared) -> Callable[[Record], str]:
-    """A remark for the progress bar: the best value among the records that it is called with."""
+    """Return a function that makes a remark for the progress bar: the best value among the known records and
+    the records that the function was called with."""
     metric, sign = prepared.aim.metric, prepared.aim.sign
     known: list[float] = []
 

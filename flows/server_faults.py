@@ -1,4 +1,4 @@
-"""What is wrong with the Prefect API that is configured: found by asking it as every later call will.
+"""Faults of the configured Prefect API, found by asking it in the same way as every later call.
 
 An answer alone says little: `/health` needs no authentication and no database, and any web server gives some
 answer to any path.
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     import httpx
 
 ASK_SECONDS = 10.0
-"""Longest wait for each of the two answers."""
+"""Maximum wait for each of the two answers."""
 MOST_WORDS = 200
-"""Characters of an answer that an error echoes."""
+"""Maximum number of characters of an answer that an error repeats."""
 START = (
     "start it with: prefect server start; or unset PREFECT_API_URL to use an embedded one, which "
     "runner=slurm cannot"
@@ -41,14 +41,14 @@ class ServerError(SweepflowError):
 
 @dataclass(frozen=True)
 class Fault:
-    """Why Prefect's API cannot be used.
+    """The reason why Prefect's API cannot be used.
 
     Attributes:
-        what: In words.
-        got: The address, and what came from there.
-        do: What to do about it.
-        allowed: What would be right.
-        passes: Whether it may pass by waiting: nobody answers, or the server cannot at the moment.
+        what: The reason in words.
+        got: The address, and the response from it.
+        do: Advice on how to solve the problem.
+        allowed: A value that would be right.
+        passes: Whether waiting may help: nobody answers, or the server cannot answer at the moment.
     """
 
     what: str
@@ -59,7 +59,7 @@ class Fault:
 
     @property
     def error(self) -> ServerError:
-        """The same as an error."""
+        """The fault as an exception."""
         return ServerError(self.what, got=self.got, allowed=self.allowed, do=self.do)
 
 
@@ -70,7 +70,7 @@ def find_fault(url: str) -> Fault | None:
         url: The API's address.
 
     Returns:
-        What is wrong with it; None where it can be used.
+        The fault of the API; None if it can be used.
     """
     import httpx
     from prefect.client.base import ServerType
@@ -103,7 +103,7 @@ def find_fault(url: str) -> Fault | None:
 
 
 def _ask(client: Any, shown: str, method: str, path: str, **content: Any) -> Any:
-    """The answer to one call, or why there is none."""
+    """Return the answer to one call, or the fault if there is no answer."""
     import httpx
     from prefect.exceptions import PrefectHTTPStatusError
 
@@ -124,7 +124,7 @@ def _ask(client: Any, shown: str, method: str, path: str, **content: Any) -> Any
 
 
 def _unusable(shown: str, error: Exception) -> Fault:
-    """The client cannot even be made."""
+    """Return the fault of settings with which not even a client can be created."""
     return Fault(
         "Prefect's API cannot be asked with these settings",
         f"{shown}: {error}",
@@ -133,7 +133,7 @@ def _unusable(shown: str, error: Exception) -> Fault:
 
 
 def _silent(shown: str, error: Exception) -> Fault:
-    """No answer in HTTP came."""
+    """Return the fault of an address from which no HTTP answer came."""
     import httpx
 
     said = str(error) or type(error).__name__
@@ -169,7 +169,7 @@ def _silent(shown: str, error: Exception) -> Fault:
 
 
 def _refused(shown: str, response: httpx.Response) -> Fault:
-    """An answer came that is none."""
+    """Return the fault of a response that is a redirect or an HTTP error."""
     code, request = response.status_code, response.request
     got = f"{shown}: {code} to {request.method} {request.url.path}"
     if code in (401, 403):
@@ -225,7 +225,10 @@ def _no_prefect(shown: str, said: str) -> Fault:
 
 
 def _other_version(shown: str, answer: Any) -> Fault | None:
-    """Where the server is of another major version, whose API is another; smaller differences do no harm."""
+    """Return the fault of a server with another major version, whose API is different; otherwise None.
+
+    Smaller differences do no harm.
+    """
     import prefect
 
     there, here = str(answer), str(prefect.__version__)
@@ -255,7 +258,7 @@ def _is_address(url: str) -> bool:
 
 
 def _without_password(url: str) -> str:
-    """An address without the user and the password that may be in it."""
+    """Return an address without the user and the password that may be in it."""
     scheme, mark, rest = url.partition("://")
     place, slash, path = rest.partition("/")
     return f"{scheme}{mark}{place.rpartition('@')[2]}{slash}{path}" if mark else url

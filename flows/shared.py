@@ -1,4 +1,7 @@
-"""Batches of which another sweep runs trials just now: put aside, and taken up when it lets go of them."""
+"""Batches with trials that another sweep is running.
+
+They are put aside, and taken up again when the other sweep releases the trials.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,12 @@ from sweepflow.flows.suspects import Suspect
 from sweepflow.storage.leases import Leases
 
 LEAST_PATIENCE_SECONDS = 10.0
-"""Shortest time that another sweep is waited for."""
+"""Minimum time to wait for another sweep."""
 LOOK_SECONDS = 1.0
-"""From one look at what others run to the next, at least."""
+"""Minimum time between two looks at the trials that other sweeps run."""
 LOOKED_FOR = 20.0
-"""From one to the next, in times of what it took: for many trials, or on a slow file system, it is longer."""
+"""Minimum time between two looks, as a multiple of the duration of a look. It is longer for many trials, or
+on a slow file system."""
 
 
 @dataclass
@@ -24,7 +28,8 @@ class Aside:
 
     Attributes:
         suspect: Their batch.
-        idle_since: When this sweep had nothing else to do, on the monotonic clock; None while it has.
+        idle_since: Time on the monotonic clock since which this sweep has nothing else to do; None while it
+            has other work.
     """
 
     suspect: Suspect
@@ -32,13 +37,14 @@ class Aside:
 
 
 class Shared:
-    """What this sweep runs of its batches, and what it leaves to others.
+    """The part of its batches that this sweep runs, and the part that it leaves to other sweeps.
 
-    It waits for them no longer than a batch of the same program has taken itself: so it is at most twice as
-    late as if it had known which is quicker. Where it has run none, it waits while they show signs of life.
+    This sweep waits for others no longer than one of its own batches of the same program has taken. So it is
+    at most twice as late as if it had known which way is quicker. If it has run no such batch, it waits while
+    the other sweeps show signs of life.
 
     Args:
-        leases: This sweep's; None where there can be no other.
+        leases: Leases of this sweep; None if there can be no other sweep.
     """
 
     def __init__(self, leases: Leases | None) -> None:
@@ -50,11 +56,11 @@ class Shared:
         self._look_at = -math.inf
 
     def __len__(self) -> int:
-        """Batches that are aside."""
+        """Return the number of batches that are put aside."""
         return len(self._aside)
 
     def take(self, suspect: Suspect) -> Suspect | None:
-        """What of a batch is to be run here, and now; the rest is put aside."""
+        """Return the part of a batch that is to run here now, or None if it is empty; put the rest aside."""
         if self._leases is None:
             return suspect
         ids = suspect.job.ids
@@ -64,16 +70,16 @@ class Shared:
         return _part(suspect, mine) if mine else None
 
     def release(self, suspect: Suspect) -> None:
-        """A batch does not run here any more."""
+        """Release the trials of a batch that no longer runs here."""
         if self._leases is not None:
             self._leases.release(suspect.job.ids)
 
     def took(self, label: str, seconds: float) -> None:
-        """A batch of a group has run to its end, in so many seconds."""
+        """Note that a batch of a group has run to its end, and the seconds that it took."""
         self._seconds[label] = max(seconds, self._seconds.get(label, 0.0))
 
     def let_go(self, idle: bool) -> list[Suspect]:
-        """What others do not run any more, be it done or not, and what they have been waited for too long.
+        """Return the trials that others no longer run, done or not, and those waited for too long.
 
         Args:
             idle: Whether this sweep has nothing else to do.

@@ -1,4 +1,4 @@
-"""What the command line prints."""
+"""Output of the command line."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ from sweepflow.targets.workload import target_trial
 from sweepflow.words import shortened
 
 MAX_TRIALS = 20
-"""Trials that a plan lists."""
+"""Maximum number of trials that a plan lists."""
 
 MAX_LISTED = 200
-"""Trials that a list of the store's has, unless all are asked for."""
+"""Maximum number of trials in a list from the store, unless all are asked for."""
 MAX_LABEL = 60
-"""Characters that say what varies."""
+"""Maximum number of characters that say what varies."""
 
 FILE_WIDTH = 140
-"""Columns where the output is no terminal: wide enough that ids and reasons stay on their lines."""
+"""Number of columns if the output is not a terminal, so that ids and reasons stay on their lines."""
 
 console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else FILE_WIDTH)
 
 
 def print_sweep(sweep: LlcSweep) -> None:
-    """The results table, and where everything lies."""
+    """Print the results table, and the paths of the report and the tables."""
     console.print(results_table(sweep.estimates, sweep.targets))
     for line in (
         f"report:  {sweep.report}",
@@ -53,7 +53,7 @@ def print_sweep(sweep: LlcSweep) -> None:
 
 
 def print_plan(plan: Plan) -> None:
-    """Groups and batches, store hits and misses, and the first trials."""
+    """Print groups and batches, store hits and misses, and the first trials."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("stage", "group", "batch", "trials"):
         table.add_column(column)
@@ -85,7 +85,7 @@ def print_plan(plan: Plan) -> None:
 
 
 def print_again(store: Store, to_run: Iterable[str]) -> None:
-    """How many of the trials to run have results, which a rerun replaces."""
+    """Print how many of the trials to run have results, which a rerun replaces."""
     records = store.known(to_run).values()
     if again := sum(record.status != "failed" for record in records):
         words = f"{counted(again, 'trial')} to run are known: each record stays until its new one is there"
@@ -93,7 +93,7 @@ def print_again(store: Store, to_run: Iterable[str]) -> None:
 
 
 def _unrun(trial: Trial[Any]) -> Record:
-    """A trial as a record without results, for labels."""
+    """Convert a trial to a record without results, for labels."""
     config = trial.config.model_dump(mode="json")
     figures = {}
     if isinstance(trial.config, EstimateConfig):
@@ -102,18 +102,18 @@ def _unrun(trial: Trial[Any]) -> Record:
 
 
 def print_targets(store: Store) -> None:
-    """Every target the store knows."""
+    """Print every target that the store knows."""
     console.print(targets_table({record.id: record for record in store.records("tgt")}, ids=True))
 
 
 def print_estimates(store: Store) -> None:
-    """Every estimate the store knows."""
+    """Print every estimate that the store knows."""
     targets = {record.id: record for record in store.records("tgt")}
     console.print(results_table(with_disagreements(list(store.records("est"))), targets, ids=True))
 
 
 def print_trial_records(store: Store, everything: bool = False, prefix: str = "trl") -> None:
-    """Every trial of a hyperparameter sweep that the store knows, or every job, by the time of writing.
+    """Print the trials of hyperparameter sweeps that the store knows, or the jobs, by the time of writing.
 
     Args:
         store: The store.
@@ -155,7 +155,7 @@ def print_trial_records(store: Store, everything: bool = False, prefix: str = "t
 
 
 def _what_varies(records: Sequence[Record]) -> dict[str, str]:
-    """In few words, what tells each record from the others of its workload; by id."""
+    """Return a few words, by id, that tell each record from the others of its workload."""
     by_workload: dict[str, dict[str, Record]] = {}
     for record in records:
         by_workload.setdefault(record.workload, {})[record.id] = record
@@ -173,7 +173,7 @@ def _written(record: Record) -> str:
 
 
 def beside_others(record: Record, store: Store) -> Record:
-    """An estimate with what other estimates of its target say against it, as the tables have it."""
+    """Return an estimate with its disagreements with other estimates of its target, as in the tables."""
     if record.workload != "llc":
         return record
     target = record.figures.get("target_id")
@@ -182,7 +182,7 @@ def beside_others(record: Record, store: Store) -> Record:
 
 
 def print_record(record: Record, command_line: str = "") -> None:
-    """One record as JSON, and the command line of an external program as it would be typed."""
+    """Print one record as JSON, and the command line of an external program as it would be typed."""
     content: dict[str, Any] = {
         name: getattr(record, name)
         for name in (
@@ -206,7 +206,7 @@ def print_record(record: Record, command_line: str = "") -> None:
 
 
 def print_comparisons(comparisons: Sequence[Any]) -> None:
-    """Estimates beside what is known in closed form."""
+    """Print estimates beside the values that are known in closed form."""
     from sweepflow.verify import comparison_table
 
     console.print(comparison_table(comparisons))

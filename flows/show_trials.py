@@ -1,4 +1,4 @@
-"""What the command line prints of sweeps of trials."""
+"""Output of the command line for sweeps of trials."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sweepflow.trials.result import TrialsSweep
 
 
 def print_trials(sweep: TrialsSweep) -> None:
-    """The best configurations, what the sweep had to say, and where everything lies."""
+    """Print the best configurations, the notes of the sweep, and the paths of its files."""
     console.print(trials_table(sweep.view))
     for note in sweep.notes:
         console.print(f"note:    {note}", highlight=False, soft_wrap=True, markup=False)
@@ -32,7 +32,7 @@ def print_trials(sweep: TrialsSweep) -> None:
 
 
 def print_trials_plan(prepared: Prepared, halving: int | None = None) -> None:
-    """Groups and batches, store hits and misses, notes on the design, and the first trials."""
+    """Print groups and batches, store hits and misses, notes on the design, and the first trials."""
     plan = prepared.plan
     groups = counted(len(set(plan.groups.values())), "group")
     state = f"{plan.hits} are in the store, {plan.trials - plan.hits} to run in {plan.batches} "
@@ -80,7 +80,7 @@ def print_trials_plan(prepared: Prepared, halving: int | None = None) -> None:
 
 
 def print_comparison(first: TrialsSweep, second: TrialsSweep, output: Path | None) -> None:
-    """Two sweeps side by side, and the page where one is wanted."""
+    """Print two sweeps side by side, and write the page if an output path is given."""
     found = compare((first.name, first.view), (second.name, second.view))
     console.print(found.table())
     if output is not None:

@@ -1,4 +1,7 @@
-"""Which trial of a batch ends its workers, or outlasts them: run again, then cut, until it is alone."""
+"""Search for the trial of a batch that ends its workers, or outlasts them.
+
+The batch is run again, and then cut into parts, until that trial is alone.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +17,13 @@ from sweepflow.flows.runners.pool import Loss
 
 T = TypeVar("T")
 MOST_LOSSES = 3
-"""Workers that a batch, or a trial alone, may take with it before it counts as the cause."""
+"""Number of lost workers after which a batch, or a trial alone, counts as the cause."""
 MOST_INNOCENT = 20
-"""Workers that may be lost under a batch for reasons that are not its own, before it is given up."""
+"""Maximum number of workers that may be lost under a batch for reasons other than the batch, before it is
+given up."""
 MOST_FRUITLESS = 3
-"""Workers in a row that may leave a batch without having got on with it: their walltime is too short."""
+"""Number of workers in a row that may leave a batch without progress, before their walltime counts as too
+short."""
 
 ADVICE = "give a longer runner.walltime"
 HOPELESS = f"{MOST_FRUITLESS} workers in a row had to leave before any of these trials was done; {ADVICE}"
@@ -26,16 +31,16 @@ HOPELESS = f"{MOST_FRUITLESS} workers in a row had to leave before any of these 
 
 @dataclass(frozen=True)
 class Suspect:
-    """A job, and what is held against its batch.
+    """A job, and the evidence against its batch.
 
     Attributes:
         job: The job.
-        losses: Workers that were lost under it, for reasons that may be its own.
-        others: Workers that were lost under it for other reasons.
+        losses: Number of workers that were lost under it, for reasons that may lie in the batch.
+        others: Number of workers that were lost under it for other reasons.
         bisected: Whether it is part of a batch that is being bisected.
-        refresh: Whether it is to run whatever Prefect remembers of it.
+        refresh: Whether to run it even if Prefect remembers a result.
         traces: The checkpoints that the store had of it when a worker last left it.
-        fruitless: Workers in a row that have left it as they had found it.
+        fruitless: Number of workers in a row that have left it without progress.
     """
 
     job: Job
@@ -49,15 +54,15 @@ class Suspect:
 
 @dataclass(frozen=True)
 class Again:
-    """What to do about a batch whose worker was lost, or had to leave.
+    """Decision about a batch whose worker was lost, or had to leave.
 
     Attributes:
-        run: What to run again, before everything else.
-        last: What to run again once everything else has begun.
+        run: Jobs to run again, before everything else.
+        last: Jobs to run again once everything else has begun.
         guilty: Trials to give up.
-        why: What is said of those.
-        failure: Why the batch has failed, where that says nothing of its trials.
-        fruitless: Whether its worker has left it as it had found it.
+        why: The reason that is given for these trials.
+        failure: The reason why the batch has failed, if it says nothing about the trials of the batch.
+        fruitless: Whether its worker has left it without progress.
     """
 
     run: Sequence[Suspect]
@@ -70,12 +75,13 @@ class Again:
 
 @dataclass(frozen=True)
 class Walltimes:
-    """Walltimes of a sweep, one after the other, that were over before anything of it was done.
+    """Walltimes of a sweep, one after the other, that were over before anything of the sweep was done.
 
     Attributes:
-        fruitless: How many.
-        since: When half of the last of them was over.
-        fits: Whether anything was done in one: what else takes longer then costs `MOST_FRUITLESS` each.
+        fruitless: Number of these walltimes.
+        since: Time when half of the last of them was over.
+        fits: Whether anything was done within a walltime. Each batch that takes longer then costs
+            `MOST_FRUITLESS` walltimes.
     """
 
     fruitless: int = 0
@@ -83,13 +89,14 @@ class Walltimes:
     fits: bool = False
 
     def after(self, begun: float, now: float) -> Walltimes:
-        """Once a worker has left a batch as it had found it; of workers side by side, one counts.
+        """Return the walltimes after a worker has left a batch without progress.
 
-        The next worker may have begun before it is known that the last was lost.
+        Of workers that run side by side, only one counts. The next worker may have begun before it is known
+        that the last one was lost.
 
         Args:
-            begun: When it had begun the batch.
-            now: When it left it, by the same clock.
+            begun: Time when the worker began the batch.
+            now: Time when the worker left the batch, by the same clock.
         """
         if self.fits or begun < self.since:
             return self
@@ -97,14 +104,15 @@ class Walltimes:
 
     @property
     def hopeless(self) -> bool:
-        """Whether nothing more is to be begun, unless something that runs is done."""
+        """True if nothing more is to be started, unless something that is running gets done."""
         return not self.fits and self.fruitless >= MOST_FRUITLESS
 
 
 def far_apart(items: Sequence[T]) -> list[T]:
-    """The same in another order, the last and then the middle one before the others.
+    """Return the items in another order: the last item and then the middle item before the others.
 
-    After the first of a grid, which differs from its last in every key, these say best what else fits.
+    After the first item of a grid, which differs from the last item in every key, these two items show best
+    what else fits.
     """
     if len(items) < 3:
         return list(reversed(items))
@@ -113,7 +121,7 @@ def far_apart(items: Sequence[T]) -> list[T]:
 
 
 def spread(waiting: Sequence[Suspect]) -> list[Suspect]:
-    """Batches, and the trials of each, in the order that says soonest whether anything fits a walltime."""
+    """Return batches, and the trials of each, in the order that shows soonest if anything fits a walltime."""
     return [
         replace(one, job=replace(one.job, batch=replace(one.job.batch, trials=tuple(far_apart(trials)))))
         for one in far_apart(waiting)
@@ -124,18 +132,19 @@ def spread(waiting: Sequence[Suspect]) -> list[Suspect]:
 def after_leaving(
     suspect: Suspect, missing: Collection[str], traces: frozenset[object], *, in_turn: bool
 ) -> Again:
-    """What to do about a batch that a worker had to leave, as its walltime was over.
+    """Decide about a batch that a worker had to leave because its walltime was over.
 
-    It goes on elsewhere for as long as it gets on: a trial is done, or a checkpoint is written. Where it does
-    not, it is put behind the others; and where its trials are begun in turn, without the first, which is what
-    took the time: the others need not wait for it. Nothing is said of trials that are given up here, since a
-    longer walltime may do for them.
+    The batch goes on in another worker as long as it makes progress: a trial is done, or a checkpoint is
+    written. A batch without progress is put behind the others. If its trials are started one after the other,
+    only its first trial is put behind, because that trial took the time; the other trials need not wait for
+    it. Nothing is recorded about trials that are given up here, because a longer walltime may be enough for
+    them.
 
     Args:
-        suspect: What was left.
+        suspect: The batch that was left.
         missing: Ids of its trials that have no result yet.
-        traces: The checkpoints of those, with their times.
-        in_turn: Whether its trials are begun one after the other, and keep no checkpoints.
+        traces: The checkpoints of these trials, with their times.
+        in_turn: Whether its trials are started one after the other, and keep no checkpoints.
     """
     batch: Batch[Any] = suspect.job.batch.part(missing)
     got_on = len(batch.trials) < len(suspect.job.batch.trials) or traces != suspect.traces
@@ -153,15 +162,15 @@ def after_leaving(
 
 
 def after_loss(suspect: Suspect, missing: Collection[str], loss: Loss) -> Again:
-    """What to do about a batch whose worker was lost, for another reason than the end of its walltime.
+    """Decide about a batch whose worker was lost for another reason than the end of its walltime.
 
-    A batch is run again. After `MOST_LOSSES` losses of its own it is cut in two, and a part that loses
-    another worker again, until a trial is alone: that one is given up after as many losses.
+    The batch is run again. After `MOST_LOSSES` losses of its own it is cut in two. A part that loses another
+    worker is cut again, until a trial is alone. That trial is given up after `MOST_LOSSES` losses.
 
     Args:
-        suspect: What was lost, and what is held against it so far.
+        suspect: The batch whose worker was lost, and the evidence against it so far.
         missing: Ids of its trials that have no result yet.
-        loss: How its worker was lost.
+        loss: Loss of its worker.
     """
     batch: Batch[Any] = suspect.job.batch.part(missing)
     alone = len(batch.trials) == 1

@@ -1,4 +1,7 @@
-"""A Prefect flow that ends as its sweep did, tells Prefect so once it answers, and returns what was found."""
+"""A Prefect flow that ends as its sweep did, and returns the results of the sweep.
+
+It tells Prefect how the sweep has ended, once Prefect answers.
+"""
 
 from __future__ import annotations
 
@@ -42,22 +45,23 @@ from sweepflow.words import shortened
 P = ParamSpec("P")
 
 ASK_SECONDS = 5.0
-"""How long a sweep that was interrupted waits for a server that is away, and one whose server was its own."""
+"""Maximum time that a sweep waits for a server that is away, if the sweep was interrupted or the server was
+its own."""
 SAY_SECONDS = 60.0
-"""Between two lines that say so."""
+"""Time between two messages about this wait."""
 CLIENT: Mapping[str, tuple[Any, Any]] = {
     "max_retries": (PREFECT_CLIENT_MAX_RETRIES, 7),
     "retry_extra_codes": (PREFECT_CLIENT_RETRY_EXTRA_CODES, {500, 504}),
 }
-"""Settings of Prefect's client where the user has set no others. Seven tries, each twice as long after the
-one before, are four minutes. Prefect answers 500 while its database is away."""
+"""Settings of Prefect's client, unless the user has set others. Seven retries take four minutes, because the
+delay doubles each time. Prefect answers 500 while its database is away."""
 
 
 class ServerAwayAbort(Abort):
-    """Ends a flow without a word to a server that is away.
+    """Exception that ends a flow without telling a server that is away.
 
     Attributes:
-        outcome: The state that Prefect was not told, or what has ended the flow.
+        outcome: The state that Prefect was not told, or the exception that has ended the flow.
     """
 
     def __init__(self, outcome: State[Any] | BaseException) -> None:
@@ -66,10 +70,10 @@ class ServerAwayAbort(Abort):
 
 
 class SweepFlow(Flow[P, Any]):
-    """A flow whose function returns a state that holds what was found.
+    """A flow whose function returns a state that holds the results.
 
-    From Python it returns what was found, also where the state is Failed, as that of a sweep is whose trials
-    have all failed. What is raised in it is raised.
+    A call from Python returns the results, even if the state is Failed, as it is for a sweep whose trials
+    have all failed. An exception that is raised in the flow is passed on.
     """
 
     def __call__(  # type: ignore[override]
@@ -80,16 +84,16 @@ class SweepFlow(Flow[P, Any]):
         return state if return_state else _found(state)
 
     def with_options(self, **settings: Any) -> SweepFlow[P]:
-        """The same flow with other settings of Prefect's.
+        """Return the same flow with other settings of Prefect.
 
-        It would make a plain flow of it, which raises TypeError where every trial has failed.
+        Prefect's own method would return a plain flow, which raises TypeError if every trial has failed.
         """
         made = super().with_options(**settings)
         made.__class__ = type(self)
         return made  # type: ignore[return-value]
 
     def again(self, row: FlowRun, parameters: dict[str, Any]) -> Any:
-        """Run it as a flow run that there is already."""
+        """Run the flow as a flow run that already exists."""
         go_on: Any = run_flow
         return _found(
             _state_of(lambda: go_on(self, flow_run=row, parameters=parameters, return_type="state"))
@@ -99,12 +103,12 @@ class SweepFlow(Flow[P, Any]):
 def sweep_flow(
     name: str, run_name: Callable[[], str] | str | None = None, **settings: Any
 ) -> Callable[[Callable[P, Any]], SweepFlow[P]]:
-    """Make a function a flow of sweeps.
+    """Return a decorator that makes a function a flow of sweeps.
 
     Args:
         name: The flow's name.
-        run_name: Of its runs, or what gives it.
-        settings: Prefect's, beside those.
+        run_name: Name of its runs, or a function that returns it.
+        settings: Further settings of Prefect.
     """
     return lambda body: SweepFlow(
         body,
@@ -128,24 +132,24 @@ def end(
     publish: Callable[[], None],
     error: SweepflowError | None,
 ) -> Any:
-    """Tell Prefect how a sweep has ended, once it answers.
+    """Tell Prefect how a sweep has ended, once Prefect answers.
 
     Args:
-        beat: Of its run.
-        outcome: What running its batches had to say.
-        found: What the sweep has found.
-        said: That, in a sentence.
-        well: Whether any of it is a result.
-        where: Its tables and report are.
-        publish: Shows it on the flow run's page.
-        error: Why the sweep is not whole, where it is not.
+        beat: Signs of life of its run.
+        outcome: Outcome of running its batches.
+        found: Object that holds everything that the sweep has found.
+        said: Summary of `found` in one sentence.
+        well: Whether `found` contains any result.
+        where: Directory of its tables and report.
+        publish: Function that shows `found` on the flow run's page.
+        error: Reason why the sweep is not complete; None if it is complete.
 
     Returns:
-        What the flow is to return: a state that holds what was found, Failed where nothing is a result.
+        The state that the flow is to return. It holds `found`, and is Failed if there is no result.
 
     Raises:
-        SweepflowError: `error`.
-        ServerAwayAbort: where the server stays away.
+        SweepflowError: `error`, if it is given.
+        ServerAwayAbort: if the server stays away.
     """
     state: State[Any] = (Completed if well else Failed)(message=said, data=found)
     if error is not None:  # which is all that a command prints
@@ -165,7 +169,7 @@ def end(
 
 @contextmanager
 def patient_client() -> Iterator[None]:
-    """Let Prefect's client try again where the server is away, as often as its user wants, or often."""
+    """Let Prefect's client retry if the server is away, as often as the user has set, or as `CLIENT` says."""
     own = get_current_settings().client.model_fields_set
     with temporary_settings(dict(pair for name, pair in CLIENT.items() if name not in own)):
         yield
@@ -173,10 +177,10 @@ def patient_client() -> Iterator[None]:
 
 @contextmanager
 def told() -> Iterator[None]:
-    """Before Prefect is told what has ended a flow, wait for a server that is away.
+    """Wait for a server that is away, before Prefect is told what has ended a flow.
 
     Raises:
-        ServerAwayAbort: where it stays away: Prefect's own attempts would hide what has ended the flow.
+        ServerAwayAbort: if the server stays away. Prefect's own attempts would hide what has ended the flow.
     """
     # A deployment's flow is not called by `_state_of`.
     with lasting_output(), one_outage():
@@ -192,16 +196,16 @@ def told() -> Iterator[None]:
 
 
 def patience(error: BaseException | None) -> float:
-    """How long a sweep waits for a server that is away, by what has ended it, in seconds."""
+    """Return the seconds that a sweep waits for a server that is away, which depend on what has ended it."""
     return AWAY_SECONDS if error is None or isinstance(error, Exception) else ASK_SECONDS
 
 
 @contextmanager
 def tables_at_any_end(write: Callable[[], str]) -> Iterator[None]:
-    """Where the block does not end well, write what there is.
+    """Write the results so far if the block ends with an exception.
 
     Args:
-        write: Writes tables and report; what it returns is said, if anything.
+        write: Function that writes tables and report. The text that it returns, if any, is printed.
     """
     try:
         yield
@@ -216,14 +220,14 @@ def tables_at_any_end(write: Callable[[], str]) -> Iterator[None]:
 
 
 def await_server(seconds: float, beat: Beat | None = None) -> bool:
-    """Wait for a Prefect server that is away, or whose database is.
+    """Wait for a Prefect server that is away, or whose database is away.
 
     Args:
-        seconds: For how long it may be away, from when this sweep first found it so.
-        beat: Of the run, which says that it waits.
+        seconds: Maximum time that the server may be away, from the time when this sweep first found it away.
+        beat: Signs of life of the run, which say that it waits.
 
     Returns:
-        Whether it answers, if only with a refusal.
+        Whether the server answers, even if only with a refusal.
     """
     if is_embedded(get_current_settings().api.url):  # nobody starts it again
         seconds = min(seconds, ASK_SECONDS)
@@ -255,13 +259,13 @@ def await_server(seconds: float, beat: Beat | None = None) -> bool:
 
 
 def say(line: str) -> None:
-    """A line on the terminal, or in the log of a deployment's worker; there may be neither any more."""
+    """Print a line on the terminal or in the log of a deployment's worker, unless neither exists any more."""
     with suppress(OSError, ValueError):
         print(line, file=sys.stderr, flush=True)
 
 
 def _state_of(run: Callable[[], State[Any]]) -> State[Any]:
-    """Run a flow with a client that does not give up soon: the state that it has ended in."""
+    """Run a flow with a client that does not give up soon, and return the state that the flow ended in."""
     try:
         with lasting_output(), patient_client():
             return run()
@@ -274,7 +278,7 @@ def _state_of(run: Callable[[], State[Any]]) -> State[Any]:
 
 
 def _found(state: State[Any]) -> Any:
-    """What a flow has found, whatever state it has ended in."""
+    """Return the results of a flow, whatever state it has ended in."""
     if not (state.is_completed() or state.is_failed()):
         state.result(_sync=True)  # type: ignore[call-overload]  # which raises what it is
     if state.data is None:

@@ -1,4 +1,4 @@
-"""A hyperparameter sweep: draw configurations, run in batches what the store lacks, report."""
+"""A hyperparameter sweep: draw configurations, run the trials that the store lacks in batches, report."""
 
 from __future__ import annotations
 
@@ -51,32 +51,33 @@ def sweep(
     rerun: bool = False,
     max_failures: NonNegativeInt = MOST,
 ) -> TrialsSweep:
-    """Run a workload with many configurations, as few compiled programs.
+    """Run a workload with many configurations, in few compiled programs.
 
     Args:
         overrides: Hydra overrides, as after `sweepflow sweep` in a shell: a workload, a grid, a space.
-        samples: Configurations to draw from the space; 64 where it is not given.
+        samples: Number of configurations to draw from the space; 64 if it is not given.
         method: sobol, halton, latin_hypercube, random or grid.
-        design_seed: Of the design, and of the seeds of repeats.
-        repeats: Trials of every configuration, each with a seed of its own.
+        design_seed: Seed of the design, and of the seeds of repeats.
+        repeats: Number of trials of every configuration, each with its own seed.
         table: A file of configurations to run instead of drawing any.
-        mode: batched, sequential, or auto, which takes what it predicts to be cheaper.
-        halving: Successive halving: after each rung one in this many trials goes on.
-        pad_widths: Let MLPs that differ in their widths share one compiled program.
-        metric: The figure that says which trial is best.
+        mode: batched, sequential, or auto, which takes the mode that it predicts to be cheaper.
+        halving: Successive halving: after each rung, one in this many trials goes on.
+        pad_widths: Whether MLPs that differ in their widths share one compiled program.
+        metric: The figure that decides which trial is best.
         goal: Whether a small or a large metric is good.
         config_dir: A directory of configuration groups of your own.
-        rerun: Run again what the store knows; each record stays until the new one takes its place.
-        max_failures: Calls in a row that may fail alike before the sweep is ended; 0 for any number. Trials
-            that share a call of a compiled program are one.
+        rerun: Whether to run again the trials that the store knows. Each record stays until the new record
+            replaces it.
+        max_failures: Number of calls in a row that may fail alike before the sweep is ended; 0 for any
+            number. Trials that share a call of a compiled program count as one.
 
     Returns:
-        The sweep's records, and where its tables and report are.
+        The sweep's records, and the location of its tables and report.
 
     Raises:
-        ConfigError: before any work, for anything that cannot be run.
-        TooManyFailuresError: where more do; what runs then is stopped, as by Ctrl-C.
-        IncompleteError: at the end, where a batch failed; everything else is in the store.
+        ConfigError: before any work, if anything cannot be run.
+        TooManyFailuresError: if too many calls fail alike; running work is stopped, as by Ctrl-C.
+        IncompleteError: at the end, if a batch failed; all other results are in the store.
     """
     options = SweepOptions(
         design=DesignOptions(samples, method, design_seed, repeats, None if table is None else Path(table)),
@@ -133,6 +134,6 @@ def sweep(
 
 
 def _so_far(prepared: Prepared, ran: Ran) -> str:
-    """Write the tables of a sweep that was ended before its end; what there is to say of it."""
+    """Write the tables of a sweep that was stopped early, and return a message about it."""
     found = collect_trials(prepared, ran.notes, ran.stopped)
     return f"{outcome_of(found.view)}; tables and report so far: {found.directory}" if found.trials else ""

@@ -24,17 +24,17 @@ NAME = "verify"
 
 @sweep_flow(NAME)
 def verify(quick: bool = False, store: str = "sweepflow-data") -> list[Comparison]:
-    """Run every case whose truth is known, and hold each estimate against it.
+    """Run every case whose true value is known, and compare each estimate with the true value.
 
     Args:
-        quick: Only a subset that takes under a minute.
-        store: The store's directory.
+        quick: Whether to run only a subset that takes under a minute.
+        store: Directory of the store.
 
     Returns:
-        One comparison a case.
+        One comparison for each case.
 
     Raises:
-        IncompleteError: where a batch failed; everything else is in the store.
+        IncompleteError: if a batch failed; all other results are in the store.
     """
     configure()
     chosen = cases(quick)

@@ -1,6 +1,6 @@
-"""What Hydra's sweepers launch jobs with, in `hydra_multirun` and `launch`.
+"""The launcher that Hydra's sweepers use in `hydra_multirun` and `launch`.
 
-Hydra takes launchers from this namespace only.
+Hydra accepts launchers from this namespace only.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ TARGET = f"{__name__}.FlowLauncher"
 class FlowContext(HydraContext):
     """Hydra's context, which sweepers hand on to their launcher.
 
-    No dataclass of its own: Hydra executes this module before it is in `sys.modules`.
+    This class is not a dataclass of its own, because Hydra executes this module before it is in
+    `sys.modules`.
 
     Attributes:
-        launch: Calls jobs: their overrides, and the number of the first.
+        launch: Function that calls jobs; it takes their overrides, and the number of the first job.
     """
 
     def __init__(

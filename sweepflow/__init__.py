@@ -50,7 +50,10 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a flow when it is asked for: Prefect takes seconds that `sweepflow --help` need not."""
+    """Import a flow when it is asked for.
+
+    Importing Prefect takes seconds, and `sweepflow --help` does not need it.
+    """
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     # As the command does: no server that sweepflow starts tells anybody that it runs.

@@ -15,12 +15,12 @@ class Batch(Generic[C]):
     """A slice of a group: one call of its program, and one Prefect task run.
 
     Attributes:
-        label: The group's name for people.
-        number: This batch among its group's, from 1.
-        of: Batches of the group.
+        label: Human-readable name of the group.
+        number: Number of this batch in its group, from 1.
+        of: Number of batches of the group.
         trials: The trials.
-        size: Trials the group's program holds; the last batch may have fewer, and is padded.
-        datasets: Data sets the group's program holds.
+        size: Number of trials that the group's program holds. The last batch may have fewer, and is padded.
+        datasets: Number of data sets that the group's program holds.
     """
 
     label: str
@@ -32,16 +32,16 @@ class Batch(Generic[C]):
 
     @property
     def name(self) -> str:
-        """Group and batch, for task runs and progress."""
+        """Text that names the group and the batch, for task runs and progress."""
         trials = f"{len(self.trials)} trial{'s' * (len(self.trials) != 1)}"
         return f"{self.label}, batch {self.number} of {self.of}, {trials}"
 
     def part(self, ids: Collection[str]) -> Batch[C]:
-        """The same batch with some of its trials only; its program stays the same."""
+        """Return the same batch with only some of its trials; its program stays the same."""
         return replace(self, trials=tuple(trial for trial in self.trials if trial.id in ids))
 
     def to_json(self) -> dict[str, Any]:
-        """The batch as plain JSON: what travels to another process."""
+        """Return the batch as plain JSON, to send it to another process."""
         trials = [
             {"id": trial.id, "seed": trial.seed, "config": trial.config.model_dump(mode="json")}
             for trial in self.trials
@@ -51,11 +51,11 @@ class Batch(Generic[C]):
 
 
 def batch_from_json(content: Mapping[str, Any], config_type: type[C]) -> Batch[C]:
-    """What `Batch.to_json` wrote.
+    """Return the batch that `Batch.to_json` wrote.
 
     Args:
-        content: As written.
-        config_type: Of the workload's configurations.
+        content: The JSON that `Batch.to_json` wrote.
+        config_type: Type of the workload's configurations.
     """
     return Batch(
         trials=tuple(
@@ -67,12 +67,12 @@ def batch_from_json(content: Mapping[str, Any], config_type: type[C]) -> Batch[C
 
 
 def slices(label: str, trials: Sequence[Trial[C]], most: int) -> list[Batch[C]]:
-    """Cut trials that no compiled program groups into batches, in their order.
+    """Cut trials into batches, in their order, if no compiled program groups them.
 
     Args:
-        label: Their name for people.
+        label: Human-readable name of the trials.
         trials: Distinct trials.
-        most: Most trials a batch.
+        most: Maximum number of trials in a batch.
     """
     parts = [tuple(trials[start : start + most]) for start in range(0, len(trials), most)]
     return [
@@ -82,8 +82,11 @@ def slices(label: str, trials: Sequence[Trial[C]], most: int) -> list[Batch[C]]:
 
 
 def shared_out(workers: int) -> Callable[[int], int]:
-    """Trials a batch such that every worker has one of each group; a single worker has the whole group, of
-    which the engine halves what does not fit the memory."""
+    """Return a function from the number of trials of a group to its batch size.
+
+    Every worker then has one batch of each group. A single worker has the whole group, and the engine halves
+    a batch that does not fit the memory.
+    """
     return lambda members: math.ceil(members / workers)
 
 
@@ -96,10 +99,12 @@ def batches(
     """Cut trials into batches, groups in order of first appearance.
 
     Args:
-        workload: Says which trials share a program.
+        workload: Workload, which decides which trials share a program.
         trials: Distinct trials.
-        batch_size: Most trials a batch, or what gives it for a group of so many trials.
-        dataset: What identifies a trial's data set; the program holds as many as a batch may need.
+        batch_size: Maximum number of trials in a batch, or a function that returns it for the number of
+            trials of a group.
+        dataset: Function that returns the identity of a configuration's data set. The program holds as many
+            data sets as a batch may need.
     """
     groups: dict[str, list[Trial[C]]] = {}
     for trial in trials:

@@ -8,20 +8,21 @@ from collections.abc import Iterable
 from sweepflow.words import shortened
 
 MAX_GOT = 600
-"""Characters of a given value that an error echoes: a list of thousands must not hide the rest."""
+"""Maximum number of characters of a given value that an error repeats: a list of thousands must not hide the
+rest."""
 MAX_BRIEF = 200
-"""Characters of an error that is said again and again."""
+"""Maximum number of characters of an error that is shown repeatedly."""
 
 
 class SweepflowError(Exception):
-    """Base of everything sweepflow raises on purpose.
+    """Base class of all errors that sweepflow raises on purpose.
 
     The text always has the same four parts, so that it fits one screen and can be acted on.
 
     Args:
-        what: One sentence saying what is wrong.
-        got: The value that was given, echoed.
-        allowed: What would have been accepted.
+        what: One sentence that says what is wrong.
+        got: The value that was given; the error repeats it.
+        allowed: Values that would have been accepted.
         do: The next thing to type or change.
     """
 
@@ -68,7 +69,9 @@ class StoreError(SweepflowError):
 
 
 def in_words(error: BaseException) -> str:
-    """An exception on one line: what is wrong and what was given, or the type and text of a foreign one.
+    """Return an exception on one line: what is wrong and what was given.
+
+    For an exception that is not a `SweepflowError`, return its type and its text.
 
     >>> in_words(ConfigError("there is no such key", got="depht=2", do="did you mean 'depth'?"))
     'there is no such key: depht=2'
@@ -79,7 +82,7 @@ def in_words(error: BaseException) -> str:
 
 
 def with_advice(error: BaseException) -> str:
-    """What `in_words` says, and what to do, where nothing else of the error is shown.
+    """Return the text of `in_words`, and what to do, for places that show nothing else of the error.
 
     >>> with_advice(ConfigError("there is no such key", got="depht=2", do="did you mean 'depth'?"))
     "there is no such key: depht=2; did you mean 'depth'?"
@@ -89,7 +92,7 @@ def with_advice(error: BaseException) -> str:
 
 
 def in_brief(error: BaseException) -> str:
-    """What `in_words` says of the first line of each part, shortened: for what is said again and again.
+    """Return the text of `in_words` for the first line of each part, shortened, to show it repeatedly.
 
     >>> in_brief(OSError("Server error '500'\\nFor more information check: https://example.org"))
     "OSError: Server error '500'"
@@ -112,12 +115,12 @@ def _text(error: BaseException) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name closest to `name`, or None where nothing is close."""
+    """Return the known name closest to `name`, or None if no name is close."""
     matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return matches[0] if matches else None
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A sentence for the `do` part: the nearest known name, or how to see them all."""
+    """Return a sentence for the `do` part: the nearest known name, or a reference to the names above it."""
     match = nearest(name, known)
     return f"did you mean {match!r}?" if match else "take one of the names above"

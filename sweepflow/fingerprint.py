@@ -17,9 +17,10 @@ HEX_DIGITS = 16
 
 
 def canonical_json(value: object) -> str:
-    """JSON with one spelling a value: sorted keys, no whitespace, plain Python numbers, no NaN.
+    """Return JSON with one spelling for each value: sorted keys, no whitespace, plain Python numbers, no NaN.
 
-    Sets are sorted, tuples are lists, NumPy and JAX scalars and arrays become Python numbers and lists.
+    Sets become sorted lists, tuples become lists, and NumPy and JAX scalars and arrays become Python numbers
+    and lists.
 
     Raises:
         ConfigError: for NaN, infinity, or a value that JSON cannot hold.
@@ -52,7 +53,9 @@ def _plain(value: object) -> Any:
 
 
 def frozen(value: Any) -> Hashable:
-    """A plain value as something to compare and count by: 1, 1.0, true and '1' are four, in lists, too.
+    """Return a hashable form of a plain value, to compare and count values.
+
+    1, 1.0, true and '1' are four different values, also in lists.
 
     >>> len({frozen(value) for value in (1, 1.0, True, "1", [1], [True])})
     6
@@ -78,7 +81,7 @@ def fingerprint(prefix: str, workload: str, version: int, payload: object) -> st
 
 
 def key_data(trial_id: str, seed: int) -> np.ndarray:
-    """The raw threefry key of a trial, from its own seed and fingerprint and nothing else.
+    """Return the raw threefry key of a trial, made from its own seed and fingerprint and nothing else.
 
     Returns:
         uint32, shape (2,).

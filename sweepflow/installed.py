@@ -1,4 +1,4 @@
-"""Which code is the user's own, and which is a library's, that changes with its version only."""
+"""Distinction between the user's own code and library code, which changes only with its version."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ from functools import cache
 from pathlib import Path, PurePath
 
 PACKAGES = {"site-packages", "dist-packages"}
-"""What folders of packages are called, also those of another interpreter or of a user (`--user`)."""
+"""Names of the folders that hold packages, also for another interpreter or for a user (`--user`)."""
 FOLDERS = {
     found
     for kind in ("stdlib", "platstdlib", "purelib", "platlib")
     for path in [Path(sysconfig.get_path(kind))]
     for found in (path, path.resolve())
 }
-"""Those of this interpreter, by the names that it has for them."""
+"""Folders of this interpreter's standard library and packages, each as the interpreter gives it and
+resolved."""
 
 
 @cache
 def is_installed(path: PurePath | str) -> bool:
-    """Whether a file, or a folder, belongs to Python itself or to an installed package."""
+    """Return whether a file or a folder belongs to Python itself or to an installed package."""
     if str(path).startswith("<frozen"):
         return True
     path = PurePath(path)
@@ -27,5 +28,5 @@ def is_installed(path: PurePath | str) -> bool:
 
 
 def holds_packages(folder: PurePath) -> bool:
-    """Whether a folder is one that packages are installed into: what lies in it side by side is unrelated."""
+    """Return whether packages are installed into a folder, whose entries are then unrelated to each other."""
     return folder.name in PACKAGES or folder in FOLDERS

@@ -23,8 +23,8 @@ class LlcSweep:
 
     Attributes:
         name: The sweep's name.
-        command: What was typed to get it.
-        directory: Where its manifest, tables and report are.
+        command: The command that was typed to get it.
+        directory: Directory of its manifest, tables and report.
         targets: Target records by id.
         estimates: Estimate records in the order asked for.
         missing: Ids of trials without a record: their batches failed.
@@ -44,7 +44,7 @@ class LlcSweep:
 
     @property
     def headline(self) -> str:
-        """What was found, in a sentence."""
+        """The result of the sweep, in a sentence."""
         return headline(self.estimates, self.targets)
 
     @property
@@ -54,12 +54,12 @@ class LlcSweep:
 
     @property
     def sound(self) -> bool:
-        """Whether every trial has a result in finite numbers."""
+        """The soundness of the sweep: true if every trial has a result in finite numbers."""
         records = [*self.targets.values(), *self.estimates]
         return not self.missing and all(r.status in ("ok", "flagged") for r in records)
 
     def rows(self) -> list[dict[str, Any]]:
-        """One flat row an estimate: all settings and figures."""
+        """Return one flat row for each estimate, with all settings and figures."""
         return estimate_rows(self.estimates, self.targets)
 
     def write(self, store: Store) -> None:

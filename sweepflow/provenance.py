@@ -1,4 +1,4 @@
-"""Where and with what a record was made."""
+"""The origin of a record: host, device, software versions and time."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import sys
 from functools import cache
 
 VERSIONED = ("jax", "jaxlib", "numpy", "scipy", "optax", "equinox", "blackjax", "arviz-stats")
-"""Distributions whose code decides results."""
+"""Python distributions (packages) whose code decides results."""
 
 
 def provenance(*, device: bool = True) -> dict[str, object]:
-    """Host, device, versions, and the time now (UTC, ISO 8601).
+    """Return host, device, versions, and the current time (UTC, ISO 8601).
 
     Args:
-        device: Whether JAX's device belongs here; asking for it starts JAX's backend, and with it takes
-            memory of an accelerator that another process may need. It is left out, too, where JAX has not
-            been imported.
+        device: Whether to include JAX's device. Asking for it starts JAX's backend, which takes memory of an
+            accelerator that another process may need. The device is also left out if JAX has not been
+            imported.
     """
     used = {"device": _device()} if device and "jax" in sys.modules else {}
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

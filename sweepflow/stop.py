@@ -1,7 +1,7 @@
-"""Stop what runs in other threads of this process: they do not see Ctrl-C, which is the main thread's.
+"""Stopping of work in other threads of this process: only the main thread receives Ctrl-C.
 
-A batch asks now and then whether it is to stop: one of external programs ends its programs where it is, one
-on the devices leaves a checkpoint.
+A batch checks from time to time whether it has to stop. A batch of external programs then ends its programs
+at once; a batch on the devices writes a checkpoint.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sweepflow.errors import SweepflowError
 
 
 class EndedEarlyError(SweepflowError):
-    """The sweep is ended before its end, on purpose: what runs is to stop, as where it is interrupted."""
+    """The sweep is ended early, on purpose: running work has to stop, as after an interruption."""
 
 
 _CONDITION = threading.Condition()
@@ -26,11 +26,12 @@ _ENDING = False
 
 
 class InterruptedBatchError(Exception):
-    """The sweep, or this process of it, was interrupted while this batch ran; nothing is kept of it."""
+    """The sweep, or this process of it, was interrupted while this batch ran; nothing of the batch is
+    kept."""
 
 
 class Work:
-    """The stoppable work of one sweep. Another may be at work in this process, and goes on."""
+    """The stoppable work of one sweep. Work of another sweep in this process goes on."""
 
     def __init__(self) -> None:
         self.active = 0
@@ -38,7 +39,7 @@ class Work:
 
     @contextmanager
     def begun_here(self) -> Iterator[None]:
-        """What begins in the block, or in a context that is copied there, is of this work."""
+        """Count what begins in the block, or in a context that is copied there, as part of this work."""
         token = _WORK.set(self)
         try:
             yield
@@ -46,10 +47,11 @@ class Work:
             _WORK.reset(token)
 
     def stop(self, timeout_seconds: float) -> bool:
-        """Ask it to stop, and wait for it. What does not stop in time is asked for as long as it runs.
+        """Ask this work to stop, and wait for it. The request stays valid for work that does not stop in
+        time.
 
         Returns:
-            Whether all of it has stopped in time.
+            Whether all of this work has stopped in time.
         """
         with _CONDITION:
             self.asked = True
@@ -61,7 +63,10 @@ _WORK: ContextVar[Work] = ContextVar("work", default=Work())  # noqa: B039  # th
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Work that `Work.stop` waits for; it calls `raise_if_stopped` several times a second."""
+    """Mark the block as work that `Work.stop` waits for.
+
+    The block has to call `raise_if_stopped` several times a second.
+    """
     global _ACTIVE
     work = _WORK.get()
     with _CONDITION:
@@ -77,31 +82,34 @@ def stoppable() -> Iterator[None]:
 
 
 def is_working() -> bool:
-    """Whether there is stoppable work in this process: at its end, what could not be stopped."""
+    """Return whether there is stoppable work in this process; at its end, this is work that could not be
+    stopped."""
     return _ACTIVE > 0
 
 
 def is_stopped() -> bool:
-    """Whether the work that this is of was asked to stop, or this process is being ended."""
+    """Return whether the work of this context was asked to stop, or this process is being ended."""
     return _ENDING or _WORK.get().asked
 
 
 def raise_if_stopped() -> None:
-    """Raises InterruptedBatchError where `is_stopped`."""
+    """Raise InterruptedBatchError if `is_stopped`."""
     if is_stopped():
         raise InterruptedBatchError("interrupted")
 
 
 def stop_for_good() -> None:
-    """Ask all stoppable work to stop, as this process is being ended; does not wait."""
+    """Ask all stoppable work to stop, because this process is being ended; do not wait for it."""
     global _ENDING
     _ENDING = True
 
 
 def stop_at_signals() -> None:
-    """Let TERM and Ctrl-C stop all stoppable work, before what they do already. For the main thread.
+    """Make TERM and Ctrl-C stop all stoppable work before they call their existing handlers.
 
-    What they are not handled by in this process they end at once, and nothing has to be stopped.
+    Call this in the main thread.
+
+    A signal that has no handler in this process ends it at once, and nothing has to be stopped.
     """
     for number in (signal.SIGTERM, signal.SIGINT):
         before = signal.getsignal(number)

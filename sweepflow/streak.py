@@ -1,4 +1,4 @@
-"""When to end a sweep that only fails: after so many calls in a row that have failed alike."""
+"""The rule that ends a sweep that only fails: a number of calls in a row have failed alike."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from sweepflow.storage.record import Record
 
 MOST = 10
-"""Calls in a row that may fail alike, where nobody says how many."""
+"""Default number of calls in a row that may fail alike."""
 GO_ON = (
     "mend the cause and start the same command again: it goes on with the trials that were not run, and "
     "those that failed; to run all, however many fail: --max-failures 0 (in Python max_failures=0)"
 )
-"""What to do about a sweep that only fails, where the store has what it has done."""
+"""Advice for a sweep that only fails, if the store has the work that it has done."""
 CALL_ON = "mend the cause; or give a larger max_failures, or 0 to call all, however many fail"
-"""What to do about jobs that only fail, wherever they are called."""
+"""Advice for jobs that only fail, wherever they are called."""
 
 _PATH = re.compile(r"[^\s'\"`(=]*/[^\s'\"`),;:]*")
 _NUMBER = re.compile(r"\b[0-9a-f]{8,}\b|(?:(?<!\w)[-+])?\d+(?:[.,]\d+)*(?:e[+-]?\d+)?")
@@ -23,7 +23,7 @@ _NUMBER = re.compile(r"\b[0-9a-f]{8,}\b|(?:(?<!\w)[-+])?\d+(?:[.,]\d+)*(?:e[+-]?
 
 
 def alike(text: str) -> str:
-    """A text without what differs from trial to trial: paths, numbers, ids, and how it is spaced.
+    """Return a text without the parts that differ from trial to trial: paths, numbers, ids and spacing.
 
     >>> alike("exit code 1: no module named foo in /tmp/trl_1/x.py, line 7")
     'exit code #: no module named foo in /, line #'
@@ -32,7 +32,7 @@ def alike(text: str) -> str:
 
 
 def why_failed(record: Record) -> str | None:
-    """What the record of a trial that could not run says of it."""
+    """Return the reasons in the record of a trial that could not run; None for any other record."""
     return "; ".join(record.reasons) if record.status == "failed" else None
 
 
@@ -41,22 +41,22 @@ class Streak:
     """Calls in a row that have failed alike.
 
     Attributes:
-        said: What they said.
-        calls: Which they were.
+        said: Failure message of the calls.
+        calls: Identifiers of the calls.
     """
 
     said: str = ""
     calls: frozenset[str] = frozenset()
 
     def after(self, call: str, failure: str | None) -> Streak:
-        """The streak once another trial has ended.
+        """Return the streak after another trial has ended.
 
-        Trials of one call of a compiled program fail together, and count once. A result begins anew, so that
-        nothing is ended in which anything succeeds in between.
+        Trials of one call of a compiled program fail together, and count once. A result resets the streak, so
+        that a sweep is not ended if any trial succeeds in between.
 
         Args:
-            call: Which call the trial was of.
-            failure: Why it has failed; None where it has a result.
+            call: Identifier of the call that the trial belongs to.
+            failure: Reason for the failure of the trial; None if it has a result.
         """
         if failure is None:
             return Streak()

@@ -7,17 +7,18 @@ import math
 from sweepflow.errors import ConfigError
 
 FEWEST_ROWS = 3
-"""Below e rows log n < 1, so n / log n is above n, and infinite at n = 1: no tempering, and no theory."""
+"""Minimum number of training rows. Below e rows, log n < 1, so n / log n is above n, and infinite at n = 1:
+this is not tempering, and there is no theory for it."""
 
 
 def default_nbeta(n: int) -> float:
-    """n beta = n / log n, the temperature of WBIC (Watanabe 2013).
+    """Return n beta = n / log n, the temperature of WBIC (Watanabe 2013).
 
     Args:
-        n: Training rows.
+        n: Number of training rows.
 
     Raises:
-        ConfigError: where n < 3: the formula means nothing there.
+        ConfigError: if n < 3, where the formula has no meaning.
     """
     if n < FEWEST_ROWS:
         raise ConfigError(

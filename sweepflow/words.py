@@ -1,13 +1,14 @@
-"""Text cut to a length, between words where it can be."""
+"""Text that is cut to a length, between words if possible."""
 
 from __future__ import annotations
 
 NEARBY = 20
-"""Characters that are given up, at most, so as not to cut within a word; of a short text a quarter of it."""
+"""Maximum number of characters that are given up to avoid a cut within a word; for a short text, a quarter of
+its length."""
 
 
 def shortened(text: str, most: int, tail: int = 0) -> str:
-    """A text in a number of characters, with an ellipsis for what is left out.
+    """Shorten a text to a number of characters, with an ellipsis for the part that is left out.
 
     >>> shortened("the quick brown fox jumps", 18)
     'the quick brown …'
@@ -16,8 +17,8 @@ def shortened(text: str, most: int, tail: int = 0) -> str:
 
     Args:
         text: The text.
-        most: Characters of what is returned, at most.
-        tail: How many of them may be those that the text ends with.
+        most: Maximum number of characters of the result.
+        tail: Maximum number of these characters that come from the end of the text.
     """
     if len(text) <= most:
         return text
@@ -28,6 +29,6 @@ def shortened(text: str, most: int, tail: int = 0) -> str:
 
 
 def _beginning(text: str, room: int) -> str:
-    """The beginning of a longer text, without a word that would be cut, unless it is a long one."""
+    """Return the beginning of a longer text, without a word that would be cut, unless the word is long."""
     least = room - min(NEARBY, room // 4)
     return text[: next((place for place in range(room, least - 1, -1) if text[place].isspace()), room)]

@@ -1,1 +1,1 @@
-"""Prefect tasks: thin shells around sweepflow; names, cache keys, retries, progress, artifacts."""
+"""Prefect tasks: thin wrappers around sweepflow, with names, cache keys, retries, progress and artifacts."""

@@ -57,19 +57,20 @@ PASSING = frozenset(
 """Failures of the file system that pass without anybody's help.
 
 A full disk or quota (ENOSPC, EDQUOT), a file system mounted read-only (EROFS), a permission (EACCES, EPERM)
-and a wrong path (ENOENT, ENOTDIR, EEXIST) are as they are until a person mends them: to try again only puts
-off their being told.
+and a wrong path (ENOENT, ENOTDIR, EEXIST) stay until a person fixes them: a retry only delays the report of
+the error.
 """
 
 
 class Ran(NamedTuple):
-    """What a batch's task run has to say beside the records in the store.
+    """The result of a batch's task run, in addition to the records in the store.
 
     Attributes:
-        worker: Where it ran; None in the process of the flow.
-        left: Whether the worker had to leave before the batch was done, which goes on elsewhere.
-        began: Whether it had begun: not where it waited for a slot of a concurrency limit.
-        compiled, from_cache: Programs compiled, and programs found in the persistent compilation cache.
+        worker: Name of the worker in which it ran; None in the process of the flow.
+        left: Whether the worker had to leave before the batch was done; the batch then goes on elsewhere.
+        began: Whether the batch had begun; false while it waited for a slot of a concurrency limit.
+        compiled, from_cache: Numbers of programs compiled, and of programs found in the persistent
+            compilation cache.
     """
 
     worker: str | None
@@ -80,12 +81,12 @@ class Ran(NamedTuple):
 
 
 def find_workload(name: str, trial: Mapping[str, Any] | None = None) -> Workload[Any] | SweepWorkload[Any]:
-    """A workload by name, or by the path of its module; imported late, because it imports JAX.
+    """Return a workload by name, or by the path of its module. It is imported late, because it imports JAX.
 
     Args:
-        name: As `load_workload` takes it.
-        trial: One of the batch's, as plain JSON: where the module was edited since, this process goes on with
-            the version that the trial is of, if it has it.
+        name: Name or path, as `load_workload` takes it.
+        trial: A trial of the batch, as plain JSON. If the module was edited since, this process goes on with
+            the version to which the trial belongs, if it has that version.
     """
     from sweepflow.estimates.workload import LLC
     from sweepflow.targets.workload import TARGET
@@ -96,7 +97,7 @@ def find_workload(name: str, trial: Mapping[str, Any] | None = None) -> Workload
 
 
 def read_batch(found: Workload[Any] | SweepWorkload[Any], content: Mapping[str, Any]) -> Batch[Any]:
-    """A batch from plain JSON, with its workload's configurations."""
+    """Read a batch from plain JSON, with the configurations of its workload."""
     if isinstance(found, SweepWorkload):
         return batch_from_json(content, found.config_type)
     from sweepflow.schema.llc import EstimateConfig
@@ -107,7 +108,9 @@ def read_batch(found: Workload[Any] | SweepWorkload[Any], content: Mapping[str, 
 
 
 def batch_key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
-    """The cache key: workload, version, store and the trials' fingerprints; not the run, nor how it runs.
+    """Return the cache key: workload, version, store and the trials' fingerprints.
+
+    The flow run, and the way in which it runs, are not part of the key.
 
     Prefect's own policies would run a finished batch again in the next flow run, or let two tasks with
     equal inputs share a result.
@@ -120,7 +123,7 @@ def batch_key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
 
 
 def can_pass(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
-    """Whether trying again may help: a file system or a network may recover by itself."""
+    """Return whether a retry may help: a file system or a network may recover by itself."""
     error = state.result(raise_on_failure=False)
     if isinstance(error, StoreError):
         error = error.__cause__ or error
@@ -139,19 +142,19 @@ def run_batch_here(
     checkpoint_seconds: float = 60.0,
     concurrency_limit: str | None = None,
 ) -> Any:
-    """Run the trials of a batch that the store lacks, and keep their records.
+    """Run the trials of a batch that are not in the store, and store their records.
 
     Args:
-        workload: `target`, `llc`, or what `load_workload` takes.
+        workload: `target`, `llc`, or a name or path that `load_workload` takes.
         batch: `Batch.to_json`: the trials, by configuration; arrays stay in the store.
         store: The store's directory, as this process sees it.
         memory_fraction: Share of the free memory that one call may take.
-        one_by_one: One trial after the other, each alone in its program.
-        checkpoint_seconds: Least time between two checkpoints.
-        concurrency_limit: A global concurrency limit, of which one slot is taken while the batch runs.
+        one_by_one: Whether to run one trial after the other, each alone in its program.
+        checkpoint_seconds: Shortest time between two checkpoints.
+        concurrency_limit: Name of a global concurrency limit; the batch takes one of its slots while it runs.
 
     Returns:
-        What `Ran` has, as a dict; a state of the name `INTERRUPTED` where the sweep, or this process, is
+        The fields of `Ran`, as a dict; a state with the name `INTERRUPTED` if the sweep, or this process, is
         being ended.
     """
     announce_began()
@@ -185,7 +188,7 @@ def _has_to_leave(
     one_by_one: bool,
     pace: Pace,
 ) -> bool:
-    """Run what is missing of a batch; whether this process has to leave before it is done."""
+    """Run the missing trials of a batch; return whether this process has to leave before they are done."""
     trials = read_batch(found, batch).trials
     # Another sweep may have finished some of them since this one was planned.
     known = records.finished(trial.id for trial in trials)
@@ -218,7 +221,7 @@ def _has_to_leave(
 def _has_to_leave_in_turn(
     run: Callable[..., Any], missing: Sequence[Trial[Any]], records: Store, leave_at: float | None
 ) -> bool:
-    """Run trials that are begun in turn, and none more once this process has to leave."""
+    """Run trials that begin one after the other; begin no more trials once this process has to leave."""
     left = {trial.id for trial in missing}
 
     def on_record(record: Record) -> None:

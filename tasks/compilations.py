@@ -1,4 +1,4 @@
-"""How many programs a batch compiled, and how many it found in the persistent compilation cache."""
+"""Numbers of programs that a batch compiled, and that it found in the persistent compilation cache."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import jax.monitoring
 
 HIT = "/jax/compilation_cache/cache_hits"
 COMPILED = "/jax/core/compile/backend_compile_duration"
-"""JAX's own names of what happens; the second comes for every program, found or compiled."""
+"""JAX's names of the two events; the second event occurs for every program, found or compiled."""
 
 
 class Compilations:
-    """Counts what this thread does while it is entered: batches run side by side, each in a thread.
+    """Counts the programs of this thread within a `with` block: batches run in parallel, each in a thread.
 
     Attributes:
-        from_cache: Programs found in the persistent compilation cache.
+        from_cache: Number of programs found in the persistent compilation cache.
     """
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class Compilations:
 
     @property
     def compiled(self) -> int:
-        """Programs compiled here."""
+        """Number of programs compiled here."""
         return self._programs - self.from_cache
 
     def __enter__(self) -> Compilations:

@@ -1,4 +1,4 @@
-"""How far the jobs of a sweep of a Python callable are, where somebody looks."""
+"""Progress of the jobs of a sweep of a Python callable, for a terminal, a notebook, or lines of output."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from sweepflow.tasks.progress import LINE_SECONDS, TooManyFailuresError
 
 
 class FailureLimit:
-    """Ends a sweep of jobs that this process calls, once so many in a row have failed alike.
+    """Ends a sweep of jobs that this process calls, once too many jobs in a row have failed in the same way.
 
     Args:
-        most: How many; 0 for any number.
+        most: Number of such failures in a row that ends the sweep; 0 for no limit.
     """
 
     def __init__(self, most: int) -> None:
@@ -32,10 +32,10 @@ class FailureLimit:
         self._streak = self._streak.after(str(job.number), failure)
 
     def check(self) -> None:
-        """Before another job is called.
+        """Check, before another job is called, that the limit is not reached.
 
         Raises:
-            TooManyFailuresError: where none is to be.
+            TooManyFailuresError: if no more jobs are to be called.
         """
         if 0 < self._most <= len(self._streak):
             raise TooManyFailuresError(
@@ -49,15 +49,17 @@ class FailureLimit:
 def jobs_progress(
     name: str, total: int | None, clock: Callable[[], float] = time.monotonic
 ) -> Iterator[Callable[[Job], None]]:
-    """A bar on a terminal or in a notebook; elsewhere a line a minute, and none of a sweep that takes less.
+    """Show a bar on a terminal or in a notebook, and elsewhere one line per minute.
+
+    A sweep that takes less than a minute has no such line.
 
     Args:
-        name: Of the sweep.
-        total: Jobs of it; None where nobody knows.
-        clock: Seconds.
+        name: Name of the sweep.
+        total: Number of jobs of the sweep; None if it is not known.
+        clock: Function that returns the time in seconds.
 
     Yields:
-        What is told of every job that has ended.
+        Function to call with every job that has ended.
     """
     console = Console(stderr=True)
     looked_at = (console.is_terminal or console.is_jupyter) and total != 1

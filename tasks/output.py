@@ -1,4 +1,7 @@
-"""What a sweep prints ends no sweep: a terminal that is gone, a pipe whose reader is gone, a full disk."""
+"""Output whose failure does not end a sweep.
+
+Examples are a terminal that is gone, a pipe whose reader is gone, and a full disk.
+"""
 
 from __future__ import annotations
 
@@ -11,26 +14,28 @@ from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
 ENGINE = "PREFECT__FLOW_RUN_ID"
-"""In the environment of a process that runs one flow run and ends."""
+"""Environment variable that is set in a process that runs one flow run and ends."""
 
 
 DEAD = {
     *(errno.EPIPE, errno.EIO, errno.EBADF, errno.ENXIO),
     *(errno.ECONNRESET, errno.ENOTCONN, errno.ESHUTDOWN),
 }
-"""Of a pipe, a terminal or a socket that nobody will read again."""
+"""Error numbers of a pipe, a terminal or a socket that nobody will read again."""
 _LOCK = threading.Lock()
 
 
 @contextmanager
 def lasting_output() -> Iterator[None]:
-    """Let writing to standard output and standard error fail for nobody until the block ends.
+    """Suppress errors of writing to standard output and standard error until the block ends.
 
-    Rich, Prefect's log, `print` and warnings all end in a call of these two streams, whoever holds them; rich
-    would end the process. What cannot be written is lost, as its reader is; what is in a buffer still is
-    written here, and not as the process ends. In a process of a deployment's this holds to its end: Prefect
-    logs after the flow, too. A command whose exit code tells of a sweep is decorated with it, and every flow
-    of sweeps runs in it. Blocks may be in one another or in several threads: it holds until the last ends.
+    Rich, Prefect's log, `print` and warnings all end in a call of these two streams, whoever holds them. On
+    an error, rich would end the process. Output that cannot be written is lost, as its reader is gone. Output
+    that is still in a buffer is written at the end of the block, and not when the process ends. In a process
+    of a deployment, errors are suppressed until the process ends, because Prefect also logs after the flow.
+
+    A command whose exit code reports on a sweep is decorated with this function, and every flow of sweeps
+    runs in it. Blocks may be nested, or in several threads: errors are suppressed until the last block ends.
     """
     some_output()
     kept = [stream for stream in (sys.stdout, sys.stderr) if keep_output(stream)]
@@ -43,17 +48,17 @@ def lasting_output() -> Iterator[None]:
 
 
 def some_output() -> None:
-    """Write to nobody where a standard stream was closed before this process began."""
+    """Discard the output of a standard stream that was closed before this process began."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
 
 
 def keep_output(stream: TextIO) -> bool:
-    """Let writing to a stream fail for nobody.
+    """Suppress errors of writing to a stream.
 
     Returns:
-        Whether it does: not where the stream is of somebody's own, and has calls that cannot be replaced.
+        Whether errors are suppressed; false for a custom stream whose calls cannot be replaced.
     """
     with _LOCK:
         try:
@@ -67,7 +72,7 @@ def keep_output(stream: TextIO) -> bool:
 
 
 def _release(stream: TextIO) -> None:
-    """One who has kept a stream does so no more; with the last its own calls are back."""
+    """Undo one call of `keep_output`; after the last one, the stream has its own calls again."""
     with _LOCK:
         for name in ("write", "flush"):
             call = getattr(stream, name)
@@ -78,7 +83,7 @@ def _release(stream: TextIO) -> None:
 
 
 class _Lasting:
-    """A call that writes."""
+    """A call of a stream that writes, with errors suppressed."""
 
     def __init__(self, call: Callable[..., Any], stream: TextIO) -> None:
         self._call, self._stream = call, stream
@@ -98,7 +103,7 @@ class _Lasting:
 
 
 def _to_nobody(number: int) -> None:
-    """Point a file descriptor to nothing: what is still in the stream's buffer can go, too."""
+    """Point a file descriptor to the null device, so that the rest of the stream's buffer can go there."""
     nothing = os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nothing, number)

@@ -1,4 +1,4 @@
-"""How far a sweep is: a progress bar on a terminal, a progress artifact in Prefect."""
+"""Progress of a sweep: a progress bar on a terminal, a progress artifact in Prefect."""
 
 from __future__ import annotations
 
@@ -26,33 +26,33 @@ from sweepflow.streak import GO_ON, MOST, Streak, why_failed
 from sweepflow.tasks.worker import this_worker
 
 STRAGGLER_SECONDS = 120.0
-"""A batch that has run for longer is named."""
+"""Running time; a batch that has run for longer is named."""
 LINE_SECONDS = 60.0
-"""Between two lines, at least, that say how far a sweep is where the output is no terminal."""
+"""Shortest time between two lines with the progress of a sweep, if the output is no terminal."""
 SAME_LINE_SECONDS = 600.0
-"""Between two that say the same."""
+"""Shortest time between two lines that say the same."""
 LOOK_SECONDS = 5.0
-"""Between two looks, at least, at what the store has of trials that are not done."""
+"""Shortest time between two searches of the store for records of trials that are not done."""
 LOOK_SHARE = 0.05
-"""Most of the time that goes into looking: on a network file system it may take long."""
+"""Largest share of the time that is spent on these searches, which may be slow on a network file system."""
 MOST_PARTS = 2
-"""Long batches that are shown at once."""
+"""Largest number of long batches that are shown at once."""
 
 TOPIC = "sweepflow-points"
-"""Of Dask's events, by which workers say how far their batches are."""
+"""Topic of the Dask events by which workers report the progress of their batches."""
 
 _SHOWN: list[SweepProgress] = []
-"""The sweeps of this process that are being shown."""
+"""Sweeps of this process whose progress is shown."""
 
 
 def announce(record: Record) -> None:
-    """Count a record as soon as it is stored, where its batch runs in the process that shows the progress."""
+    """Count a record as soon as it is stored, if its batch runs in the process that shows the progress."""
     for progress in _SHOWN:
         progress.trial_done(record)
 
 
 def announce_points(name: str, done: int, of: int) -> None:
-    """Say how far a batch is that cannot be counted in trials yet, wherever its progress is shown."""
+    """Report the progress of a batch that cannot be counted in trials yet, wherever it is shown."""
     if (worker := this_worker()) is not None:
         # Not as a dict: Dask adds entries of its own to those.
         worker.log_event(TOPIC, (name, done, of))
@@ -60,33 +60,34 @@ def announce_points(name: str, done: int, of: int) -> None:
 
 
 def show_points(name: str, done: int, of: int) -> None:
-    """Show how far a batch is, where this process shows its progress."""
+    """Show the progress of a batch, if this process shows progress."""
     for progress in _SHOWN:
         progress.points(name, done, of)
 
 
 class TooManyFailuresError(EndedEarlyError):
-    """One call after the other has failed, and all say the same."""
+    """Too many calls in a row have failed in the same way."""
 
 
 class SweepProgress:
     """Counts batches and trials of one sweep as they finish.
 
-    Where the output is no terminal, lines are printed instead of a bar: one at the beginning, one a batch,
-    and one a minute where there is anything new.
+    If the output is no terminal, lines are printed instead of a bar: one at the beginning, one per batch, and
+    one per minute if there is anything new.
 
     Args:
         name: The sweep's name.
         trials: Ids of the trials that have to be run.
-        batches: Batches to run.
-        hits: Trials from the store.
-        remark: Called with every record; what it returns is shown (the best so far, say).
-        tell: Called with what has changed: `total`, `done`, `known`, `lost` and `waiting`.
-        store: Where records are looked for that other processes write; None where none does.
-        max_failures: Calls in a row that may fail alike before `now` ends the sweep; 0 for any number.
-        clock: Seconds.
-        why_failed: What a record says of its trial's failure; None where it has not failed.
-        advice: What to do once the sweep was ended by `now`.
+        batches: Number of batches to run.
+        hits: Number of trials from the store.
+        remark: Function that is called with every record; its result is shown (for example the best so far).
+        tell: Function that is called after changes, with `total`, `done`, `known`, `lost` and `waiting`.
+        store: Store to search for records that other processes write; None if no other process writes.
+        max_failures: Number of calls in a row with the same failure at which `now` ends the sweep; 0 for no
+            limit.
+        clock: Function that returns the time in seconds.
+        why_failed: Function that returns the failure of a record's trial; None if the trial has not failed.
+        advice: Advice that is given once `now` has ended the sweep.
     """
 
     def __init__(
@@ -171,12 +172,12 @@ class SweepProgress:
     def expect(
         self, trials: Iterable[str], batches: int, calls: Mapping[str, str] = MappingProxyType({})
     ) -> None:
-        """More work than was known at first: a later stage that an earlier one decides.
+        """Add work that was not known at first: a later stage that an earlier stage decides.
 
         Args:
             trials: Ids of the trials.
-            batches: Their batches.
-            calls: The call that a trial shares with others, where it does.
+            batches: Number of their batches.
+            calls: By trial, the call that it shares with other trials, if it shares one.
         """
         trials = set(trials)
         self._failed -= trials  # they are run again
@@ -201,25 +202,25 @@ class SweepProgress:
             self._show()
 
     def _ended(self, call: str, failure: str | None) -> None:
-        """Count a call for `max_failures`; batches of this process say so from threads of their own."""
+        """Count a call for `max_failures`; batches of this process call this from their own threads."""
         with self._counting:
             self._streak = self._streak.after(call, failure)
 
     def split(self, more: int) -> None:
-        """A batch was cut: there are more of them."""
+        """Add the batches that result when a batch is cut."""
         self._total += more
         self._show()
 
     def now(self, waiting: str, lost: int, longest: tuple[str, float]) -> None:
-        """What the workers do.
+        """Update the state of the workers.
 
         Args:
-            waiting: What there is to wait for; empty where nothing is.
-            lost: Workers lost so far.
-            longest: The batch that has run for longest, and its seconds.
+            waiting: Description of what the sweep waits for; empty if it waits for nothing.
+            lost: Number of workers lost so far.
+            longest: The batch that has run for the longest time, and its seconds.
 
         Raises:
-            TooManyFailuresError: where the sweep only fails.
+            TooManyFailuresError: if the sweep only fails.
         """
         self._look()
         if (waiting, lost) != (self._waiting_for, self._lost):
@@ -251,34 +252,34 @@ class SweepProgress:
 
     @property
     def _not_run(self) -> set[str]:
-        """Trials that have neither a result nor failed."""
+        """Ids of the trials that have no result and have not failed."""
         return self._waiting - self._failed
 
     def _fails_only(self) -> bool:
-        """Whether so many calls in a row have failed alike that what there is to run is not begun."""
+        """Return whether so many calls in a row have failed in the same way that no more trials are begun."""
         return 0 < self._max_failures <= len(self._streak) and bool(self._not_run)
 
     def points(self, name: str, done: int, of: int) -> None:
-        """A batch has come so far."""
+        """Update the progress of a batch."""
         self._points[name] = done / of if of else 1.0  # a target that is not trained has none
         self._show()
 
     def say(self, line: str) -> None:
-        """Print a line, where it says anything."""
+        """Print a line, if it is not empty."""
         if line:
             self._console.print(line, highlight=False, soft_wrap=True)
 
     def batch_done(
         self, name: str, trials: Iterable[str], ended: str, why: str = "", failed: Iterable[str] = ()
     ) -> None:
-        """Count a batch that has ended, well or not.
+        """Count a batch that has ended, successfully or not.
 
         Args:
-            name: Its name.
-            trials: Ids of those of its trials that have a record.
-            ended: How, in a word.
-            why: Why, where its task run has failed.
-            failed: Ids of those that have none because of that.
+            name: Name of the batch.
+            trials: Ids of its trials that have a record.
+            ended: Outcome of the batch, in a word.
+            why: Cause of the failure, if its task run has failed.
+            failed: Ids of its trials that have no record because of that failure.
         """
         self._batches += 1
         if why:
@@ -300,9 +301,9 @@ class SweepProgress:
                 )
 
     def _look(self) -> None:
-        """Count trials whose records are there, whoever has written them.
+        """Count trials whose records are in the store, whichever process has written them.
 
-        Batches on workers say what they have done when they end, which may be hours later.
+        Batches on workers report their finished trials only when they end, which may be hours later.
         """
         begun = self._clock()
         if self._store is None or not self._waiting or begun < self._look_at:
@@ -322,7 +323,7 @@ class SweepProgress:
         return ", ".join(f"{share:.0%} of {name}" for name, share in list(self._points.items())[:MOST_PARTS])
 
     def _how_far(self) -> str:
-        """How far it is, where there is no bar that shows it."""
+        """Return the progress as a line, for output without a bar."""
         said = [self.counts, self._said, self._parts()]
         return f"{self._name}: {'; '.join(filter(None, said))}"
 
@@ -355,6 +356,9 @@ class SweepProgress:
 
 @contextmanager
 def _unreachable_is_no_matter() -> Iterator[None]:
-    """A server that is away neither ends a sweep nor holds it up: the next batch shows the artifact again."""
+    """Ignore a server that cannot be reached.
+
+    It neither ends a sweep nor delays it: the next batch shows the artifact again.
+    """
     with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}), suppress(httpx.HTTPError):
         yield

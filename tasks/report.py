@@ -10,7 +10,7 @@ from sweepflow.report.trials.tables import configuration_rows
 from sweepflow.trials.result import TrialsSweep
 
 MAX_ROWS = 200
-"""Rows of the table artifact; Prefect keeps it in its database."""
+"""Largest number of rows of the table artifact, which Prefect keeps in its database."""
 COLUMNS = (
     "id",
     "target_id",

@@ -13,21 +13,21 @@ from prefect.concurrency.sync import concurrency
 from sweepflow.stop import is_stopped
 
 TRY_SECONDS = 5.0
-"""Longest question for a slot; between two, a wish to stop is seen."""
+"""Longest single request for a slot; between two requests, a request to stop is noticed."""
 LEASE_SECONDS = 60.0
-"""How long a slot stays taken after its holder was killed; the least that Prefect takes."""
+"""Time that a slot stays taken after its holder was killed; the shortest time that Prefect accepts."""
 
 
 @contextmanager
 def slot(limit: str | None, leave_at: float | None) -> Iterator[bool]:
-    """Hold a slot while the block runs, and wait for it before.
+    """Wait for a slot, and hold it while the block runs.
 
     Args:
-        limit: The limit's name; None where nothing is limited.
-        leave_at: Unix time by which this process has to be gone; None where it may stay.
+        limit: The limit's name; None if nothing is limited.
+        leave_at: Unix time by which this process has to be gone; None if it may stay.
 
     Yields:
-        Whether there is one: none where this process is stopped, or has to leave, before one is free.
+        Whether there is a slot; false if this process is stopped, or has to leave, before a slot is free.
     """
     with ExitStack() as stack:
         yield limit is None or _acquired(stack, limit, leave_at)

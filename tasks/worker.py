@@ -1,4 +1,4 @@
-"""What a task can know of the Dask worker that it runs in, and tell through it, where it runs in one."""
+"""Information about the Dask worker in which a task runs, and messages through it, if there is a worker."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from typing import Any
 LEAVE_AT = "SWEEPFLOW_LEAVE_AT"
 """Unix time by which a worker has to be gone; set by the script of its job."""
 BEGAN = "sweepflow-began"
-"""Of Dask's events, by which workers say that they have begun a batch."""
+"""Topic of the Dask events by which workers report that they have begun a batch."""
 INTERRUPTED = "Interrupted"
-"""The state of a batch that has stopped because its process was asked to end: its trials have no result."""
+"""Name of the state of a batch that has stopped because its process was asked to end. Its trials have no
+result."""
 
 
 def leave_at() -> float | None:
-    """When this process has to be gone, or None where it may stay."""
+    """Return the Unix time by which this process has to be gone, or None if it may stay."""
     given = os.environ.get(LEAVE_AT)
     return float(given) if given else None
 
 
 def this_worker() -> Any:
-    """This thread's Dask worker, or None where it is in none."""
+    """Return this thread's Dask worker, or None if the thread runs in no worker."""
     if "distributed.worker" not in sys.modules:
         return None
     from distributed import get_worker
@@ -33,9 +34,9 @@ def this_worker() -> Any:
 
 
 def announce_began() -> None:
-    """Say that this task has begun, and go on once the scheduler has heard it.
+    """Report that this task has begun, and return once the scheduler has received the report.
 
-    What ends this process from here on may be the task's own doing.
+    From then on, the end of this process may be caused by the task itself.
     """
     worker = this_worker()
     if worker is None:
@@ -46,10 +47,10 @@ def announce_began() -> None:
 
 
 def worker_name() -> str | None:
-    """The name of this process's Dask worker, or None where it is none."""
+    """Return the name of this process's Dask worker, or None if there is no worker."""
     worker = this_worker()
     return None if worker is None else str(worker.name)
 
 
 def flow_elsewhere() -> None:
-    """What stands for a flow in a worker, which knows its name and need not have its module."""
+    """Stand in for a flow in a worker, which knows the flow's name and need not have its module."""

@@ -1,4 +1,4 @@
-"""The command `sweepflow`: one more thin face over the flows."""
+"""The command `sweepflow`: one more thin interface to the flows."""
 
 from __future__ import annotations
 
@@ -36,8 +36,11 @@ def main() -> None:
 
 
 def _leave(error: BaseException) -> None:
-    """End at once where something still runs: the interpreter would abort as it ends a thread that compiles,
-    and wait for a batch that could not be stopped, and for all that this has yet to do."""
+    """Exit at once if something still runs.
+
+    Otherwise the interpreter would abort when it ends a thread that compiles. It would also wait for a batch
+    that could not be stopped, and for all the work that the batch has yet to do.
+    """
     server = sys.modules.get("sweepflow.flows.embedded_server")
     compiles = server is not None and any(one.name == server.MEANWHILE for one in threading.enumerate())
     if not compiles and not is_working():
@@ -54,5 +57,5 @@ def _leave(error: BaseException) -> None:
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-    """A warning as one line; where in sweepflow it arose helps nobody on a terminal."""
+    """Print a warning as one line. The place of its origin in sweepflow helps nobody on a terminal."""
     typer.echo(f"warning: {message}", err=True)

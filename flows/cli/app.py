@@ -1,4 +1,4 @@
-"""What every command shares: the application, its options, and how errors end a command."""
+"""Parts that every command shares: the application, its options, and the way that errors end a command."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ app = typer.Typer(
 )
 
 USUAL_STORE = Path(os.environ.get("SWEEPFLOW_STORE", "sweepflow-data")).absolute()
-"""The store that commands take where none is given, as this command was started."""
+"""The store that commands use if none is given, as it was when this command started."""
 
 Overrides = Annotated[
     list[str] | None,
@@ -57,21 +57,24 @@ MaxFailures = Annotated[
 
 
 def open_store(store: Path | None) -> Any:
-    """The store that a command was given."""
+    """Open the store that a command was given."""
     from sweepflow.storage.store import Store
 
     return Store(store_dir(store))
 
 
 def store_dir(store: Path | None) -> Path:
-    """Its directory."""
+    """Return the directory of the store that a command was given."""
     return store or Path(os.environ.get("SWEEPFLOW_STORE", "sweepflow-data"))
 
 
 def quiet_prefect() -> None:
-    """Keep Prefect's log from the terminal, which shows progress, results and errors of its own, and keep its
-    server off the network. The log itself is whole: Prefect's pages show it, and PREFECT_LOGGING_LEVEL=INFO
-    brings it back. The user's own settings win. Must run before Prefect is imported."""
+    """Keep Prefect's log from the terminal, and keep Prefect's server off the network.
+
+    The terminal shows sweepflow's own progress, results and errors. The log itself is complete: Prefect's
+    pages show it, and PREFECT_LOGGING_LEVEL=INFO brings it back. The user's own settings win. This function
+    must run before Prefect is imported.
+    """
     if "PREFECT_LOGGING_LEVEL" not in os.environ:
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
@@ -82,9 +85,9 @@ class Terminated(BaseException):
 
 
 def guarded(run: Callable[[], Any]) -> Any:
-    """Run, and turn what sweepflow raises on purpose into a message and an exit code.
+    """Run a function, and turn the errors that sweepflow raises on purpose into a message and an exit code.
 
-    Ctrl-C and TERM end the command alike, with exit codes 130 and 143; a second Ctrl-C ends it at once.
+    Ctrl-C and TERM end the command alike, with exit codes 130 and 143. A second Ctrl-C ends it at once.
     """
     try:
         with _terminable():
@@ -111,7 +114,10 @@ def guarded(run: Callable[[], Any]) -> Any:
 
 
 def _of_prefect(error: Exception) -> bool:
-    """Whether Prefect's server did not answer, or not as it should; its client is imported already, then."""
+    """Return whether an error means that Prefect's server did not answer, or not as it should.
+
+    In this case, Prefect's client is imported already.
+    """
     httpx, exceptions = sys.modules.get("httpx"), sys.modules.get("prefect.exceptions")
     return (httpx is not None and isinstance(error, httpx.HTTPError)) or (
         exceptions is not None and isinstance(error, exceptions.PrefectHTTPStatusError)
@@ -120,9 +126,9 @@ def _of_prefect(error: Exception) -> bool:
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """Let TERM raise Terminated, so that what is open is closed, and a second Ctrl-C wait for nothing.
+    """Let TERM raise Terminated, so that open resources are closed, and let a second Ctrl-C wait for nothing.
 
-    Prefect takes TERM over while a flow runs, closes the flow run, and hands it back.
+    While a flow runs, Prefect takes TERM over, closes the flow run, and hands TERM back.
     """
     interrupted = False
 
@@ -169,7 +175,7 @@ def _interrupted(code: int) -> NoReturn:
 
 
 def _resume_commands() -> list[str]:
-    """What goes on with the run of this process, where there is one that has not completed."""
+    """Return commands that resume the run of this process, if there is a run that has not completed."""
     heartbeat = sys.modules.get("sweepflow.flows.runs.heartbeat")
     beat = None if heartbeat is None else heartbeat.latest()
     if beat is None or beat.record.state == "completed":

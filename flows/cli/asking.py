@@ -1,4 +1,4 @@
-"""Whether a command asks a cluster for jobs: then its flow makes the plan, while they start."""
+"""Test for commands that ask a cluster for jobs. Their flow makes the plan while the jobs start."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 
 
 def asks_for_jobs(command: str, overrides: Sequence[str], config_dir: Path | None) -> bool:
-    """Whether a command line has a runner whose workers take long to come.
+    """Return whether a command line has a runner whose workers take long to start.
 
     Raises:
-        ConfigError: where they could never report, since there is no server that outlives this command.
+        ConfigError: if the workers could never report, because no server outlives this command.
     """
     from sweepflow.compose.place import place
     from sweepflow.schema.runner import SlurmRunner

@@ -1,4 +1,4 @@
-"""The command that looks whether a runner can work: doctor."""
+"""The command that checks whether a runner can work: doctor."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _show_script(runner: Any, store: Any) -> None:
 
 
 def _show_machine(runner: Any) -> None:
-    """Devices and threads of this machine, and what is installed."""
+    """Print devices and threads of this machine, and the installed versions."""
     from sweepflow.engine.devices import compilation_cache_directory, configure, cores, gpus, worker_count
 
     configure()

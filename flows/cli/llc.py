@@ -1,4 +1,4 @@
-"""Commands of the first job: llc, plan, verify."""
+"""Commands for estimates of learning coefficients: llc, plan, verify."""
 
 from __future__ import annotations
 

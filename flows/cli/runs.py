@@ -11,7 +11,7 @@ from sweepflow.flows.cli.app import StoreDir, app, guarded, open_store, quiet_pr
 from sweepflow.tasks.output import lasting_output
 
 MAX_LISTED = 50
-"""Runs that are listed, unless all are asked for."""
+"""Maximum number of runs that are listed, unless all are asked for."""
 
 Run = Annotated[
     str,
@@ -151,7 +151,7 @@ def cleanup(
 
 
 def _at_work(known: Sequence[Any]) -> str:
-    """What to add where nothing can be resumed, but something runs."""
+    """Return the text to add if nothing can be resumed, but something runs."""
     from sweepflow.flows.runs.liveness import Life, is_alive
     from sweepflow.flows.runs.record import short_ids
 
@@ -161,7 +161,7 @@ def _at_work(known: Sequence[Any]) -> str:
 
 
 def _print_found(found: Any) -> bool:
-    """Print what a flow has returned as its own command does; whether it is well."""
+    """Print the results of a flow as its own command does, and return whether they are sound."""
     from sweepflow.llc_sweep import LlcSweep
     from sweepflow.trials.result import TrialsSweep
 

@@ -1,4 +1,4 @@
-"""Commands of the second job: sweep, samples, train, compare."""
+"""Commands for hyperparameter sweeps: sweep, samples, train, compare."""
 
 from __future__ import annotations
 
@@ -203,7 +203,7 @@ def _design(
 
 
 def _checked(word: str, allowed: Sequence[Any], option: str) -> Any:
-    """An option that is one of some words."""
+    """Return the value of an option, if it is one of the allowed words."""
     from sweepflow.errors import ConfigError, did_you_mean
 
     if word not in allowed:

@@ -1,1 +1,1 @@
-"""Where batches run: in this process, in worker processes beside it, or in jobs of a SLURM cluster."""
+"""Runners of batches: this process, worker processes beside it, or jobs of a SLURM cluster."""

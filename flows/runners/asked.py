@@ -1,4 +1,4 @@
-"""Workers that a flow asks for while it makes its plan."""
+"""Workers that a flow requests while it makes its plan."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 
 class Asked:
-    """Workers that may be on their way.
+    """Workers that were requested and may not have started yet.
 
     Attributes:
-        job_name: Of their SLURM jobs; None where there are none.
+        job_name: Name of their SLURM jobs; None if there are none.
 
     Args:
-        runner: What is asked for already; None where that is not known yet.
-        store: Where they keep results.
-        flow_run_id: Names their jobs.
+        runner: Runner whose workers are requested at once; None if it is not known yet.
+        store: Directory in which the workers keep results.
+        flow_run_id: Id of the flow run, from which the names of the jobs are made.
     """
 
     def __init__(
@@ -56,10 +56,10 @@ class Asked:
 
     @contextmanager
     def pool(self, runner: RunnerConfig, store: Store) -> Iterator[Pool]:
-        """The pool that a plan's batches run in.
+        """Yield the pool in which the batches of a plan run.
 
         Raises:
-            ConfigError: where the runner cannot be used.
+            ConfigError: if the runner cannot be used.
         """
         if isinstance(runner, LocalRunner):
             if runner.concurrency_limit is not None:
@@ -87,7 +87,7 @@ class Asked:
             self._thread.join()
 
     def close(self) -> None:
-        """End those that are there, or on their way."""
+        """End the workers that have started or are starting."""
         self._end.set()
         self._wait()
         self._end.clear()
@@ -99,14 +99,14 @@ class Asked:
 def asked(
     command: str, overrides: Sequence[str], config_dir: str | None, flow_run_id: str
 ) -> Iterator[Asked]:
-    """Ask for the workers that a command line of a flow wants, and end them where nothing has used them.
+    """Request the workers that the command line of a flow needs, and end them if nothing has used them.
 
-    Where another process is at the flow run, this one leaves it alone.
+    If another process executes the flow run, this process leaves the run to it.
 
     Args:
         command: `llc` or `sweep`.
         overrides, config_dir: As the flow takes them.
-        flow_run_id: Names their jobs.
+        flow_run_id: Id of the flow run, from which the names of the jobs are made.
     """
     from sweepflow.compose.place import place
 

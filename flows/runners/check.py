@@ -1,4 +1,4 @@
-"""One thing that was looked at before work starts: what was found, and what to do where it is wrong."""
+"""Result of one check before work starts: the finding, and the remedy if the check failed."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from sweepflow.errors import ConfigError
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at.
+    """Result of one check.
 
     Attributes:
-        name: A word or two for it.
-        ok: Whether it is as it must be.
-        words: What was found, or what is wrong.
-        remedy: What to do, where it is wrong.
-        got: What was there.
-        allowed: What would be right.
-        must: Whether work is refused where it is wrong; otherwise it is only said.
+        name: Name of the check, in a word or two.
+        ok: Whether the check passed.
+        words: The finding, or the error.
+        remedy: Action to take if the check failed.
+        got: Value that was found.
+        allowed: Values that would be right.
+        must: Whether work is refused if the check failed; otherwise the failure is only reported.
     """
 
     name: str
@@ -32,20 +32,20 @@ class Check:
 
     @property
     def error(self) -> ConfigError:
-        """What is wrong, as an error."""
+        """The failure as an error."""
         return ConfigError(self.words, got=self.got or None, allowed=self.allowed, do=self.remedy)
 
     @property
     def text(self) -> str:
-        """The same as text."""
+        """The failure as text."""
         return str(self.error)
 
 
 def refuse(checks: Sequence[Check]) -> None:
-    """Refuse to go on where something must be mended.
+    """Refuse to go on if a required check failed.
 
     Raises:
-        ConfigError: with everything that must be, each with its remedy.
+        ConfigError: with all required checks that failed, each with its remedy.
     """
     failed = [check for check in checks if check.must and not check.ok]
     if len(failed) == 1:

@@ -1,4 +1,4 @@
-"""What is looked at before a sweep starts, in a second or two: each failure with its remedy."""
+"""Checks before a sweep starts. They take a second or two; each failure comes with its remedy."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from sweepflow.words import shortened
 __all__ = ["Check", "preflight", "refuse"]
 
 NODE_LOCAL = ("/tmp", "/var/tmp", "/dev/shm", "/run")
-"""Directories that every machine has for itself."""
+"""Directories that are local to each machine."""
 START_A_SERVER = "prefect server start --host 0.0.0.0"
 
 
 def preflight(runner: RunnerConfig, store: Store) -> list[Check]:
-    """Everything that can be known before a job is submitted.
+    """Check everything that can be known before a job is submitted.
 
     Args:
-        runner: Where the sweep is to run.
-        store: Its store; its directory is made where it is not there.
+        runner: Runner of the sweep.
+        store: Store of the sweep; its directory is created if it does not exist.
     """
     found = [_store(store)]
     if isinstance(runner, SlurmRunner):
@@ -120,7 +120,7 @@ REMEDIES = {
     "node configuration": "ask for what one node has: runner.cores, memory, gpus; "
     "`sinfo --format='%P %c %m %G'` lists it",
 }
-"""By words of sbatch's refusals."""
+"""Remedies by words in sbatch's refusals."""
 
 
 def _what_to_change(refusal: str) -> str:
@@ -132,7 +132,7 @@ def _what_to_change(refusal: str) -> str:
 
 
 def is_loopback(url: str) -> bool:
-    """Whether an address means the machine that asks."""
+    """Return whether an address refers to the machine that uses it."""
     host = urllib.parse.urlsplit(url).hostname or ""
     try:
         address = ipaddress.ip_address(host)
@@ -142,18 +142,18 @@ def is_loopback(url: str) -> bool:
 
 
 def is_here(node: slurm.Node) -> bool:
-    """Whether a compute node is this machine."""
+    """Return whether a compute node is this machine."""
     own = {address.address for found in psutil.net_if_addrs().values() for address in found}
     own |= {socket.gethostname(), socket.gethostname().partition(".")[0], "localhost"}
     return node.address in own or node.hostname in own
 
 
 def address(url: str | None, here: bool) -> Check:
-    """Whether compute nodes can reach Prefect's API by its address.
+    """Check whether compute nodes can reach Prefect's API by its address.
 
     Args:
-        url: As this process uses it; None where there is none.
-        here: Whether every node that a job may be on is this machine.
+        url: Address of the API as this process uses it; None if there is none.
+        here: Whether every node that a job may run on is this machine.
     """
     start = f"start a server that nodes reach: {START_A_SERVER}; then: {_export(socket.gethostname())}"
     if url is None:
@@ -204,7 +204,7 @@ def _store(store: Store) -> Check:
 
 
 def logs_directory(runner: SlurmRunner, store: Store) -> Path:
-    """Where jobs write what they print."""
+    """Return the directory of the jobs' output."""
     return Path(runner.logs).absolute() if runner.logs else store.paths.logs.absolute()
 
 
@@ -239,7 +239,7 @@ def _shared(runner: SlurmRunner, store: Store, here: bool) -> Iterator[Check]:
 
 
 def node_local(path: Path) -> str | None:
-    """The directory above a path that every machine has for itself; None where there is none."""
+    """Return the machine-local directory that contains a path; None if there is none."""
     resolved = path.absolute().resolve()
     return next((name for name in NODE_LOCAL if resolved.is_relative_to(name)), None)
 
@@ -258,7 +258,7 @@ def _interface(name: str, there: Mapping[str, object]) -> Check:
 
 
 def _limit(name: str | None) -> list[Check]:
-    """Whether the global concurrency limit that batches take slots of is there; else it limits nothing."""
+    """Check whether the global concurrency limit exists; a limit that does not exist limits no batches."""
     if name is None or (url := api_url()) is None:  # a server of the sweep's own limits nobody else
         return []
     from prefect.client.orchestration import get_client
@@ -287,7 +287,7 @@ def _limit(name: str | None) -> list[Check]:
 
 
 def _of(error: SweepflowError, name: str) -> Check:
-    """An error as a check that failed."""
+    """Convert an error to a failed check."""
     return Check(
         name,
         False,

@@ -1,4 +1,7 @@
-"""A pool of Dask workers in jobs that are kept alive: the scheduler is here, the workers come and go."""
+"""A pool of Dask workers in jobs that are kept alive.
+
+The scheduler runs in this process. Workers may connect and leave at any time.
+"""
 
 from __future__ import annotations
 
@@ -32,11 +35,12 @@ from sweepflow.tasks.progress import TOPIC, show_points
 from sweepflow.tasks.worker import BEGAN, flow_elsewhere
 
 TICK_SECONDS = 0.5
-"""Between two looks at the jobs and their workers."""
+"""Interval between two checks of the jobs and their workers."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 30.0
-"""Between tries to start a job; doubled each time."""
+"""First and longest pause between attempts to start a job; the pause is doubled each time."""
 SETTLE_SECONDS = 30.0
-"""How long a controller that is back does not know its nodes, and refuses what it will take later."""
+"""Time for which a controller that answers again does not know its nodes. In this time it refuses jobs that
+it accepts later."""
 SETTINGS = {
     # A batch whose worker is lost comes back here at once: what is done about it is decided here.
     "distributed.scheduler.allowed-failures": 0,
@@ -45,10 +49,11 @@ SETTINGS = {
 
 
 def leave_the_flow_here() -> None:
-    """Send a batch with no more of its flow than the name, in a context of the caller's own.
+    """Keep only the name of the flow in the context from which a batch is sent.
 
-    Prefect would send the flow, and the task that called it, by their modules' names: a deployment whose
-    entrypoint is a file has a module that no worker can import, and each would be lost.
+    Call it in a context of the caller's own. Without it, Prefect would send the flow, and the task that
+    called it, by the names of their modules. A deployment whose entrypoint is a file has a module that no
+    worker can import, and every worker would be lost.
     """
     context = FlowRunContext.get()
     if context is not None and context.flow is not None:
@@ -65,19 +70,19 @@ def _flow_elsewhere(name: str) -> Flow[..., Any]:
 class Cluster:
     """A Dask scheduler in this process, and the jobs that hold its workers.
 
-    A thread of its own looks twice a second: jobs that ended are replaced, within bounds; what there is to
-    wait for is put into words; and where waiting cannot help, the sweep is told so. A batch is given to a
-    worker that is connected and idle, never to a queue: so a worker's end concerns the batch that it ran,
-    and no other.
+    A separate thread checks the jobs twice a second. It replaces jobs that ended, within limits. It describes
+    in words what the sweep waits for. If waiting cannot help, it tells the sweep. A batch is given to a
+    worker that is connected and idle, never to a queue. The end of a worker therefore affects only the batch
+    that it ran.
 
     Args:
-        jobs: Starts and ends them.
-        limits: How many, how long, how often.
-        security: How scheduler, workers and client tell that they belong together.
-        submit_seconds: How long starting a job is tried again; and how long a cluster that does not answer
-            is waited for, where no worker is left.
+        jobs: Object that starts and ends the jobs.
+        limits: Limits on numbers and times.
+        security: Credentials by which scheduler, workers and client recognise each other.
+        submit_seconds: Time for which starting a job is tried again. Also the longest wait for a cluster that
+            does not answer, if no worker is left.
         host: Address that the scheduler listens at.
-        interface: Network interface of the scheduler, instead.
+        interface: Network interface of the scheduler, instead of `host`.
     """
 
     def __init__(
@@ -172,10 +177,10 @@ class Cluster:
         return address in scheduler.workers
 
     def _told(self, hear: Callable[..., None], *what: Any) -> None:
-        """Hear what Dask tells.
+        """Handle a message from Dask.
 
-        What goes wrong ends the sweep, which would wait for what was not heard: Dask would only log it, where
-        nobody looks.
+        An error in the handler ends the sweep, which would otherwise wait for a message that was not handled.
+        Dask would only log the error, and nobody would see it.
         """
         try:
             hear(*what)
@@ -190,7 +195,7 @@ class Cluster:
         return self._roster.loss(future)
 
     def _why(self, place: Place, may_wait: bool) -> Loss | None:
-        """How the worker of a batch was lost; None where that may be known later."""
+        """Return how the worker of a batch was lost; None if that may be known later."""
         loss = self._how_lost(place, may_wait)
         if loss is not None:
             self._last_lost, self._why_lost = place.job, loss.why
@@ -286,7 +291,7 @@ class Cluster:
                 break
 
     def _silent(self, now: float) -> None:
-        """The cluster does not say which jobs there are; workers that are connected do not need it."""
+        """Handle a cluster that does not list its jobs; workers that are connected do not need the list."""
         self.waiting = "the cluster's controller does not answer"
         self._last_silent = now
         workers = sum(self._roster.count().values())
@@ -312,7 +317,7 @@ class Cluster:
             self._why_stillborn = f"job {job_id}: {ended.why}" if ended is not None else f"job {job_id}"
 
     def _start(self, now: float, others: bool) -> bool:
-        """Start a job; where it is refused, that is no matter as long as there are others."""
+        """Start a job; return whether it was started. A refusal is ignored while there are other jobs."""
         try:
             job_id = self._jobs.start(self._cluster.scheduler_address)
         except StartError as error:
@@ -329,7 +334,7 @@ class Cluster:
         return True
 
     def _error(self, what: str, job_id: str = "") -> RunnerError:
-        """What is wrong, with the last words of the job that shows it best."""
+        """Return an error that includes the last output of the job that shows the cause best."""
         if job_id:
             why = self.waiting
             if self._roster.known[job_id].running_since is None:

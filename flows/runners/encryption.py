@@ -1,4 +1,7 @@
-"""Encryption between the scheduler, its workers and its client: who can talk to a scheduler can run code."""
+"""Encryption between the scheduler, its workers and its client.
+
+It is needed because anybody who can talk to a scheduler can run code.
+"""
 
 from __future__ import annotations
 
@@ -14,18 +17,18 @@ if TYPE_CHECKING:
     from distributed import Security
 
 TLS = "SWEEPFLOW_TLS"
-"""Names the file, to workers."""
+"""Environment variable that gives workers the path of the file."""
 
 
 @contextmanager
 def encrypted(file: Path) -> Iterator[Security]:
-    """A key and a certificate for one scheduler, in a file that only this user can read.
+    """Make a key and a certificate for one scheduler, in a file that only this user can read.
 
     Args:
-        file: Where workers see it; removed at the end.
+        file: Path of the file, as workers see it; removed at the end.
 
     Raises:
-        StoreError: where it cannot be written.
+        StoreError: if the file cannot be written.
     """
     # Here, as the process that starts a job's workers needs only the arguments below.
     from distributed import Security
@@ -47,6 +50,6 @@ def encrypted(file: Path) -> Iterator[Security]:
 
 
 def worker_arguments(environ: Mapping[str, str]) -> list[str]:
-    """What a worker's command needs to talk to an encrypted scheduler."""
+    """Return the arguments that a worker's command needs to talk to an encrypted scheduler."""
     file = environ.get(TLS)
     return [] if file is None else ["--tls-ca-file", file, "--tls-cert", file, "--tls-key", file]

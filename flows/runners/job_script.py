@@ -1,7 +1,7 @@
-"""The batch script of a job of workers, from typed configuration: a pure function.
+"""The batch script of a job of workers, made from typed configuration by a pure function.
 
-dask-jobqueue writes the header and the worker's command line. What it would put in without quotes, or take
-from the user's own Dask configuration, is given to it here.
+dask-jobqueue writes the header and the worker's command line. This module supplies the values that
+dask-jobqueue would insert without quotes, or take from the user's own Dask configuration.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 WORKER = "sweepflow.flows.runners.worker"
 PROBE = "sweepflow.flows.runners.probe"
 SAFE_PATH = "-P"
-"""To Python: what lies in the directory that a job starts in shadows no module. The probe adds what the
-driver imports from."""
+"""Option of Python: files in the directory that a job starts in shadow no module. The probe adds the
+directories from which the driver imports."""
 NAME = "sweepflow-"
-"""How every job's and every worker's name begins."""
+"""Prefix of the name of every job and every worker."""
 ID_DIGITS = 12
 PROCESSES = "SWEEPFLOW_PROCESSES"
-"""Workers of a job."""
+"""Environment variable with the number of workers of a job."""
 LEAVE_AT = "SWEEPFLOW_LEAVE_AT"
-"""When a worker takes no more work, in seconds since 1970."""
+"""Environment variable with the time after which a worker takes no more work, in seconds since 1970."""
 OWN = frozenset({PROCESSES, LEAVE_AT, "SWEEPFLOW_CORES"})
-"""Variables of a single job or worker."""
+"""Environment variables that belong to a single job or worker."""
 SECRET = re.compile(r"(KEY|TOKEN|SECRET|PASSW|AUTH|CREDENTIAL)", re.IGNORECASE)
 SECTION = "sweepflow"
 NOTHING = dict.fromkeys(
@@ -53,36 +53,37 @@ NOTHING = dict.fromkeys(
         *("job-directives-skip", "log-directory", "shebang"),
     ]
 )
-"""A section of Dask's configuration in which nothing is set: a site's or a user's own has no say here."""
+"""Section of Dask's configuration in which nothing is set, so that the configuration of a site or a user has
+no effect here."""
 
 
 def job_name(flow_run_id: str) -> str:
-    """The name of all jobs of a flow run, by which they are found again."""
+    """Return the common name of all jobs of a flow run, by which they are found again."""
     return NAME + re.sub(r"[^0-9a-f]", "", flow_run_id.lower())[:ID_DIGITS]
 
 
 def job_of(worker: str) -> str | None:
-    """The id of the job that a worker of that name is in; None where it is in none."""
+    """Return the id of the job to which the worker of that name belongs; None if it belongs to no job."""
     found = re.match(rf"{NAME}(\d+)(r\d+)?(-\d+)?$", worker)
     return found[1] if found else None
 
 
 def log_path(logs: Path, job_name: str, job_id: str) -> Path:
-    """Where a job's output is; it is appended to where the job starts again."""
+    """Return the path of a job's output; a job that starts again appends to it."""
     return logs / f"{job_name}-{job_id}.log"
 
 
 def job_script(
     runner: SlurmRunner, *, scheduler: str, job_name: str, logs: Path, environment: Mapping[str, str]
 ) -> str:
-    """The batch script of one job of workers.
+    """Return the batch script of one job of workers.
 
     Args:
-        runner: What the job asks for.
+        runner: Configuration with the resources that the job requests.
         scheduler: Address of Dask's scheduler, such as tcp://10.0.0.1:41000.
-        job_name: As `job_name` makes it.
+        job_name: Name of the job, as `job_name` makes it.
         logs: Directory of the jobs' output, which compute nodes see.
-        environment: Exported in the script; names that look like secrets are left out.
+        environment: Variables that the script exports; names that look like secrets are left out.
     """
     leaving = runner.walltime_seconds - runner.working_seconds
     job = _job(
@@ -109,7 +110,10 @@ def job_script(
 def probe_script(
     runner: SlurmRunner, *, job_name: str, logs: Path, environment: Mapping[str, str], findings: Path
 ) -> str:
-    """The same job with the probe in the place of the workers, which writes what it finds to `findings`."""
+    """Return the script of the same job with the probe instead of the workers.
+
+    The probe writes its findings to `findings`.
+    """
     job = _job(runner, job_name, logs, environment, worker_command=PROBE)
     *before, _ = job.job_script().splitlines()
     return "\n".join(
@@ -185,11 +189,11 @@ def _prologue(runner: SlurmRunner, environment: Mapping[str, str]) -> list[str]:
 
 
 def _python(runner: SlurmRunner) -> str:
-    """Words of shell that start Python."""
+    """Return the shell words that start Python."""
     return runner.python or shlex.quote(sys.executable)
 
 
 def _scratch(runner: SlurmRunner) -> str:
-    """A word of shell, of which variables such as $USER are replaced on the node."""
+    """Return a shell word in which variables such as $USER are replaced on the node."""
     given = runner.scratch or "$TMPDIR"
     return '"' + re.sub(r'(["`\\])', r"\\\1", given) + '"'

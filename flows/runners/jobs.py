@@ -1,4 +1,4 @@
-"""What holds worker processes: SLURM jobs, or one process group of this machine."""
+"""Jobs that hold worker processes: SLURM jobs, or one process group of this machine."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ REFUSED = 78
 
 
 class RunnerError(SweepflowError):
-    """The workers of a sweep cannot be had, or kept."""
+    """The workers of a sweep cannot be started, or cannot be kept."""
 
 
 class StartError(RunnerError):
     """A job could not be started.
 
     Attributes:
-        passes: Whether it may work in a while: the cluster's controller does not answer.
+        passes: Whether a later attempt may succeed, because the cluster's controller does not answer now.
     """
 
     passes = False
@@ -31,10 +31,11 @@ class Held:
     """A job that holds, or will hold, workers.
 
     Attributes:
-        id: Its own; a worker's name has it.
-        state: Whether its processes run yet, or are being ended: it may be to start again.
-        reason: Why they do not, in SLURM's word; empty where there is none.
-        hopeless: What is to be done, where that is a reason that does not pass by waiting.
+        id: Id of the job; the names of its workers contain it.
+        state: Whether its processes do not run yet, run, or are being ended. A job whose processes are being
+            ended may start again.
+        reason: SLURM's reason why its processes do not run; empty if there is none.
+        hopeless: Remedy, if waiting does not help against that reason.
     """
 
     id: str
@@ -45,13 +46,14 @@ class Held:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a job ended.
+    """The outcome of a job.
 
     Attributes:
-        why: In words.
-        innocent: Whether that says nothing against the work: it was cancelled, or its node failed.
-        code: Its exit code, where that is known.
-        late: Whether its time was over.
+        why: Description of the outcome.
+        innocent: Whether the outcome is no evidence against the work: the job was cancelled, or its node
+            failed.
+        code: Exit code of the job, if it is known.
+        late: Whether the time of the job was over.
     """
 
     why: str
@@ -64,7 +66,7 @@ class Jobs(Protocol):
     """Starts and ends jobs that hold workers.
 
     Attributes:
-        workers_each: Worker processes of a job.
+        workers_each: Number of worker processes of a job.
     """
 
     workers_each: int
@@ -73,26 +75,26 @@ class Jobs(Protocol):
         """Start a job whose workers report to this scheduler.
 
         Returns:
-            Its id.
+            Id of the job.
 
         Raises:
-            StartError: where that cannot be.
+            StartError: if the job cannot be started.
         """
 
     def held(self) -> list[Held] | None:
-        """Those that have not ended, or None where nobody can say now."""
+        """Return the jobs that have not ended, or None if that cannot be found out now."""
 
     def ended(self, job_id: str) -> Ended | None:
-        """How a job ended, or None where it has not, or nobody can say."""
+        """Return the outcome of a job, or None if it has not ended or its outcome cannot be found out."""
 
     def last_words(self, job_id: str) -> str:
-        """The end of a job's output."""
+        """Return the end of a job's output."""
 
     def about(self) -> str:
-        """What is started, for an error: the script and the network interface, say."""
+        """Describe what is started, for an error message, such as the script and the network interface."""
 
     def cancel(self, job_ids: Sequence[str]) -> None:
         """End jobs; never raises."""
 
     def close(self) -> None:
-        """End all that are left; never raises."""
+        """End all jobs that are left; never raises."""

@@ -31,14 +31,14 @@ from sweepflow.storage.store import Store
 def open_cluster(
     runner: DaskRunner | SlurmRunner, store: Store, flow_run_id: str, end: threading.Event
 ) -> Iterator[Cluster]:
-    """A scheduler here, and jobs with workers.
+    """Open a scheduler in this process, and jobs with workers.
 
     Args:
         runner, store, flow_run_id: As `Asked` has them.
-        end: Set where nobody wants them any longer, while SLURM's controller is waited for.
+        end: Event that is set if the workers are no longer wanted; it ends the wait for SLURM's controller.
 
     Raises:
-        ConfigError: for what is sure not to work: a partition that there is not, no Prefect server.
+        ConfigError: if the runner is certain not to work: a partition that does not exist, no Prefect server.
     """
     from sweepflow.flows.runners.checks import preflight, refuse
     from sweepflow.flows.runners.probe import expectations
@@ -101,14 +101,14 @@ def _cluster(
 
 
 def wait_for_controller(seconds: float, end: threading.Event) -> bool:
-    """Wait until SLURM's controller answers, and say so where that takes time.
+    """Wait until SLURM's controller answers, and print a line if that takes time.
 
     Args:
-        seconds: Longest wait; what is wrong after it, the checks say.
-        end: Set where nobody waits any longer.
+        seconds: Longest wait; the checks report an error that remains after it.
+        end: Event that is set if nobody waits any longer.
 
     Returns:
-        Whether it was away, and has come back.
+        Whether the controller did not answer at first, and answers now.
     """
     deadline = time.monotonic() + seconds
     pause = FIRST_PAUSE_SECONDS

@@ -1,4 +1,4 @@
-"""Where a sweep's batches run: threads of this process, or workers that come and go."""
+"""Pools in which a sweep's batches run: threads of this process, or workers that may connect and leave."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ STOP_SECONDS = 15.0
 """Longest wait for batches that are asked to stop: external programs end, others write a checkpoint."""
 
 Event = PrefectFuture[Any] | Exception | None
-"""A batch has ended; the sweep cannot go on; or there are other workers than before."""
+"""Future of a batch that has ended; the error if the sweep cannot go on; None if the workers have changed."""
 
 
 @dataclass(frozen=True)
 class Loss:
-    """How the worker of a batch was lost.
+    """Cause of the loss of a batch's worker.
 
     Attributes:
-        why: In words.
-        innocent: Whether it says nothing against the batch: a job that was cancelled, a node that failed.
-        late: Whether its time was over: that the batch takes longer may be why.
-        begun: Whether it had begun the batch.
+        why: Description of the cause.
+        innocent: Whether the loss is no evidence against the batch: a job was cancelled, or a node failed.
+        late: Whether the time of the worker was over; the reason may be that the batch takes longer.
+        begun: Whether the worker had begun the batch.
     """
 
     why: str
@@ -41,10 +41,10 @@ class Loss:
 
 
 class Pool(Protocol):
-    """What runs task runs.
+    """Interface of a pool that runs task runs.
 
     Attributes:
-        events: What happens, in order.
+        events: Events of the pool, in order.
     """
 
     events: SimpleQueue[Event]
@@ -56,34 +56,34 @@ class Pool(Protocol):
     ) -> None: ...
 
     def free(self) -> int:
-        """Batches that could be taken now."""
+        """Return the number of batches that could be taken now."""
 
     def submit(self, task: Task[..., Any], parameters: dict[str, Any]) -> PrefectFuture[Any] | None:
-        """Start a batch; its future comes as an event when it has ended. None where nothing is free now."""
+        """Start a batch; its future comes as an event when it has ended. Return None if none is free now."""
 
     def loss(self, future: PrefectFuture[Any]) -> Loss | None:
-        """How the worker of a batch that has ended was lost, or None where it was not. Asked once."""
+        """Return how the worker of an ended batch was lost, or None if it was not lost. Call this once."""
 
     def retire(self, worker: str) -> None:
-        """A worker has said that it has to leave: replace it."""
+        """Replace a worker that has said that it has to leave."""
 
     def outstanding(self, batches: int) -> None:
-        """Batches that are not done: what workers are wanted for."""
+        """Set the number of batches that are not done, for which workers are wanted."""
 
     @property
     def lost(self) -> int:
-        """Workers that were lost."""
+        """Number of workers that were lost."""
 
     @property
     def waiting(self) -> str:
-        """What there is to wait for, in words; empty where nothing is."""
+        """Description of what the pool waits for; empty if it waits for nothing."""
 
 
 class Threads:
     """A pool of threads of this process.
 
-    At the end it waits for them. Where the sweep is interrupted, it asks batches to stop, takes back what is
-    queued, and does not wait for what cannot be stopped.
+    At the end it waits for the threads. If the sweep is interrupted, it asks batches to stop, takes back
+    queued batches, and does not wait for work that cannot be stopped.
     """
 
     lost = 0

@@ -1,8 +1,8 @@
-"""What a compute node is like, looked at from there, before any work is sent to it.
+"""Probe that examines a compute node from that node, before any work is sent to it.
 
 As a preload of Dask's worker (`--preload sweepflow.flows.runners.probe`) it ends a worker that could only do
-harm: another Python or other packages, another store, no Prefect server. As a program it writes all that it
-finds:
+harm: another Python or other packages, another store, no Prefect server. As a program it writes all its
+findings:
 
     python -m sweepflow.flows.runners.probe FINDINGS.json
 """
@@ -33,30 +33,30 @@ from sweepflow.storage.atomic import write_bytes
 from sweepflow.storage.store import Store
 
 REFUSAL = "sweepflow: this worker takes no work"
-"""How the reason begins in a job's log."""
+"""Beginning of the reason in a job's log."""
 EXPECT = "SWEEPFLOW_EXPECT"
-"""What the driver expects of a worker, as JSON."""
+"""Environment variable with the driver's expectations of a worker, as JSON."""
 STORE_ROOT = "SWEEPFLOW_STORE_ROOT"
 TOKEN = ".token"
-"""A file of the store with a word of its own in it: where it reads the same, it is the same store."""
+"""File of the store that contains a unique word: two directories with the same word are the same store."""
 PATIENCE_SECONDS = 30.0
-"""How long the store's token and Prefect's server may take to appear: file servers tell of a new file late,
+"""Time that the store's token and Prefect's server may take to appear: file servers report a new file late,
 and a server that starts again is away for a while."""
 PASSED_ON = re.compile(r"PREFECT_API_URL|JAX_COMPILATION_CACHE_DIR|SWEEPFLOW_\w+")
 PACKAGES = re.compile(r"/(site|dist)-packages(/|$)")
-"""Where Python imports what is installed from."""
+"""Directories from which Python imports installed packages."""
 COMPARED = (
     *("sweepflow", "jax", "jaxlib", "numpy", "optax", "equinox", "blackjax"),
     *("prefect", "dask", "distributed", "cloudpickle", "pydantic"),
 )
-"""Distributions that decide results, or what driver and workers send each other."""
+"""Distributions that affect the results, or the messages between driver and workers."""
 
 
 def what_is_here(*, devices: bool = False) -> dict[str, Any]:
-    """Host, Python, versions of what is compared.
+    """Return the host, its Python, and the versions of the compared distributions.
 
     Args:
-        devices: Whether JAX is started, to see which it has; that takes seconds, and memory of a GPU.
+        devices: Whether to start JAX, to see its devices; that takes seconds, and memory of a GPU.
     """
     here: dict[str, Any] = {
         "host": platform.node(),
@@ -70,13 +70,13 @@ def what_is_here(*, devices: bool = False) -> dict[str, Any]:
 
 
 def expectations(store: Store) -> dict[str, str]:
-    """What the driver puts into its workers' environment: what the probe compares, and where things are.
+    """Return the variables of the workers' environment: values that the probe compares, and locations.
 
-    Never a secret: SLURM hands on the rest of the environment by itself, unless it is told not to
-    (`SBATCH_EXPORT=NONE`). Writes the store's token.
+    They contain no secret. SLURM passes on the rest of the environment by itself, unless it is told not to
+    (`SBATCH_EXPORT=NONE`). This function also writes the store's token.
 
     Raises:
-        StoreError: where the store cannot be written.
+        StoreError: if the store cannot be written.
     """
     here, url = what_is_here(), api_url()
     expected = {key: here[key] for key in ("python", "versions", "host")}
@@ -100,10 +100,10 @@ def api_url() -> str | None:
 
 
 def store_token(store: Path) -> str:
-    """The word in the store's token file, which is made where there is none.
+    """Return the word in the store's token file. The file is made if it does not exist.
 
     Raises:
-        StoreError: where the store cannot be written.
+        StoreError: if the store cannot be written.
     """
     path = store / TOKEN
     if (token := _read(path)) is None:
@@ -113,11 +113,11 @@ def store_token(store: Path) -> str:
 
 
 def differences(driver: Mapping[str, Any], worker: Mapping[str, Any]) -> list[str]:
-    """What of a worker's Python and packages is not the driver's, in words.
+    """Return the differences between the Python and packages of a worker and of the driver, in words.
 
     Args:
-        driver: As `what_is_here` gives it.
-        worker: The same of a worker.
+        driver: Result of `what_is_here` on the driver.
+        worker: The same for a worker.
     """
     found = []
     if driver["python"].split(".")[:2] != worker["python"].split(".")[:2]:
@@ -130,10 +130,10 @@ def differences(driver: Mapping[str, Any], worker: Mapping[str, Any]) -> list[st
 
 
 def checks(environ: Mapping[str, str], patience: float = PATIENCE_SECONDS) -> list[Check]:
-    """Whether a worker with this environment may take work; empty where nothing is expected of it.
+    """Check whether a worker with this environment may take work; empty if nothing is expected of it.
 
     Args:
-        environ: As `expectations` has filled it.
+        environ: Environment, as `expectations` has filled it.
         patience: Seconds that the store's token and Prefect's server may take to appear.
     """
     if EXPECT not in environ:
@@ -144,7 +144,7 @@ def checks(environ: Mapping[str, str], patience: float = PATIENCE_SECONDS) -> li
 
 
 def dask_setup(worker: Any) -> None:
-    """Called by Dask in a worker's process before it reports to the scheduler: here it ends, or goes on."""
+    """End this process if a check fails. Dask calls this in a worker before it reports to the scheduler."""
     see_what_the_driver_sees(os.environ)
     failed = [check for check in checks(os.environ) if not check.ok]
     if failed:
@@ -158,14 +158,14 @@ def dask_setup(worker: Any) -> None:
 
 
 def dask_teardown(worker: Any) -> None:
-    """Called by Dask as a worker closes, as at the end of its lifetime: its batch stops where it is."""
+    """Stop the worker's batch. Dask calls this as a worker closes, for example at the end of its lifetime."""
     stop_for_good()
 
 
 def own_path() -> tuple[list[str], list[str]]:
-    """Where modules of the user's are imported from here: before those of Python, and after them.
+    """Return the directories of the user's modules: those before Python's directories, and those after them.
 
-    Without what belongs to this process's Python, as a worker may have another.
+    Directories that belong to this process's Python are left out, as a worker may have another Python.
     """
     found = [os.path.abspath(entry) for entry in sys.path]
     library = os.path.abspath(os.path.dirname(os.__file__))
@@ -184,17 +184,17 @@ def own_path() -> tuple[list[str], list[str]]:
 
 
 def see_what_the_driver_sees(environ: Mapping[str, str]) -> None:
-    """Let modules of the user's be imported here as they are there; those of ours are imported already."""
+    """Make the user's modules importable here as in the driver; sweepflow's own are imported already."""
     before, after = json.loads(environ[EXPECT])["path"] if EXPECT in environ else ([], [])
     sys.path[:] = dict.fromkeys([*before, *sys.path, *after])
 
 
 def last_words(log: Path, lines: int = 12) -> str:
-    """Why a job ended, from its log: the probe's refusal, else its last lines.
+    """Return the reason why a job ended, from its log: the probe's refusal, or else the last lines.
 
     Args:
         log: The job's output.
-        lines: How many of them, where there is no refusal.
+        lines: Number of lines, if there is no refusal.
     """
     try:
         text = log.read_text(errors="replace")
@@ -284,7 +284,7 @@ def _unreachable(got: str) -> Check:
 
 
 def _devices() -> dict[str, Any]:
-    """JAX's devices as a worker of this job sees them, and what there is to share out."""
+    """Return JAX's devices as a worker of this job sees them, and the devices that the workers share."""
     workers = int(os.environ.get("SWEEPFLOW_PROCESSES", "1"))
     listed = [device for device in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if device]
     worker = worker_environment(0, workers, os.environ)
@@ -316,7 +316,7 @@ def _read(path: Path) -> str | None:
 
 
 def main(findings: Path) -> None:
-    """Write what is here, and the checks, for the driver to read; beside that a copy of it into the store."""
+    """Write the state of this node and the checks for the driver, and a copy of them into the store."""
     answered = checks(os.environ, patience=5.0)  # somebody waits
     found = {**what_is_here(devices=True), "checks": [asdict(check) for check in answered]}
     content = json.dumps(found, indent=1).encode()
@@ -326,7 +326,7 @@ def main(findings: Path) -> None:
 
 
 def copy_in(store: Path, findings: Path) -> Path:
-    """Where the copy is that shows that what is written there to the store is seen here."""
+    """Return the path of the copy, which shows that the driver sees what a node writes to the store."""
     return store / f".{findings.name}"
 
 

@@ -1,4 +1,4 @@
-"""Worker processes of this machine, each as a cluster's job of one worker would be."""
+"""Worker processes of this machine, each treated like a cluster's job with one worker."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from sweepflow.flows.runners.probe import last_words
 from sweepflow.flows.runners.worker import PARENT
 
 END_SECONDS = 10.0
-"""How long processes may take to end before they are killed."""
+"""Time that processes may take to end before they are killed."""
 
 
 class Processes:
-    """Starts worker processes here.
+    """Starts worker processes on this machine.
 
     Args:
-        most: Processes at once; each has its share of the devices.
-        environment: What they see beside this process's environment.
+        most: Largest number of processes at once; each has its share of the devices.
+        environment: Variables that the processes see in addition to this process's environment.
         logs: Directory of their output.
-        name: Begins the names of their logs.
-        connect_seconds: How long a worker tries to reach its scheduler.
+        name: Prefix of the names of their logs.
+        connect_seconds: Time for which a worker tries to reach its scheduler.
     """
 
     workers_each = 1

@@ -1,4 +1,4 @@
-"""Why a job waits, from SLURM's reason codes, in words; and whether waiting can help."""
+"""Explanations of SLURM's reason codes for jobs that wait, and whether waiting can help."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WAITING = {
     "AssocMaxJobsLimit": "your account runs as many jobs as it may at once",
     "QOSMaxJobsPerUserLimit": "you run as many jobs as the QOS lets a user run at once",
 }
-"""Reasons that pass, if only by waiting."""
+"""Reasons that pass with time."""
 
 HOPELESS = {
     "AccountNotAllowed": "the partition does not take jobs of this account; choose runner.account",
@@ -54,7 +54,8 @@ FAMILIES = (
     (r"Association(Resource|Time)Limit", "the account is at a limit; ask for less, or choose runner.account"),
     (r"QOS(Resource|Time)Limit", "the QOS is at a limit; ask for less, or choose runner.qos"),
 )
-"""Families of the same kind: limits of a single job, which the end of others does not change; budgets."""
+"""Families of reasons of the same kind: limits of a single job, which the end of other jobs does not change,
+and budgets."""
 
 PASSING_FAMILIES = (
     (r"(Assoc|QOS)Grp\w+", "your account, with others, uses as much as it may at once"),
@@ -66,10 +67,10 @@ PASSING_FAMILIES = (
 
 
 def hopeless(reason: str) -> str | None:
-    """What is to be done where a job cannot start by waiting, in words; None where it may.
+    """Return the remedy for a job that cannot start by waiting, in words; None if waiting may help.
 
     Args:
-        reason: As squeue gives it, such as InvalidAccount, or "ReqNodeNotAvail, UnavailableNodes:n1".
+        reason: Reason as squeue gives it, such as InvalidAccount, or "ReqNodeNotAvail, UnavailableNodes:n1".
     """
     code = reason.split(",")[0].strip("() ")
     if code in HOPELESS:
@@ -80,7 +81,7 @@ def hopeless(reason: str) -> str | None:
 
 
 def in_words(reason: str) -> str:
-    """Why a job waits, with SLURM's own word for it."""
+    """Return the reason why a job waits, with SLURM's own word for it."""
     code = reason.split(",")[0].strip("() ")
     words = (
         hopeless(reason)

@@ -1,4 +1,4 @@
-"""Who is connected, what each worker runs, and what became of those that were lost under a batch."""
+"""Connected workers, the batch that each worker runs, and the losses of workers that ran a batch."""
 
 from __future__ import annotations
 
@@ -18,26 +18,27 @@ from sweepflow.tasks.worker import INTERRUPTED
 
 Future = PrefectFuture[Any]
 LOSS_SECONDS = 6.0
-"""How long to wait for the word of how a job ended, once its worker is gone."""
+"""Longest wait for the report of how a job ended, once its worker is gone."""
 FETCH_SECONDS = 5.0
-"""How long what a batch has returned may take to come; it is a handful of numbers."""
+"""Time that the return value of a batch may take to arrive; it is a handful of numbers."""
 STRANDED_SECONDS = 2.0
-"""How long a batch may be without its worker before it is taken back."""
+"""Time that a batch may be without its worker before it is taken back."""
 LINGER_SECONDS = 10.0
-"""How long a worker may stay connected once its job is gone: of a node that fell silent nobody hears more."""
+"""Time that a worker may stay connected once its job is gone: a node that fell silent sends nothing more."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a batch runs.
+    """The worker and the job in which a batch runs.
 
     Attributes:
-        address: Of its worker.
-        job: Its worker's.
-        starts: How often that job had been started.
-        joined: How many workers of it had ever connected, and when it was lost, had until then.
-        begun: Whether its worker had begun it, once that is lost.
-        interrupted: Whether its worker has said that it is being ended.
+        address: Address of the batch's worker.
+        job: Job of that worker.
+        starts: Number of times that the job had been started.
+        joined: Number of workers of the job that had ever connected; once the worker is lost, the number
+            until then.
+        begun: Whether the worker had begun the batch; known once the worker is lost.
+        interrupted: Whether the worker has said that it is being ended.
     """
 
     address: str
@@ -49,10 +50,10 @@ class Place:
 
 
 class Roster:
-    """Workers by address, and the batch of each; for several threads.
+    """Workers by address, and the batch of each worker. Several threads may use it.
 
     Attributes:
-        lost: Workers whose connection ended though nobody had told them to leave.
+        lost: Number of workers whose connection ended although nobody had told them to leave.
     """
 
     def __init__(self) -> None:
@@ -73,12 +74,12 @@ class Roster:
         return self._known
 
     def add_job(self, job: str) -> None:
-        """A job was started."""
+        """Add a job that was started."""
         with self._lock:
             self._known[job] = Known()
 
     def leave(self, job: str) -> None:
-        """A job gets no more batches, and ends."""
+        """Mark a job that gets no more batches, and ends."""
         with self._lock:
             if job in self._known:
                 self._known[job].leaving = True
@@ -86,26 +87,27 @@ class Roster:
     # -- batches ------------------------------------------------------------------------------------------
 
     def idle(self) -> list[str]:
-        """Addresses of workers that have nothing to do and may stay, those longest connected first.
+        """Return the addresses of workers that have nothing to do and may stay, longest connected first.
 
-        Not those of which a batch has just come back without its end: they are being lost, and are seen to be
-        gone in a moment, or to be still there.
+        A worker is left out if its batch has just come back before the batch ended. Such a worker is being
+        lost; a moment later it is seen whether the worker is gone or still there.
         """
         with self._lock:
             busy = {place.address for place in self._running.values()} | self._doubted.keys()
             return [a for a, job in self._workers.items() if a not in busy and not self._known[job].leaving]
 
     def busy_jobs(self) -> set[str]:
-        """Jobs of which a worker has a batch."""
+        """Return the jobs in which a connected worker has a batch."""
         with self._lock:
             return {place.job for place in self._running.values() if place.address in self._workers}
 
     def give(self, start: Callable[[str], Future], is_there: Callable[[str], bool]) -> Future | None:
-        """Start a batch on an idle worker; None where there is none, as it has just gone.
+        """Start a batch on an idle worker; return None if there is no such worker, as it has just left.
 
         Args:
-            start: Does that, at an address.
-            is_there: Whether a worker is connected at this moment; who is idle was seen a moment ago.
+            start: Function that starts the batch at an address.
+            is_there: Function that returns whether a worker is connected at this moment; the idle workers
+                were seen a moment ago.
         """
         with self._lock:
             address = next(filter(is_there, self.idle()), None)
@@ -118,15 +120,15 @@ class Roster:
             return future
 
     def began(self, key: Any) -> None:
-        """A worker has begun a batch, given by Dask's key of it."""
+        """Record that a worker has begun a batch, given by Dask's key of the batch."""
         with self._lock:
             self._begun.add(key)
 
     def ended(self, future: Future) -> bool:
-        """A batch has ended; whether by its own end, and not by its worker's.
+        """Record the end of a batch; return whether the batch ended by itself, and not with its worker.
 
-        What it returned is on its worker until it is fetched, and is fetched here: Dask would run a batch
-        again whose worker is lost before that.
+        The return value of a batch is on its worker until it is fetched, and this method fetches it. If the
+        worker were lost before that, Dask would run the batch again.
         """
         future.wait(FETCH_SECONDS)
         wrapped, state = future.wrapped_future, future._final_state  # type: ignore[attr-defined]
@@ -150,10 +152,11 @@ class Roster:
         """Find out how workers of batches were lost.
 
         Args:
-            why: Says so, or None where it is not known yet; told whether there is time to wait for that.
+            why: Function that returns the cause of a loss, or None if it is not known yet. Its second
+                argument tells whether there is time to wait for the cause.
 
         Returns:
-            Batches of which it is known now.
+            Batches for which the cause is known now.
         """
         with self._lock:
             lost = list(self._lost.items())
@@ -169,21 +172,21 @@ class Roster:
         return list(found)
 
     def loss(self, future: Future) -> Loss | None:
-        """How the worker of a batch was lost; asked once."""
+        """Return how the worker of a batch was lost. Call this once."""
         with self._lock:
             return self._losses.pop(future, None)
 
     # -- workers ------------------------------------------------------------------------------------------
 
     def see(self, present: Mapping[str, str], now: float) -> bool:
-        """Take in who is connected.
+        """Update the connected workers.
 
         Args:
-            present: The job of each worker, by address.
+            present: The job of each connected worker, by address.
             now: Seconds of the monotonic clock.
 
         Returns:
-            Whether a worker has come or gone.
+            Whether a worker has connected or left.
         """
         with self._lock:
             joined = {a: job for a, job in present.items() if a not in self._workers and job in self._known}
@@ -202,12 +205,12 @@ class Roster:
             return bool(joined or gone)
 
     def joined(self) -> int:
-        """Workers that have ever connected."""
+        """Return the number of workers that have ever connected."""
         with self._lock:
             return sum(known.joined for known in self._known.values())
 
     def stranded(self, now: float) -> list[Future]:
-        """Batches whose worker has left, and that nobody has given back."""
+        """Return the batches whose worker has left, and that nobody has given back."""
         with self._lock:
             return [
                 future
@@ -216,7 +219,7 @@ class Roster:
             ]
 
     def lingering(self, held: Iterable[str], now: float) -> list[str]:
-        """Addresses of workers that are connected though their job is gone."""
+        """Return the addresses of workers that are connected although their job is gone."""
         with self._lock:
             for job in self._workers.values():
                 known = self._known[job]
@@ -228,6 +231,6 @@ class Roster:
             ]
 
     def count(self) -> Counter[str]:
-        """Connected workers of each job."""
+        """Return the number of connected workers of each job."""
         with self._lock:
             return Counter(self._workers.values())

@@ -1,6 +1,6 @@
-"""SLURM's commands as typed functions: submit, look, cancel, ask what became of a job.
+"""SLURM's commands as typed functions: submit, list and cancel jobs, and get the outcome of a job.
 
-What SLURM says is read in forms that it writes for machines.
+The output of SLURM is read in its machine-readable forms.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from sweepflow.flows.runners.slurm_command import PASSING, SlurmError, SubmitError, output_of, run, said
 
 SEPARATOR = "\x1f"
-"""Between the columns of squeue and sinfo: a control character that no name, reason or list of nodes has."""
+"""Separator of the columns of squeue and sinfo: a control character that no name, reason or list of nodes
+contains."""
 
 INNOCENT = frozenset({"CANCELLED", "NODE_FAIL", "PREEMPTED", "BOOT_FAIL", "REVOKED", "FORGOTTEN"})
-"""States at the end of a job that say nothing against the work that was in it."""
+"""Final states of a job that are no evidence against the work in the job."""
 LATE = frozenset({"TIMEOUT", "DEADLINE"})
-"""States at the end of a job that was ended for the time it took."""
+"""Final states of a job that was ended because of the time it took."""
 UNENDED = frozenset(
     {
         *("PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "RESIZING", "SIGNALING"),
@@ -35,9 +36,10 @@ class QueuedJob:
     Attributes:
         id: SLURM's number.
         state: SLURM's long form: PENDING, CONFIGURING, RUNNING, COMPLETING, SUSPENDED.
-        reason: Why it waits, in SLURM's words: Resources, Priority, QOSMaxCpuPerUserLimit; None as a word.
-        node: Where it runs; empty while it waits.
-        started: When it started, or is expected to, local time in ISO 8601; None where SLURM cannot say.
+        reason: Reason why it waits, in SLURM's words: Resources, Priority, QOSMaxCpuPerUserLimit, or the
+            word None.
+        node: Node on which it runs; empty while it waits.
+        started: Actual or expected start, as local time in ISO 8601; None if SLURM cannot say.
         left: Time that it has left, as SLURM writes it: 59:12, 1-02:03:04, UNLIMITED.
     """
 
@@ -52,14 +54,14 @@ class QueuedJob:
 
 @dataclass(frozen=True)
 class Ended:
-    """What became of a job.
+    """The outcome of a job.
 
     Attributes:
-        state: SLURM's long form; FORGOTTEN where SLURM no longer knows the job (it forgets after MinJobAge,
-            five minutes by default).
-        exit_code: Of the job's script.
-        signal: That ended it, or 0.
-        node: Where its script ran; empty where it never did.
+        state: SLURM's long form; FORGOTTEN if SLURM no longer knows the job (SLURM forgets a job after
+            MinJobAge, five minutes by default).
+        exit_code: Exit code of the job's script.
+        signal: Signal that ended the script, or 0.
+        node: Node on which the script ran; empty if the script never ran.
     """
 
     state: str
@@ -69,12 +71,12 @@ class Ended:
 
     @property
     def innocent(self) -> bool:
-        """Whether it says nothing against the work that was in the job."""
+        """True if the outcome is no evidence against the work in the job."""
         return self.state in INNOCENT
 
     @property
     def late(self) -> bool:
-        """Whether its time was over: the walltime, or a deadline that a directive gives."""
+        """True if the job's time was over: the walltime, or a deadline that a directive gives."""
         return self.state in LATE
 
 
@@ -84,9 +86,9 @@ class Partition:
 
     Attributes:
         limit: Longest walltime, as SLURM writes it: 1-00:00:00, infinite.
-        default: Whether it is taken where none is named.
+        default: Whether it is used if no partition is named.
         up: Whether it starts jobs.
-        nodes: How many it has.
+        nodes: Number of its nodes.
     """
 
     name: str
@@ -101,8 +103,8 @@ class Node:
     """A compute node.
 
     Attributes:
-        address: By which SLURM reaches it.
-        hostname: What the machine calls itself.
+        address: Address by which SLURM reaches it.
+        hostname: Host name that the machine itself uses.
     """
 
     name: str
@@ -112,10 +114,10 @@ class Node:
 
 
 def submit(script: str) -> str:
-    """Submit a batch script; its job's id.
+    """Submit a batch script, and return the id of its job.
 
     Raises:
-        SubmitError: with what sbatch said; `may_pass` where it may be taken later.
+        SubmitError: with the message of sbatch; `may_pass` is true if the script may be accepted later.
     """
     done = run(["sbatch", "--parsable"], script)
     if done.returncode:
@@ -129,10 +131,10 @@ def submit(script: str) -> str:
 
 
 def test_only(script: str) -> str | None:
-    """Why SLURM would not take a batch script, in its own words; None where it would.
+    """Return SLURM's reason for refusing a batch script, in its own words; None if SLURM would accept it.
 
     Raises:
-        SlurmError: where it cannot be asked.
+        SlurmError: if SLURM cannot be asked.
     """
     done = run(["sbatch", "--test-only"], script)
     if not done.returncode:
@@ -146,10 +148,10 @@ test_only.__test__ = False  # type: ignore[attr-defined]  # to pytest it looks l
 
 
 def queue(name: str | None = None) -> list[QueuedJob]:
-    """This user's jobs that wait or run, in order of their ids.
+    """Return this user's jobs that wait or run, in order of their ids.
 
     Args:
-        name: Only those with this name.
+        name: Name of the jobs; None for all names.
     """
     columns = SEPARATOR.join(["%i", "%T", "%r", "%N", "%S", "%L", "%j"])
     done = output_of(["squeue", "--noheader", f"--user={os.getuid()}", "--sort=i", f"--format={columns}"])
@@ -166,7 +168,7 @@ def queue(name: str | None = None) -> list[QueuedJob]:
 
 
 def ended(job_id: str) -> Ended | None:
-    """What became of a job, or None where it waits, runs, or is to start again."""
+    """Return the outcome of a job, or None if it waits, runs, or is to start again."""
     done = run(["scontrol", "show", "job", "--oneliner", job_id])
     if done.returncode:
         if "invalid job id" in done.stderr.lower():
@@ -182,18 +184,18 @@ def ended(job_id: str) -> Ended | None:
 
 
 def cancel(job_ids: Sequence[str]) -> None:
-    """End jobs; those that have ended already do no harm."""
+    """End jobs; jobs that have already ended cause no error."""
     if job_ids:
         _cancel(["scancel", *job_ids])
 
 
 def cancel_named(name: str) -> None:
-    """End this user's jobs of a name."""
+    """End this user's jobs that have this name."""
     _cancel(["scancel", f"--user={os.getuid()}", f"--name={name}"])
 
 
 def partitions() -> list[Partition]:
-    """The partitions that there are."""
+    """Return the partitions of the cluster."""
     found = []
     # %P marks the default partition with a star; %R does not.
     done = output_of(["sinfo", "--noheader", f"--format={SEPARATOR.join(['%P', '%l', '%a', '%D'])}"])
@@ -204,7 +206,7 @@ def partitions() -> list[Partition]:
 
 
 def nodes() -> list[Node]:
-    """The compute nodes that there are."""
+    """Return the compute nodes of the cluster."""
     done = output_of(["scontrol", "show", "node", "--oneliner"])
     found = [_fields(line) for line in done.splitlines() if line.startswith("NodeName=")]
     return [
@@ -219,7 +221,7 @@ def nodes() -> list[Node]:
 
 
 def answers() -> bool:
-    """Whether SLURM's controller, or its backup, answers."""
+    """Return whether SLURM's controller, or its backup, answers."""
     done = run(["scontrol", "ping"])
     return bool(re.search(r"\bis UP\b", done.stdout))
 
@@ -231,10 +233,13 @@ def _cancel(command: Sequence[str]) -> None:
 
 
 def _fields(line: str) -> dict[str, str]:
-    """The fields of a line of scontrol's; values that hold spaces are cut, and none of those is needed."""
+    """Return the fields of a line of scontrol's output.
+
+    Values that contain spaces are cut; none of these values is needed.
+    """
     return dict(re.findall(r"(?:^|\s)([A-Za-z][\w/:]*)=(\S*)", line))
 
 
 def _count(text: str) -> int:
-    """1200 or 1.2K, as sinfo counts nodes."""
+    """Convert a number of nodes as sinfo writes it: 1200 or 1.2K."""
     return round(float(text[:-1]) * 1000) if text.endswith("K") else int(text)

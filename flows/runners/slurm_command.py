@@ -1,6 +1,6 @@
-"""How one of SLURM's commands is run, and what it says where it fails.
+"""Calls of SLURM's commands, and their messages if they fail.
 
-Nothing goes through a shell, and every call has a time-out.
+No command goes through a shell, and every call has a timeout.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from sweepflow.errors import SweepflowError
 
 WAIT = "try again when `scontrol ping` says that the controller is UP"
 COMMAND_SECONDS = 60.0
-"""SLURM's commands ask a controller that is away again, for about 10 s, before they fail."""
+"""Timeout of a command. If the controller is away, SLURM's commands ask it again for about 10 s before they
+fail."""
 
 PASSING = (
     "unable to contact slurm controller",
@@ -29,30 +30,30 @@ PASSING = (
     "zero bytes were transmitted",
     "transport endpoint is not connected",
 )
-"""What SLURM says when the same request may be taken a minute later, in lower case."""
+"""Parts of SLURM's messages, in lower case, for requests that SLURM may accept a minute later."""
 
 
 class SlurmError(SweepflowError):
-    """One of SLURM's commands failed, is not there, or did not answer in time."""
+    """One of SLURM's commands failed, does not exist, or did not answer in time."""
 
     exit_code = 2
 
     @property
     def may_pass(self) -> bool:
-        """Whether the same request may be taken later: SLURM's controller is away or busy."""
+        """True if the same request may be accepted later: SLURM's controller is away or busy."""
         text = str(self.got).lower()
         return any(words in text for words in PASSING)
 
 
 class SubmitError(SlurmError):
-    """SLURM does not take a job."""
+    """SLURM does not accept a job."""
 
 
 def run(command: Sequence[str], text: str | None = None) -> subprocess.CompletedProcess[str]:
     """Run one of SLURM's commands.
 
     Raises:
-        SlurmError: where it is not there, or does not end.
+        SlurmError: if the command does not exist, or does not end.
     """
     try:
         return subprocess.run(
@@ -84,10 +85,10 @@ def run(command: Sequence[str], text: str | None = None) -> subprocess.Completed
 
 
 def output_of(command: Sequence[str]) -> str:
-    """What one of SLURM's commands prints.
+    """Return the output of one of SLURM's commands.
 
     Raises:
-        SlurmError: also where it fails.
+        SlurmError: as from `run`, and also if the command fails.
     """
     done = run(command)
     if done.returncode:
@@ -96,7 +97,7 @@ def output_of(command: Sequence[str]) -> str:
 
 
 def said(done: subprocess.CompletedProcess[str]) -> str:
-    """What a command that failed said, on one line."""
+    """Return the message of a command that failed, on one line."""
     lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
     return (
         "; ".join(re.sub(r"^\w+: (error: )?", "", line) for line in lines) or f"exit code {done.returncode}"
@@ -116,11 +117,12 @@ OVERRIDING = {
     "SBATCH_ERROR": r"-o |--output",
     "SBATCH_OPEN_MODE": r"--open-mode",
 }
-"""Variables that win over a script's directives, and the directives that are to win instead."""
+"""Environment variables that take precedence over a script's directives, and the directives that are to take
+precedence instead."""
 
 
 def _environment(script: str | None) -> dict[str, str]:
-    """This process's environment, less what would change what SLURM's commands take or print."""
+    """Return this process's environment without variables that change the input or output of the commands."""
     dropped = {name for name in os.environ if name.startswith(("SQUEUE_", "SINFO_", "SCANCEL_"))}
     for name, directive in OVERRIDING.items():
         if script and re.search(rf"^#SBATCH ({directive})", script, re.MULTILINE):

@@ -16,13 +16,13 @@ from sweepflow.schema.runner import SlurmRunner
 
 
 class SlurmJobs:
-    """Starts jobs of workers with one name.
+    """Starts jobs of workers with one common name.
 
     Args:
-        runner: What a job asks for.
-        name: Of all of them; jobs of that name that there are already are ended: their scheduler is gone.
-        logs: Directory of their output, which compute nodes see.
-        environment: Exported in their scripts.
+        runner: Configuration with the resources that a job requests.
+        name: Name of all the jobs. Existing jobs of that name are ended, because their scheduler is gone.
+        logs: Directory of the jobs' output, which compute nodes see.
+        environment: Variables that the jobs' scripts export.
     """
 
     def __init__(self, runner: SlurmRunner, name: str, logs: Path, environment: Mapping[str, str]) -> None:

@@ -1,6 +1,6 @@
-"""What to do about the jobs of a cluster: how many to start, which to end, what to tell, when to give up.
+"""Decisions about the jobs of a cluster: how many to start, which to end, what to report, when to give up.
 
-A pure function of what is seen, so that it can be tested without a cluster and without waiting.
+They are a pure function of the observed state, so they can be tested without a cluster and without waiting.
 """
 
 from __future__ import annotations
@@ -12,28 +12,30 @@ from dataclasses import dataclass, field
 from sweepflow.flows.runners.jobs import Held
 
 MOST_STILLBORN = 3
-"""Jobs in a row that end without a worker that has reported for work."""
+"""Limit on the number of jobs in a row that end before one of their workers has reported for work."""
 ENDING_SECONDS = 10.0
-"""How long the processes of a job may take to end before it is replaced; it may have been requeued."""
+"""Time that the processes of a job may take to end before the job is replaced; it may have been requeued."""
 IDLE_SECONDS = 30.0
-"""How long a job that is too many has nothing to do before it is ended: to start another takes longer."""
+"""Time that a surplus job has nothing to do before it is ended: starting another job takes longer."""
 
 
 @dataclass
 class Known:
-    """What the supervisor remembers of a job.
+    """The state that the supervisor keeps of a job.
+
+    All times are seconds of a monotonic clock.
 
     Attributes:
-        running_since: When its processes were first seen to run (seconds of a monotonic clock), or None.
-        hopeless_since: Since when it has waited for what does not pass by waiting, or None.
-        ending_since: Since when its processes are being ended, or None; it may be to start again.
-        gone_since: Since when workers of it have been connected though it is not there, or None.
-        idle_since: Since when none of its workers has had a batch, or None.
-        reported: Whether a worker of it has reported for work.
-        joined: How many workers of it have.
-        starts: How often it was seen to start again: SLURM requeues jobs.
+        running_since: Time at which its processes were first seen to run, or None.
+        hopeless_since: Time since which it has waited for a reason that waiting does not change, or None.
+        ending_since: Time since which its processes are being ended, or None; the job may start again.
+        gone_since: Time since which its workers have been connected although the job is gone, or None.
+        idle_since: Time since which none of its workers has had a batch, or None.
+        reported: Whether one of its workers has reported for work.
+        joined: Number of its workers that have reported for work.
+        starts: Number of times it was seen to start again: SLURM requeues jobs.
         leaving: Whether it is ending because it was told to, or because its walltime is near.
-        ended: Whether it has.
+        ended: Whether it has ended.
     """
 
     running_since: float | None = None
@@ -48,7 +50,7 @@ class Known:
     ended: bool = False
 
     def see(self, job: Held, now: float, limits: Limits) -> None:
-        """Take in what a job is now."""
+        """Update this state from the present state of the job."""
         self.ended = False
         self.ending_since = (self.ending_since or now) if job.state == "ending" else None
         if job.state == "pending":
@@ -64,15 +66,15 @@ class Known:
 
 @dataclass(frozen=True)
 class Limits:
-    """How long and how often; see `sweepflow.schema.runner` for the words.
+    """Limits on numbers and times; `sweepflow.schema.runner` explains the terms.
 
     Attributes:
-        fewest_jobs: Kept where there is less work than that.
-        most_jobs: Held at once.
-        first_jobs: Asked for before it is known how much work there is.
-        replacements: Workers that may be lost.
+        fewest_jobs: Number of jobs that are kept even if there is less work.
+        most_jobs: Largest number of jobs at once.
+        first_jobs: Number of jobs that are requested before the amount of work is known.
+        replacements: Number of workers that may be lost.
         connect_seconds, hopeless_seconds: Longest waits.
-        working_seconds: How long a job takes work from its start; None for as long as it lives.
+        working_seconds: Time from its start in which a job takes work; None for as long as the job lives.
     """
 
     fewest_jobs: int
@@ -91,11 +93,11 @@ class Seen:
     Attributes:
         now: Seconds of a monotonic clock.
         held: Jobs that have not ended.
-        known: What is remembered of every job that was ever started.
-        workers: Workers of each job that are connected.
-        wanted: Jobs that there is work for.
-        lost: Workers that were lost.
-        stillborn: Jobs in a row that ended before a worker of theirs reported.
+        known: State kept of every job that was ever started.
+        workers: Number of connected workers of each job.
+        wanted: Number of jobs for which there is work.
+        lost: Number of workers that were lost.
+        stillborn: Number of jobs in a row that ended before one of their workers reported.
     """
 
     now: float
@@ -109,13 +111,13 @@ class Seen:
 
 @dataclass
 class Actions:
-    """What to do.
+    """Actions to take.
 
     Attributes:
-        start: Jobs to start.
-        cancel: Jobs to end.
-        waiting: What there is to wait for, in words.
-        failure: Why the sweep has to end, in words: what is wrong, and about which job.
+        start: Number of jobs to start.
+        cancel: Ids of the jobs to end.
+        waiting: Description of what the sweep waits for.
+        failure: Reason why the sweep has to end: a description of the error, and the id of its job.
     """
 
     start: int = 0
@@ -125,7 +127,7 @@ class Actions:
 
 
 def decide(seen: Seen, limits: Limits) -> Actions:
-    """What to do about a cluster in this state."""
+    """Return the actions to take for a cluster in this state."""
     actions = Actions()
     staying = [job for job in seen.held if _stays(seen, job)]
     actions.failure = _failure(seen, staying, limits)
@@ -141,7 +143,7 @@ def decide(seen: Seen, limits: Limits) -> Actions:
 
 
 def _stays(seen: Seen, job: Held) -> bool:
-    """Whether a job has workers, or will have: where it does not, it is replaced."""
+    """Return whether a job has workers, or will have workers; otherwise the job is replaced."""
     known = seen.known[job.id]
     ending = known.ending_since is not None and seen.now - known.ending_since > ENDING_SECONDS
     return not known.leaving and not ending

@@ -1,4 +1,4 @@
-"""Send the probe to a compute node, as a job like those of workers, and read what it found."""
+"""Send the probe to a compute node, as a job like those of workers, and read its findings."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from sweepflow.storage.store import Store
 VISIT_SECONDS = 120.0
 """Longest wait for the job to start and to end."""
 SEEN_SECONDS = 15.0
-"""How long a file that was written there may take to be seen here."""
+"""Time that a file written on a compute node may take to be seen here."""
 POLL_SECONDS = 0.25
 
 
 class VisitError(SweepflowError):
-    """The probe's job has found nothing."""
+    """The probe's job has produced no findings."""
 
     exit_code = 2
 
@@ -36,17 +36,17 @@ class VisitError(SweepflowError):
 def visit(
     runner: SlurmRunner, store: Store, say: Callable[[str], None], seconds: float = VISIT_SECONDS
 ) -> list[Check]:
-    """What the probe finds on a compute node. Its job is ended when this does.
+    """Return the findings of the probe on a compute node. The probe's job ends when this function ends.
 
     Args:
-        runner: What the job asks for, as for workers.
-        store: The sweep's.
-        say: Told what the job is doing, whenever that changes.
+        runner: Configuration with the resources that the job requests, as for workers.
+        store: Store of the sweep.
+        say: Function that is called with the state of the job, whenever the state changes.
         seconds: Longest wait.
 
     Raises:
-        VisitError: where the job does not start, or ends without findings.
-        SlurmError: where SLURM does not take it.
+        VisitError: if the job does not start, or ends without findings.
+        SlurmError: if SLURM does not accept the job.
     """
     logs = logs_directory(runner, store)
     logs.mkdir(parents=True, exist_ok=True)
@@ -73,7 +73,7 @@ def visit(
 def _wait(
     job_id: str, findings: Path, log: Path, say: Callable[[str], None], seconds: float
 ) -> dict[str, Any]:
-    """The findings, once they are there."""
+    """Wait for the findings, and return them."""
     deadline = time.monotonic() + seconds
     said = ""
     while True:
@@ -98,10 +98,10 @@ def _wait(
 
 
 def _doing(job_id: str) -> str:
-    """What the job is doing, in words.
+    """Return the state of the job, in words.
 
     Raises:
-        VisitError: where waiting cannot help.
+        VisitError: if waiting cannot help.
     """
     job = next((job for job in slurm.queue() if job.id == job_id), None)
     if job is None:
@@ -171,7 +171,7 @@ def _load(path: Path) -> dict[str, Any] | None:
 
 
 def _appears(path: Path) -> bool:
-    """Whether a file comes to be seen here; a file server may tell of it late."""
+    """Return whether a file appears here; a file server may report it late."""
     deadline = time.monotonic() + SEEN_SECONDS
     while not path.exists():
         if time.monotonic() > deadline:

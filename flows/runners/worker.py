@@ -1,10 +1,10 @@
-"""The process that starts a job's workers, one a GPU or core, each with an environment of its own.
+"""The process that starts a job's workers, one per GPU or core, each with an environment of its own.
 
     python -m sweepflow.flows.runners.worker SCHEDULER --name NAME ...  the arguments of Dask's worker command
 
-The environment is set before a worker imports JAX. One that is killed, say for want of memory, is started
-again: there is no need to wait in the queue for another job. Workers end with this process, however it ends,
-and it ends when they all have.
+The environment is set before a worker imports JAX. A worker that is killed, for example because memory ran
+out, is started again: there is no need to wait in the queue for another job. Workers end with this process,
+however this process ends. It ends when all workers have ended.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from sweepflow.engine.devices import worker_environment
 from sweepflow.flows.runners.encryption import worker_arguments
 
 STOP_SECONDS = 10.0
-"""How long workers may take to leave once they are asked to; then they are made to."""
+"""Time that workers may take to leave once they are asked to; after that they are killed."""
 POLL_SECONDS = 0.2
 MOST_RESTARTS = 10
-"""Workers of a job that were killed by a signal, and are started again in their places."""
+"""Largest number of workers of a job that are started again in their places after a signal killed them."""
 PR_SET_PDEATHSIG = 1
 PARENT = "SWEEPFLOW_PARENT"
-"""The process that this one ends with, where it is on the same machine."""
+"""Environment variable with the id of the process that this one ends with, if it is on the same machine."""
 
 
 def command(arguments: Sequence[str], number: int, of: int) -> list[str]:
-    """The command of one worker.
+    """Return the command of one worker.
 
     Args:
-        arguments: Of Dask's worker command; of an option that is given twice, the last counts.
-        number: The worker's, from 0.
-        of: Workers of the job.
+        arguments: Arguments of Dask's worker command; if an option is given twice, the last one counts.
+        number: Number of the worker, from 0.
+        of: Number of workers of the job.
     """
     name = arguments[arguments.index("--name") + 1] if "--name" in arguments else f"worker-{os.getpid()}"
     return [
@@ -59,8 +59,8 @@ def main(arguments: Sequence[str]) -> int:
     """Start the workers and wait for all of them.
 
     Returns:
-        The exit code of the first that failed for good, 128 and its signal where one ended it; 0 where none
-        did.
+        The exit code of the first worker that failed for good, or 128 plus the signal if a signal ended it;
+        0 if no worker failed.
     """
     if (parent := os.environ.get(PARENT)) is not None:
         _end_with(int(parent), signal.SIGTERM)()
@@ -110,7 +110,10 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _end_with(parent: int, by: signal.Signals = signal.SIGKILL) -> Callable[[], None]:
-    """What a child does before it becomes a worker: ask the kernel to end it with its parent."""
+    """Return a function that asks the kernel to end a child with its parent.
+
+    A child calls it before it becomes a worker.
+    """
     prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 
     def ask() -> None:

@@ -1,1 +1,1 @@
-"""Flow runs as the store knows them: what runs, whether it is alive, and how to go on with what is not."""
+"""Flow runs as the store knows them: which runs exist, which are alive, and how to resume the others."""

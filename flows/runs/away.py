@@ -1,4 +1,4 @@
-"""A Prefect server that is away: for how long one sweep waits for it, whatever of the sweep waits."""
+"""Wait for a Prefect server that is away, with one time limit for all parts of a sweep that wait."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from prefect.settings import get_current_settings
 from sweepflow.flows.runs.reconcile import is_away, read_flow_run
 
 AWAY_SECONDS = 600.0
-"""How long a sweep waits for a Prefect server that is away."""
+"""Maximum time that a sweep waits for a Prefect server that is away."""
 ASK_SECONDS = 5.0
-"""Between two questions whether it is back."""
+"""Time between two checks whether the server is back."""
 
 
 class Outage:
-    """Since when Prefect's server is away from one sweep: its batches, and its end, wait within one limit.
+    """An outage of Prefect's server for one sweep. The batches and the end of the sweep share one time limit.
 
     Attributes:
-        clock: Seconds.
-        too_long: Whether it has lasted for longer than a sweep waits.
-        given_up: Whether it was said that the sweep waits no longer.
+        clock: Function that returns the time in seconds.
+        too_long: Whether the outage has lasted for longer than a sweep waits.
+        given_up: Whether a message has said that the sweep waits no longer.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -35,7 +35,7 @@ class Outage:
 
     @property
     def seconds(self) -> float:
-        """How long it has lasted; 0 where there is none, or where the last was long ago."""
+        """Duration of the outage; 0 if there is none, or if the last one was long ago."""
         now = self.clock()
         # One that answers questions, and fails at batches, is still the same: each takes minutes to say so.
         if self._since is None or now - self._heard_at >= AWAY_SECONDS:
@@ -43,14 +43,14 @@ class Outage:
         return now - self._since
 
     def heard(self) -> float:
-        """It is away just now; for how long by now."""
+        """Note that the server is away just now, and return for how many seconds it has been away."""
         now = self.clock()
         lasted = self.seconds
         self._since, self._heard_at = now - lasted, now
         return lasted
 
     def over(self) -> None:
-        """It is there."""
+        """Note that the server is there."""
         self._since = None
         self.too_long = self.given_up = False
 
@@ -60,7 +60,7 @@ _OUTAGE: ContextVar[Outage] = ContextVar("outage")
 
 @contextmanager
 def one_outage() -> Iterator[None]:
-    """Let all that waits for the server in the block, a flow's body, do so within one limit."""
+    """Give one time limit to everything that waits for the server in the block, which is a flow's body."""
     token = _OUTAGE.set(Outage())
     try:
         yield
@@ -69,15 +69,15 @@ def one_outage() -> Iterator[None]:
 
 
 def outage() -> Outage:
-    """That of the flow that runs here; one of the caller's own where none does."""
+    """Return the outage of the flow that runs here, or a new one for the caller if no flow runs."""
     return _OUTAGE.get(None) or Outage()
 
 
 class ServerWatch:
-    """Whether batches have to wait for Prefect's server.
+    """A watch that decides whether batches have to wait for Prefect's server.
 
     Args:
-        of: The outage that they share; the flow's where it is not given.
+        of: The outage that the batches share; by default that of the flow.
     """
 
     def __init__(self, of: Outage | None = None) -> None:
@@ -86,7 +86,7 @@ class ServerWatch:
         self._away = False
 
     def is_to_wait(self, error: BaseException) -> bool:
-        """Whether a batch that has ended by this error is to run again once the server is back."""
+        """Return whether a batch that has ended by this error is to run again once the server is back."""
         if not is_away(error) or not _is_prefect(error):
             return False
         self._away, self._ask_at = True, self._outage.clock() + ASK_SECONDS
@@ -94,17 +94,17 @@ class ServerWatch:
         return not self._outage.too_long
 
     def worked(self) -> None:
-        """A batch has begun and ended: the server is there."""
+        """Note that a batch has begun and ended, and so the server is there."""
         self._outage.over()
 
     @property
     def stays_away(self) -> bool:
-        """Whether it has been away for as long as a sweep waits, and is: nothing can be begun."""
+        """True if the server has been away for as long as a sweep waits, and still is: nothing can start."""
         return self._outage.too_long and not _answers()
 
     @property
     def waiting(self) -> str:
-        """What there is to wait for, in words; empty where nothing is. The server is asked now and then."""
+        """The thing to wait for, in words; empty if there is none. The server is asked from time to time."""
         now = self._outage.clock()
         if self._away and now >= self._ask_at:
             silent = not _answers()
@@ -114,7 +114,7 @@ class ServerWatch:
 
 
 def _is_prefect(error: BaseException) -> bool:
-    """Whether an error of a request is of one to Prefect's server; so it is where nobody knows any more."""
+    """Return whether an error comes from a request to Prefect's server; True if that is no longer known."""
     try:
         return str(error.request.url).startswith(get_current_settings().api.url or "")  # type: ignore[attr-defined]
     except (RuntimeError, AttributeError):  # it has come from another process, or is Prefect's own

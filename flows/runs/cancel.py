@@ -1,4 +1,4 @@
-"""End a run on purpose: its process, its jobs, and what Prefect says of it."""
+"""End a run on purpose: its process, its jobs, and its state in Prefect."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from sweepflow.flows.runs.server import server_of
 from sweepflow.storage.store import Store
 
 WAIT_SECONDS = 60.0
-"""Longest wait for a process of this machine that has been asked to end."""
+"""Maximum wait for a process of this machine that has been asked to end."""
 WAIT_ELSEWHERE_SECONDS = 30.0
-"""Longest wait for one elsewhere, which sees the request in the store at its next sign of life."""
+"""Maximum wait for a process elsewhere, which sees the request in the store at its next sign of life."""
 ASK_SECONDS = 5.0
-"""How long a Prefect server is tried before the process is ended all the same."""
+"""Maximum time to try a Prefect server. The process is ended afterwards in any case."""
 POLL_SECONDS = 0.1
 
 
@@ -38,14 +38,14 @@ def cancel(store: Store, record: RunRecord, say: Callable[[str], None], *, kill:
     """End a run, wait until it is gone, end its SLURM jobs, and mark it as cancelled.
 
     Args:
-        store: The store that knows it.
+        store: The store that knows the run.
         record: The run.
-        say: Called with what a person should know, line by line.
-        kill: Kill a process of this machine that does not end in time.
+        say: Function that is called with each message for the user, line by line.
+        kill: Whether to kill a process of this machine that does not end in time.
 
     Raises:
-        CancelError: where it does not end.
-        SlurmError: where SLURM does not answer.
+        CancelError: if the run does not end.
+        SlurmError: if SLURM does not answer.
     """
     if record.state in ("completed", "cancelled"):
         say(f"{short_id(store, record)} has ended already: {record.state}")
@@ -70,11 +70,11 @@ def _note_the_end(
     """Say in the run file and in Prefect that the run was cancelled.
 
     Args:
-        store: The store that knows it.
+        store: The store that knows the run.
         record: The run as it was.
-        who: Who has cancelled it.
+        who: The user who has cancelled it.
         by_itself: Whether its process ended when it was asked to.
-        say: Called with what a person should know.
+        say: Function that is called with each message for the user.
     """
     latest = get_run(store, record.flow_run_id) or record
     if latest.state == "completed":
@@ -94,7 +94,7 @@ def _end_process(store: Store, record: RunRecord, say: Callable[[str], None], ki
     """Ask the process to end and wait for it.
 
     Returns:
-        Whether it ended when it was asked; False where it had to be killed.
+        Whether the process ended when it was asked; False if it had to be killed.
     """
 
     def gone() -> bool:
@@ -126,7 +126,7 @@ def _end_process(store: Store, record: RunRecord, say: Callable[[str], None], ki
 
 
 def _send(record: RunRecord, what: signal.Signals) -> bool:
-    """Send a signal; whether there was a process to send it to."""
+    """Send a signal, and return whether there was a process to send it to."""
     try:
         os.kill(record.pid, what)
     except ProcessLookupError:
@@ -151,7 +151,7 @@ def _end_its_jobs(record: RunRecord, say: Callable[[str], None]) -> None:
 
 
 def _tell_prefect(record: RunRecord, message: str) -> None:
-    """Show in Prefect's pages that the run is being cancelled; its process is ended with or without."""
+    """Show in Prefect's pages that the run is being cancelled. Its process is ended even if this fails."""
     try:
         with server_of(record):
             row = read_flow_run(record.flow_run_id, ASK_SECONDS)
@@ -162,7 +162,7 @@ def _tell_prefect(record: RunRecord, message: str) -> None:
 
 
 def _mark(record: RunRecord, reason: str, say: Callable[[str], None]) -> None:
-    """Make Prefect say that the run was cancelled."""
+    """Mark the run as cancelled in Prefect."""
     try:
         with server_of(record):
             row = read_flow_run(record.flow_run_id)
@@ -179,7 +179,7 @@ def _final(row: FlowRun) -> bool:
 
 
 def _within(seconds: float, happened: Callable[[], bool]) -> bool:
-    """Whether something happens in time."""
+    """Wait for something to happen, and return whether it happens in time."""
     deadline = time.monotonic() + seconds
     while not happened():
         if time.monotonic() >= deadline:

@@ -1,4 +1,4 @@
-"""One process at a time goes on with a run."""
+"""Claims on runs, so that only one process at a time goes on with a run."""
 
 from __future__ import annotations
 
@@ -21,32 +21,32 @@ from sweepflow.flows.runs.record import RunRecord, get_run
 from sweepflow.storage.store import Store
 
 WATCH_SECONDS = 60.0
-"""How long a sign of life is waited for from a process elsewhere, which gives one every few seconds."""
+"""Time to wait for a sign of life from a process elsewhere, which gives one every few seconds."""
 WATCH_DEAD_SECONDS = 15.0
-"""The same where its latest is so old that only another clock could make it so."""
+"""The same wait if the latest sign of life is so old that only a different clock could be the cause."""
 LOOK_SECONDS = 1.0
 
 NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
-"""What file systems say that have none; there, only the run file says that a run is alive again."""
+"""Error codes of file systems without locks. There, only the run file says that a run is alive again."""
 
 _HELD: set[Path] = set()
 """Locks of runs that this process goes on with."""
 
 
 def lock_path(store: Store, flow_run_id: str) -> Path:
-    """The file that is locked while a run is gone on with."""
+    """Return the path of the file that is locked while a process goes on with a run."""
     return store.paths.run(flow_run_id).with_suffix(".lock")
 
 
 @contextmanager
 def claim(store: Store, flow_run_id: str) -> Iterator[None]:
-    """Be the only one to go on with a run until the block ends.
+    """Make this process the only one that goes on with a run, until the block ends.
 
-    The system takes the lock back from a process that ends, however it ends.
+    The operating system releases the lock of a process that ends, however the process ends.
 
     Raises:
-        ConfigError: where another process is at it.
-        StoreError: where the store cannot be written.
+        ConfigError: if another process is going on with the run.
+        StoreError: if the store cannot be written.
     """
     path = _real(store, flow_run_id)
     if path in _HELD:  # by this process, which is no other
@@ -70,7 +70,7 @@ def _real(store: Store, flow_run_id: str) -> Path:
 
 
 def _locked(path: Path, flow_run_id: str) -> TextIO:
-    """The lock's file, open and locked.
+    """Open the lock's file, lock it, and return it.
 
     Raises:
         ConfigError, StoreError: as `claim`.
@@ -113,14 +113,15 @@ def _is_at(path: Path, file: TextIO) -> bool:
 
 @contextmanager
 def alone(store: Store, flow_run_id: str) -> Iterator[None]:
-    """Be the only process at a flow run until the block ends; to be begun before any work.
+    """Make this process the only one that works on a flow run, until the block ends.
 
-    Prefect gives a run to a second process where somebody, or an automation, has set it to Scheduled while
-    the first only seemed to be dead. The second ends then, and leaves the run's state to the first.
+    The block must be entered before any work. Prefect gives a run to a second process if somebody, or an
+    automation, has set the run to Scheduled while the first process only seemed to be dead. The second
+    process then ends, and leaves the run's state to the first.
 
     Raises:
-        Abort: in a flow, where another process is at it: Prefect's engine ends quietly.
-        ConfigError: the same elsewhere.
+        Abort: in a flow, if another process works on the run; Prefect's engine then ends quietly.
+        ConfigError: outside a flow, for the same reason.
     """
     before = None if _real(store, flow_run_id) in _HELD else get_run(store, flow_run_id)
     if before is not None and (why := _still_at_it(store, before)):
@@ -136,7 +137,7 @@ def alone(store: Store, flow_run_id: str) -> Iterator[None]:
 
 
 def _still_at_it(store: Store, record: RunRecord) -> str:
-    """How it is known that another process is at a run; empty where none is."""
+    """Return the evidence that another process works on a run; empty if none does."""
     found = is_alive(record)
     if record.machine == this_machine():
         mine = record.pid == os.getpid()

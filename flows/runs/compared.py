@@ -1,4 +1,4 @@
-"""What run files say of runs that have ended, beside what Prefect says of them."""
+"""Comparison of run files with Prefect's states, for runs that have ended."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sweepflow.flows.runs.record import RunRecord, RunState
 from sweepflow.flows.runs.server import server_of
 
 ASK_SECONDS = 10.0
-"""How long a server that answers at all is asked."""
+"""Maximum time to ask a server that answers at all."""
 UNENDED = (StateType.RUNNING, StateType.CANCELLING)
 STATES: Mapping[RunState, Callable[..., State[None]]] = {
     "completed": Completed,
@@ -32,14 +32,14 @@ STATES: Mapping[RunState, Callable[..., State[None]]] = {
 def differing(
     records: Sequence[RunRecord], say: Callable[[str], None]
 ) -> Iterator[tuple[RunRecord, FlowRun]]:
-    """Runs whose process has ended, and of which Prefect says something else than their files.
+    """Yield runs whose process has ended, and whose state in Prefect differs from that in their files.
 
-    Either Prefect has no end of it, or it has completed there and its file does not say so. Runs of servers
-    that ended with them are not looked at.
+    Either Prefect has no final state of the run, or the run has completed in Prefect and its file does not
+    say so. Runs whose server ended with them are not looked at.
 
     Args:
         records: The runs.
-        say: Called with what could not be looked at.
+        say: Function that is called with a message about runs that could not be looked at.
     """
     of_servers: dict[str, list[RunRecord]] = defaultdict(list)
     for record in records:
@@ -70,9 +70,10 @@ def differing(
 
 
 def tell_prefect(record: RunRecord, row: FlowRun) -> None:
-    """Give a flow run that has no end the one that its file has, and its task runs one, too.
+    """Give a flow run without a final state the one of its run file, and its task runs a final state, too.
 
-    One that somebody has scheduled again stays so: its process is gone, and a worker will go on with it.
+    A flow run that somebody has scheduled again stays scheduled: its process is gone, and a worker will go on
+    with it.
     """
     if row.state is not None and row.state.type in UNENDED:
         make = STATES.get(record.state, Crashed)
@@ -81,7 +82,7 @@ def tell_prefect(record: RunRecord, row: FlowRun) -> None:
 
 
 def _rows(records: Sequence[RunRecord]) -> dict[str, FlowRun]:
-    """Prefect's rows of runs of one server, by id, without those that it does not have."""
+    """Return Prefect's rows of runs of one server, by id; runs that it does not have are left out."""
     found: dict[str, FlowRun] = {}
     with server_of(records[0]):
         for start in range(0, len(records), PAGE):

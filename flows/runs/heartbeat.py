@@ -1,4 +1,4 @@
-"""Signs of life of a flow run: its run file, written again every few seconds for as long as it runs."""
+"""Signs of life of a flow run: its run file, which is rewritten every few seconds as long as it runs."""
 
 from __future__ import annotations
 
@@ -33,28 +33,29 @@ from sweepflow.storage.store import Store
 from sweepflow.words import shortened
 
 BEAT_SECONDS = 5.0
-"""From one sign of life to the next, where there is nothing new."""
+"""Time between two signs of life if there is nothing new."""
 NEWS_SECONDS = 1.0
-"""From one to the next, where there is."""
+"""Time between two signs of life if there is something new."""
 ASK_SECONDS = 15.0
-"""From one question to Prefect, whether the run is to be cancelled, to the next."""
+"""Time between two questions to Prefect whether the run is to be cancelled."""
 JOIN_SECONDS = 5.0
-"""Longest wait for a beat that is being written when the run ends."""
+"""Maximum wait for a beat that is being written when the run ends."""
 MAX_REASON = 500
-"""Characters of an error that a run file keeps."""
+"""Maximum number of characters of an error that a run file keeps."""
 
 MOST_BEATS = 16
-"""Runs of this process that are remembered: some may be at work at once, in threads."""
+"""Number of runs of this process that are remembered. Several may be at work at once, in threads."""
 
 _BEATS: dict[str, Beat] = {}
-"""The runs of this process that began last, by id, while they run and after."""
+"""The runs of this process that began last, by id, both while they run and afterwards."""
 
 
 class Beat:
-    """One run's signs of life, and what it has to say of itself. Made by `beating`.
+    """Signs of life of one run, and the information that it gives about itself. Created by `beating`.
 
     Attributes:
-        states: How task runs of it ended that could not say so themselves, by id: its hooks tell Prefect.
+        states: Final states of its task runs that could not report them themselves, by id. The hooks of the
+            run tell Prefect.
     """
 
     def __init__(self, store: Store, record: RunRecord) -> None:
@@ -68,36 +69,36 @@ class Beat:
 
     @property
     def end(self) -> tuple[RunState, str | None]:
-        """How the run ends where nothing is raised: its state, and why."""
+        """The state in which the run ends if nothing is raised, and the reason."""
         return self._end
 
     def ends(self, state: RunState, reason: str) -> None:
-        """Say how the run ends where nothing is raised, if not well."""
+        """Set the state in which the run ends if nothing is raised, and the reason; default: completed."""
         self._end = state, shortened(" ".join(reason.split()), MAX_REASON)
 
     @property
     def news(self) -> bool:
-        """Whether something has been said that is not written yet."""
+        """True if there is new information that is not written yet."""
         return self._news
 
     @property
     def got_on(self) -> bool:
-        """Whether the run has computed anything."""
+        """True if the run has computed anything."""
         return (self._record.done or 0) > (self._record.known or 0)
 
     @property
     def record(self) -> RunRecord:
-        """What is known of the run now."""
+        """The current information about the run."""
         return self._record
 
     @property
     def store(self) -> Store:
-        """Where its run file is."""
+        """The store that has its run file."""
         return self._store
 
     @property
     def leases(self) -> Leases:
-        """Of what the run has in hand: they count for as long as it shows signs of life."""
+        """Leases of the trials that the run has in hand. They count as long as it shows signs of life."""
         return Leases(self._store, self._record.flow_run_id, partial(is_at_work, self._store))
 
     def note(
@@ -110,14 +111,16 @@ class Beat:
         waiting: str | None = None,
         job_name: str | None = None,
     ) -> None:
-        """Say something that the next sign of life will carry; from any thread. What is None stays.
+        """Set information that the next sign of life will carry. A value stays if its argument is None.
+
+        This method may be called from any thread.
 
         Args:
-            total: Trials of the sweep.
-            done: Trials that have a result.
-            known: Trials that had one before the run began.
-            lost: Workers that were lost.
-            waiting: What it waits for, in words; an empty string where it does no longer.
+            total: Number of trials of the sweep.
+            done: Number of trials that have a result.
+            known: Number of trials that had a result before the run began.
+            lost: Number of workers that were lost.
+            waiting: The thing that the run waits for, in words; an empty string if it no longer waits.
             job_name: Name of its SLURM jobs.
         """
         given = {
@@ -136,7 +139,7 @@ class Beat:
             self._news = self._news or bool(changed.keys() - {"waiting"})
 
     def write(self, **changes: object) -> None:
-        """Write the run file now. A store that cannot be written ends no sweep: that is said once."""
+        """Write the run file now. A store that cannot be written ends no sweep, but causes one warning."""
         with self._lock:
             self._record = self._record.model_copy(update={"beat": now(), **changes})
             self._news = False
@@ -153,12 +156,12 @@ class Beat:
 
 
 def latest() -> Beat | None:
-    """The run of this process that began last, whether it still runs or has ended."""
+    """Return the run of this process that began last, whether it still runs or has ended."""
     return next(reversed(_BEATS.values()), None)
 
 
 def beat_of(flow_run_id: str) -> Beat | None:
-    """That of a run of this process, whether it still runs or has ended."""
+    """Return the signs of life of a run of this process, whether it still runs or has ended."""
     return _BEATS.get(flow_run_id)
 
 
@@ -174,20 +177,21 @@ def beating(
     flow: str | None = None,
     parameters: Mapping[str, Any] | None = None,
 ) -> Iterator[Beat]:
-    """Keep the run file of a flow run while the block runs, and say in it how the block ended.
+    """Keep the run file of a flow run up to date while the block runs, and record how the block ended.
 
-    A request to cancel the run, in the store or in Prefect's pages, ends this process as TERM would. Where
-    another process is at the run, this one leaves it alone.
+    A request to cancel the run, in the store or in Prefect's pages, ends this process as TERM would. If
+    another process works on the run, this process leaves the run alone.
 
     Args:
         store: The sweep's store.
         name: The sweep's name.
-        command: What is typed in a shell to get it.
+        command: The shell command that runs the sweep.
         runner: Kind of its runner.
         job_name: Name of its SLURM jobs.
-        flow_run_id: Prefect's id of it; this and what follows is the running flow's where it is not given.
+        flow_run_id: Prefect's id of the flow run. By default, this argument and the following ones are taken
+            from the running flow.
         flow: The flow's name.
-        parameters: The flow's, as JSON.
+        parameters: Parameters of the flow, as JSON.
     """
     flow_run_id = _running(flow_run_id)
     with alone(store, flow_run_id):
@@ -200,7 +204,7 @@ def beating(
 
 
 def _running(flow_run_id: str | None) -> str:
-    """The flow run that is meant: the running one where none is given."""
+    """Return the id of the given flow run, or of the running flow run if none is given."""
     context = FlowRunContext.get()
     run = None if context is None else context.flow_run
     if flow_run_id is None and run is not None:
@@ -255,7 +259,7 @@ def _begin(
     flow: str | None,
     parameters: Mapping[str, Any] | None,
 ) -> RunRecord:
-    """The record of a run that begins, or begins again."""
+    """Create the record of a run that begins, or begins again."""
     context = FlowRunContext.get()
     run = None if context is None else context.flow_run
     if parameters is None:
@@ -291,7 +295,7 @@ def _begin(
 
 
 def _keep_beating(beat: Beat, ended: threading.Event) -> None:
-    """Write, and look whether the run is to be cancelled, until it has ended."""
+    """Write the run file, and check whether the run is to be cancelled, until the run has ended."""
     beaten = asked_prefect = time.monotonic()
     while not ended.wait(NEWS_SECONDS):
         moment = time.monotonic()
@@ -310,7 +314,10 @@ def _keep_beating(beat: Beat, ended: threading.Event) -> None:
 
 
 def _end_this_process() -> None:
-    """As TERM does; where nobody has set what TERM does to this process, it is not the run's to end."""
+    """End this process as TERM does.
+
+    If nobody has set a handler for TERM in this process, the run has no right to end it, and only warns.
+    """
     if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         os.kill(os.getpid(), signal.SIGTERM)
     else:
@@ -322,7 +329,7 @@ def _end_this_process() -> None:
 
 
 def _cancelled_in_prefect(flow_run_id: str) -> bool:
-    """Whether the run was told to end in Prefect's pages; False where Prefect does not answer."""
+    """Return whether the run was told to end in Prefect's pages; False if Prefect does not answer."""
     if get_current_settings().api.url is None:
         return False
     with suppress(Exception), get_client(sync_client=True) as client:
@@ -332,7 +339,7 @@ def _cancelled_in_prefect(flow_run_id: str) -> bool:
 
 
 def _how_it_ended(beat: Beat, error: BaseException) -> tuple[RunState, str]:
-    """The final state of a run that an exception has ended, and why in words."""
+    """Return the final state of a run that an exception has ended, and the reason in words."""
     who = cancel_asked(beat.store, beat.record.flow_run_id)
     stopped = isinstance(error, (KeyboardInterrupt, TerminationSignal))
     if stopped and who is not None:

@@ -1,4 +1,4 @@
-"""What a flow does when it was ended before its end: hooks of Prefect's, in the flow's process."""
+"""Prefect hooks for a flow that was stopped before its end; they run in the flow's process."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from sweepflow.flows.runs.heartbeat import beat_of
 from sweepflow.flows.runs.reconcile import close_task_runs, set_flow_run_state
 
 DEADLINE_SECONDS = 20.0
-"""How long an interrupted process tries a server that does not answer."""
+"""Maximum time that an interrupted process tries a server that does not answer."""
 SETTLE_SECONDS = 1.0
 
 
 def settle(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """Leave Prefect with true states behind.
+    """Correct the states in Prefect.
 
-    To be given to a flow as `on_crashed` and `on_cancellation`. Prefect calls Crashed whatever ends by a
-    signal; where somebody has cancelled the run, it becomes Cancelled. Batches that were running are closed.
+    Give this function to a flow as `on_crashed` and `on_cancellation`. Prefect marks every run that ends by a
+    signal as Crashed. If somebody has cancelled the run, it becomes Cancelled. Batches that were running are
+    closed.
     """
     beat = beat_of(str(flow_run.id))
     reason = (None if beat is None else beat.record.reason) or "its flow was ended"

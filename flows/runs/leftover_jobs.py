@@ -13,10 +13,10 @@ from sweepflow.flows.runs.record import RunRecord
 
 
 def jobs_here() -> list[QueuedJob]:
-    """This user's SLURM jobs that are ours by name; none where there is no SLURM.
+    """Return this user's SLURM jobs that are ours by name; none if there is no SLURM.
 
     Raises:
-        SlurmError: where there is one that does not answer.
+        SlurmError: if there is SLURM, but it does not answer.
     """
     if shutil.which("squeue") is None:
         return []
@@ -24,7 +24,7 @@ def jobs_here() -> list[QueuedJob]:
 
 
 def jobs_of(record: RunRecord, jobs: Iterable[QueuedJob]) -> list[QueuedJob]:
-    """Those of a run."""
+    """Return the jobs of a run."""
     if record.job_name is None:
         return []
     return [job for job in jobs if job.name == record.job_name or job.name.startswith(f"{record.job_name}-")]
@@ -34,7 +34,7 @@ def end_jobs(record: RunRecord) -> int:
     """End the SLURM jobs of a run.
 
     Returns:
-        How many there were.
+        Number of the jobs that were ended.
     """
     found = [] if record.job_name is None else jobs_of(record, jobs_here())
     found = [job for job in found if job.state != "COMPLETING"]  # the sweep itself has ended those
@@ -43,7 +43,7 @@ def end_jobs(record: RunRecord) -> int:
 
 
 def orphans(records: Iterable[RunRecord]) -> tuple[list[QueuedJob], list[QueuedJob]]:
-    """Jobs that nobody uses: those of runs that have ended, and those that no run here names."""
+    """Return jobs that nobody uses: those of runs that have ended, and those that no run here names."""
     jobs = {job.id: job for job in jobs_here()}
     ended: list[QueuedJob] = []
     for record in records if jobs else ():

@@ -1,4 +1,4 @@
-"""What sweeps have left behind: found here, removed when told."""
+"""Search for things that sweeps have left behind, and removal of these things on request."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ from sweepflow.storage.leases import forget, leases_by_owner
 from sweepflow.storage.store import Store
 
 OLD_DAYS = 30.0
-"""A run that ended so long ago needs no run file."""
+"""Age from which a run that has ended needs no run file."""
 END_SECONDS = 10.0
-"""Longest wait for a server that is being ended."""
+"""Maximum wait for a server that is being ended."""
 OUR_SERVER = ("-P", "-m", "sweepflow.flows.embedded_server")
 PREFECT_SERVER = "prefect.server.api.server:create_app"
 TEMPORARY = "PREFECT__SERVER_EPHEMERAL"
-"""In the environment of Prefect's temporary servers, and of no server that a person starts."""
+"""Environment variable of Prefect's temporary servers. Servers that a person starts do not have it."""
 FOSTER_PARENTS = {"systemd", "init", "tini", "dumb-init", "docker-init", "catatonit", "launchd"}
-"""Names of processes that orphans are given to."""
+"""Names of processes that adopt orphans."""
 
 
 @dataclass(frozen=True)
@@ -46,14 +46,14 @@ class Leftover:
     """Something that nobody needs.
 
     Attributes:
-        kind: What it is.
-        name: Which one.
-        why: How it is known that nobody needs it.
-        age: Seconds; None where it has none.
-        size: Bytes; None where it has none.
-        remove: Removes it.
-        run: The run that it is, where it is one.
-        foreign: Whether it may be another store's, and so is removed only when all are asked for.
+        kind: Kind of the leftover.
+        name: Name that identifies it.
+        why: Evidence that nobody needs it.
+        age: Age in seconds; None if it has none.
+        size: Size in bytes; None if it has none.
+        remove: Function that removes it.
+        run: The run, if the leftover is a run.
+        foreign: Whether it may belong to another store. It is then removed only if all are asked for.
     """
 
     kind: str
@@ -67,12 +67,12 @@ class Leftover:
 
 
 def leftovers(store: Store, say: Callable[[str], None], everything: bool = False) -> list[Leftover]:
-    """Everything that sweeps on this store, and servers of this user on this machine, have left behind.
+    """Find everything that sweeps on this store, and servers of this user on this machine, have left behind.
 
     Args:
         store: The store.
-        say: Called with what could not be looked at.
-        everything: Whether jobs of SLURM are looked for though no run of this store has asked for any.
+        say: Function that is called with a message about anything that could not be looked at.
+        everything: Whether to look for SLURM jobs even if no run of this store has asked for any.
     """
     from sweepflow.flows.runs.compared import differing
 
@@ -98,7 +98,7 @@ def remove(found: Sequence[Leftover]) -> list[str]:
     """Remove what was found, and close dead runs in Prefect, too.
 
     Returns:
-        What could not be removed, and why.
+        Messages about leftovers that could not be removed, with the reasons.
     """
     failures = []
     closed: dict[str | None, list[RunRecord]] = defaultdict(list)
@@ -119,7 +119,7 @@ def remove(found: Sequence[Leftover]) -> list[str]:
 
 
 def _close_in_prefect(group: Sequence[RunRecord]) -> None:
-    """Give the flow runs of runs that have ended, and that talked to one server, their end."""
+    """Set the final states of the flow runs of runs that have ended, and that talked to the same server."""
     from sweepflow.flows.runs.compared import tell_prefect
     from sweepflow.flows.runs.reconcile import read_flow_run
     from sweepflow.flows.runs.server import server_of
@@ -155,7 +155,7 @@ def _jobs(records: Sequence[RunRecord], say: Callable[[str], None]) -> Iterator[
 
 
 def dead_servers() -> Iterator[Leftover]:
-    """Temporary Prefect servers of this user, and embedded ones of ours, whose command is gone."""
+    """Yield temporary Prefect servers of this user, and our embedded servers, whose command is gone."""
     for process in psutil.process_iter():
         with suppress(psutil.Error):
             if process.uids().real == os.getuid() and _is_temporary(process) and _is_orphan(process):
@@ -177,7 +177,10 @@ def _is_temporary(process: psutil.Process) -> bool:
 
 
 def _is_orphan(process: psutil.Process) -> bool:
-    """Whether the parent is only a foster parent: in a container, process 1 may be the command itself."""
+    """Return whether the parent of a process only adopts orphans.
+
+    In a container, process 1 may be the command itself.
+    """
     parent = process.parent()
     if parent is None:
         return True
@@ -196,7 +199,7 @@ def _end_server(process: psutil.Process) -> None:
 
 
 def _calls(store: Store, sent: Sequence[Path]) -> Iterator[Leftover]:
-    """What Python functions' sweeps have sent to workers and back, of those that are dead."""
+    """Yield the calls that dead sweeps of Python functions have sent to workers and back."""
     for directory in sent:
         if lives(store, directory.name):
             continue
@@ -212,7 +215,7 @@ def _calls(store: Store, sent: Sequence[Path]) -> Iterator[Leftover]:
 
 
 def _leases(store: Store, held: Mapping[str, Sequence[Path]]) -> Iterator[Leftover]:
-    """Trials that runs had in hand which are dead: they keep nobody from running them."""
+    """Yield leases of trials that dead runs had in hand. They keep nobody from running these trials."""
     for owner, paths in held.items():
         if not lives(store, owner):
 
@@ -245,7 +248,7 @@ def _dead_runs(store: Store, records: Sequence[RunRecord]) -> Iterator[Leftover]
 def _untold_runs(
     store: Store, records: Sequence[RunRecord], differ: Iterable[tuple[RunRecord, FlowRun]]
 ) -> Iterator[Leftover]:
-    """Runs that Prefect was not told the end of, or whose file was not."""
+    """Yield runs whose end was not told to Prefect, or was not written in their file."""
     short = short_ids(record.flow_run_id for record in records)
     for record, row in differ:
         completed = row.state is not None and row.state.is_completed()
@@ -262,7 +265,7 @@ def _untold_runs(
 
 
 def _complete(store: Store, record: RunRecord, completed: bool) -> None:
-    """Let a run's file say that it has completed, if it has; unless somebody goes on with it just now."""
+    """Mark a run as completed in its file, if it has completed, unless somebody goes on with it just now."""
     with claim(store, record.flow_run_id):
         if completed and get_run(store, record.flow_run_id) == record:
             write_run(store, record.model_copy(update={"state": "completed", "reason": None}))

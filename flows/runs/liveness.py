@@ -1,4 +1,4 @@
-"""Whether the process of a flow run is alive, as far as this one can see."""
+"""Liveness of the process of a flow run, as far as this process can see."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from sweepflow.flows.runs.record import RunRecord, get_run, now
 from sweepflow.storage.store import Store
 
 ALIVE_SECONDS = 60.0
-"""A run on another host whose latest sign of life is younger is alive."""
+"""Age of the latest sign of life below which a run on another host is alive."""
 DEAD_SECONDS = 300.0
-"""One whose latest sign of life is older is dead."""
+"""Age of the latest sign of life above which a run on another host is dead."""
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 PID_NAMESPACE = Path("/proc/self/ns/pid")
 
 
 class Life(enum.Enum):
-    """What can be said of a process."""
+    """State of a process, as far as it is known."""
 
     ALIVE = "alive"
     DEAD = "dead"
@@ -33,11 +33,11 @@ class Life(enum.Enum):
 
 @dataclass(frozen=True)
 class Liveness:
-    """Whether a run's process lives, and how that is known.
+    """State of a run's process, and the evidence for it.
 
     Attributes:
-        life: What can be said.
-        words: How it is known, to be put in brackets.
+        life: State of the process, as far as it is known.
+        words: The evidence in words, to be put in brackets.
     """
 
     life: Life
@@ -46,7 +46,7 @@ class Liveness:
 
 @functools.cache
 def this_machine() -> str:
-    """Where a pid of this process means something: this boot of the kernel, this pid namespace."""
+    """Return the scope in which a pid of this process is valid: this kernel boot and this pid namespace."""
     try:
         return f"{BOOT_ID.read_text().strip()} {os.readlink(PID_NAMESPACE)}"
     except OSError:  # no Linux
@@ -54,14 +54,15 @@ def this_machine() -> str:
 
 
 def this_host() -> str:
-    """This host's name."""
+    """Return this host's name."""
     return platform.node()
 
 
 def process_start(pid: int) -> float | None:
-    """When a process began, in a unit and from an origin of this machine; None where there is none.
+    """Return the start time of a process; None if there is no such process.
 
-    A process that has ended and is only waited for by its parent counts as none.
+    The unit and the origin of the time depend on this machine. A process that has ended, and only waits for
+    its parent to collect it, counts as none.
     """
     try:
         # Ticks since boot, exact: psutil's times of creation move when the clock is set. The name, which is
@@ -81,13 +82,13 @@ def process_start(pid: int) -> float | None:
 
 
 def is_alive(record: RunRecord, at: datetime | None = None) -> Liveness:
-    """Whether the process of a run lives.
+    """Find out whether the process of a run is alive.
 
-    On the same machine the process itself is looked for. Elsewhere its latest sign of life has to do.
+    On the same machine, the process itself is looked for. Elsewhere, its latest sign of life is used.
 
     Args:
         record: The run.
-        at: The time now.
+        at: The current time.
     """
     silent = max(0.0, ((at or now()) - record.beat).total_seconds())
     if record.state != "running":
@@ -107,13 +108,15 @@ def is_alive(record: RunRecord, at: datetime | None = None) -> Liveness:
 
 
 def lives(store: Store, flow_run_id: str) -> bool:
-    """Whether a flow run is at work on a store, or may be: not where the store knows of none."""
+    """Return whether a flow run is at work on a store, or may be; False if the store does not know it."""
     return _living(store, flow_run_id) is not None
 
 
 def is_at_work(store: Store, flow_run_id: str) -> bool:
-    """Whether a flow run gets on with what it has in hand: not one that lives but has been stopped, as by
-    Ctrl-Z, and gives no sign of life either."""
+    """Return whether a flow run works on the trials that it has in hand.
+
+    A run that is alive, but has been stopped, as by Ctrl-Z, and gives no sign of life, does not.
+    """
     record = _living(store, flow_run_id)
     return record is not None and (now() - record.beat).total_seconds() < DEAD_SECONDS
 
@@ -124,7 +127,7 @@ def _living(store: Store, flow_run_id: str) -> RunRecord | None:
 
 
 def ago(seconds: float) -> str:
-    """A span of time as a person says it."""
+    """Return a span of time in words that a person would use."""
     for size, unit in ((86400.0, "d"), (3600.0, "h"), (60.0, "min")):
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"

@@ -1,4 +1,4 @@
-"""Make what Prefect says of a flow run true: nothing is left Running that runs no longer."""
+"""Correct Prefect's states of a flow run, so that nothing stays Running that no longer runs."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ from sweepflow.errors import in_brief, in_words
 
 T = TypeVar("T")
 DEADLINE_SECONDS = 60.0
-"""How long a server that does not answer is tried."""
+"""Maximum time to try a server that does not answer."""
 SETTLE_SECONDS = 3.0
-"""How long a state that is on its way is waited for: task runs tell theirs by events."""
+"""Maximum time to wait for a state that is on its way, because task runs send their states as events."""
 RETRY_SECONDS = 0.5
 BUSY = (408, 425, 429)
-"""Codes below 500 with which a server asks to be asked again."""
+"""HTTP status codes below 500 with which a server asks for a retry."""
 PAGE = 200
-"""Task runs that Prefect's API gives at once."""
+"""Maximum number of task runs that Prefect's API returns at once."""
 GONE = "its process has ended without saying how it went"
 
 
@@ -55,20 +55,20 @@ def close_task_runs(
     settle_seconds: float = SETTLE_SECONDS,
     deadline_seconds: float = DEADLINE_SECONDS,
 ) -> int:
-    """Give every task run of a flow run that has no final state one.
+    """Give a final state to every task run of a flow run that has none.
 
-    A server that is away is tried until the deadline; nothing is raised, since whatever the flow has found is
-    worth more than this.
+    A server that is away is tried until the deadline. Nothing is raised, because the results of the flow are
+    worth more than these states.
 
     Args:
         flow_run_id: The flow run.
-        how: States of task runs of which more is known than that they have ended.
-        reason: Why the others are Crashed.
-        settle_seconds: How long states that are on their way are waited for.
-        deadline_seconds: How long a server that does not answer is tried.
+        how: States, by id, of task runs of which more is known than that they have ended.
+        reason: Reason why the other task runs are Crashed.
+        settle_seconds: Maximum time to wait for states that are on their way.
+        deadline_seconds: Maximum time to try a server that does not answer.
 
     Returns:
-        The task runs that were closed.
+        Number of the task runs that were closed.
     """
     deadline = time.monotonic() + deadline_seconds
     settled = time.monotonic() + settle_seconds
@@ -96,7 +96,7 @@ def close_task_runs(
 
 
 def open_task_runs(client: SyncPrefectClient, flow_run_id: UUID | str) -> list[TaskRun]:
-    """Task runs of a flow run that have no final state: `PAGE` of them, where there are more."""
+    """Return the task runs of a flow run that have no final state, at most `PAGE` of them."""
     unended = [kind for kind in StateType if kind not in TERMINAL_STATES]
     return client.read_task_runs(
         flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[UUID(str(flow_run_id))])),
@@ -107,9 +107,10 @@ def open_task_runs(client: SyncPrefectClient, flow_run_id: UUID | str) -> list[T
 
 
 def is_away(error: BaseException) -> bool:
-    """Whether an error of Prefect's client says that the server, or its database, is away and may come back.
+    """Return whether a client error says that Prefect's server, or its database, is away and may come back.
 
-    A refusal stays: of a wrong address, of a missing permission, of what it does not know.
+    A refusal is permanent: of a wrong address, of a missing permission, or of something that the server does
+    not know.
     """
     if isinstance(error, ConcurrencySlotAcquisitionError):  # a task run asks for slots of its tags
         if error.__cause__ is not None:
@@ -125,15 +126,15 @@ def is_away(error: BaseException) -> bool:
 def patiently(
     ask: Callable[[SyncPrefectClient], T], deadline: float, on_silence: Callable[[str], None] | None = None
 ) -> T:
-    """Ask the server, again and again while it is away.
+    """Ask the server, and retry while it is away.
 
     Args:
-        ask: What to ask.
-        deadline: Of the monotonic clock; what is raised after it is raised.
-        on_silence: Told, each time that it is away, why, in brief.
+        ask: Function that asks with the client.
+        deadline: Time on the monotonic clock; an error after it is raised.
+        on_silence: Function that is called with a brief reason each time that the server is away.
 
     Raises:
-        Exception: at once, where the server has answered, and what it says does not pass by waiting.
+        Exception: at once, if the server has answered, and waiting does not change its answer.
     """
     while True:
         try:
@@ -149,7 +150,7 @@ def patiently(
 
 
 def read_flow_run(flow_run_id: UUID | str, deadline_seconds: float = DEADLINE_SECONDS) -> FlowRun | None:
-    """Prefect's row of a flow run; None where its database has none."""
+    """Return Prefect's row of a flow run; None if its database has none."""
     with suppress(ObjectNotFound):
         return patiently(
             lambda client: client.read_flow_run(UUID(str(flow_run_id))), time.monotonic() + deadline_seconds
@@ -160,7 +161,7 @@ def read_flow_run(flow_run_id: UUID | str, deadline_seconds: float = DEADLINE_SE
 def set_flow_run_state(
     flow_run_id: UUID | str, state: State, deadline_seconds: float = DEADLINE_SECONDS
 ) -> None:
-    """Set a flow run's state, whatever it was."""
+    """Set a flow run's state, whatever the state was before."""
     patiently(
         lambda client: client.set_flow_run_state(UUID(str(flow_run_id)), state, force=True),
         time.monotonic() + deadline_seconds,
@@ -168,7 +169,7 @@ def set_flow_run_state(
 
 
 def close_flow_run(run: FlowRun, reason: str) -> None:
-    """Close a flow run whose process is gone, and its task runs, as Crashed; what has ended stays."""
+    """Set a flow run whose process is gone, and its task runs, to Crashed; final states stay."""
     if run.state is None or not run.state.is_final():
         set_flow_run_state(run.id, Crashed(message=reason))
     close_task_runs(run.id, reason=reason)
@@ -181,7 +182,7 @@ def cancel_flow_run(flow_run_id: UUID | str, reason: str) -> None:
 
 
 def _send_events() -> None:
-    """Send the states of task runs that this process still has; what comes later has another worker."""
+    """Send the states of task runs that this process still holds; another events worker sends later ones."""
     # In a thread: where an event loop runs in this one, as in a notebook, Prefect would give a coroutine.
     thread = threading.Thread(
         target=EventsWorker.drain_all, kwargs={"timeout": SETTLE_SECONDS, "at_exit": False}, daemon=True

@@ -1,4 +1,4 @@
-"""The run file: what the store knows of one flow run, whatever became of its process."""
+"""The run file: the store's information about one flow run, whatever happens to the process of the run."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from sweepflow.storage.store import Store
 
 RunState = Literal["running", "completed", "failed", "crashed", "cancelled"]
 MAX_NAMES = 8
-"""Runs that an error lists."""
+"""Maximum number of runs that an error lists."""
 SHORT = 8
-"""Characters of an id that lists show at least."""
+"""Minimum number of characters of an id in lists."""
 
 
 class RunFileWarning(UserWarning):
-    """A file among the run files that is none, or one that cannot be written."""
+    """A file among the run files that is not a run file, or a run file that cannot be written."""
 
 
 RESUMABLE = {
@@ -32,7 +32,7 @@ RESUMABLE = {
     "sweep": "sweepflow.flows.trials_sweep",
     "verify": "sweepflow.flows.verify",
 }
-"""Flows that a shell can go on with, and where they are; others are in scripts of the user's."""
+"""Flows that can be resumed from a shell, and their modules; other flows are in the user's scripts."""
 
 
 class RunRecord(BaseModel):
@@ -43,30 +43,30 @@ class RunRecord(BaseModel):
         flow: The flow's name: `llc`, `sweep`, `verify`.
         name: The sweep's name.
         run_name: Prefect's name of the flow run.
-        command: What is typed in a shell for it.
-        parameters: The flow's, as JSON.
+        command: The shell command for it.
+        parameters: Parameters of the flow, as JSON.
         directory: Working directory of its process.
-        host: Where its process is or was.
-        machine: The boot of that host and the pid namespace, in which `pid` means something.
-        pid: Its process.
+        host: Host of its process.
+        machine: The boot of that host and the pid namespace, in which `pid` is valid.
+        pid: Id of its process.
         pid_started: The process's start, so that a later process with the same pid is not taken for it.
-        started: Its first start; UTC, ISO 8601, as all times here.
-        attempt: How often it has been started.
+        started: Its first start; UTC, ISO 8601, like all times here.
+        attempt: Number of times that it has been started.
         attempt_started: The start of the latest attempt.
-        beat: The latest sign of life; of an ended run, its end.
-        state: What its process last said of it.
-        reason: Why it ended so, in words.
+        beat: The latest sign of life; for a run that has ended, its end.
+        state: The state that its process last reported.
+        reason: The reason why it ended so, in words.
         runner: Kind of its runner.
         job_name: Name of its SLURM jobs.
-        api_url: The Prefect server it talks to; None where that was of the process's own.
-        deployment_id: The deployment that it is a run of.
-        successor: The flow run that went on with it where it could not be continued itself.
-        total: Trials of the sweep.
-        done: Trials that have a result, with those that were known.
-        known: Trials that had one before it began.
-        lost: Workers that were lost.
-        waiting: What it waits for, in words.
-        versions: Of Python and what decides results.
+        api_url: The Prefect server that it talks to; None if the server belonged to the process itself.
+        deployment_id: Id of the deployment that the run belongs to.
+        successor: Id of the flow run that went on with it, if it could not be continued itself.
+        total: Number of trials of the sweep.
+        done: Number of trials that have a result, including those that were known.
+        known: Number of trials that had a result before the run began.
+        lost: Number of workers that were lost.
+        waiting: The thing that it waits for, in words.
+        versions: Versions of Python and of everything that decides results.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
@@ -103,22 +103,22 @@ class RunRecord(BaseModel):
 
 
 def now() -> datetime.datetime:
-    """The time now, in UTC and whole milliseconds."""
+    """Return the current time, in UTC and whole milliseconds."""
     moment = datetime.datetime.now(datetime.UTC)
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
 def write_run(store: Store, record: RunRecord) -> None:
-    """Keep what is known of a run, in place of what was.
+    """Write the run file of a run, and replace the earlier one.
 
     Raises:
-        StoreError: where the store cannot be written.
+        StoreError: if the store cannot be written.
     """
     write_bytes(store.paths.run(record.flow_run_id), record.model_dump_json(indent=1).encode())
 
 
 def read_run(path: Path) -> RunRecord | None:
-    """A run file; None and a warning where it is torn or none, None where it is gone."""
+    """Read a run file. Return None if it is gone, and None with a warning if it is torn or not a run file."""
     try:
         content = path.read_bytes()
         record = RunRecord.model_validate_json(content)
@@ -135,15 +135,16 @@ def read_run(path: Path) -> RunRecord | None:
 
 
 def runs(store: Store) -> list[RunRecord]:
-    """Every run that the store knows, by the start of its latest attempt, the newest last."""
+    """Return every run that the store knows, sorted by the start of its latest attempt, the newest last."""
     found = [record for path in _files(store) if (record := read_run(path)) is not None]
     return sorted(found, key=lambda record: (record.attempt_started, record.flow_run_id))
 
 
 def short_ids(flow_run_ids: Iterable[str]) -> dict[str, str]:
-    """The beginning of each id that lists show and commands take: as much as tells it from the others.
+    """Return the short form of each id for lists and commands: enough to tell it from the other ids.
 
-    Prefect's ids of scheduled runs begin with the time: those of two that are a minute apart differ late.
+    The short form is the beginning of the id. Prefect's ids of scheduled runs begin with the time, so that
+    the ids of two runs that are a minute apart differ late.
     """
     ordered = sorted(set(flow_run_ids))
     shared = [0, *(_shared(*pair) for pair in pairwise(ordered)), 0]
@@ -154,27 +155,27 @@ def short_ids(flow_run_ids: Iterable[str]) -> dict[str, str]:
 
 
 def short_id(store: Store, run: RunRecord | str) -> str:
-    """The beginning of a run's id that tells it from every other run of the store."""
+    """Return the beginning of a run's id that tells it from every other run of the store."""
     whole = run if isinstance(run, str) else run.flow_run_id
     return short_ids([whole, *(path.stem for path in _files(store))])[whole]
 
 
 def get_run(store: Store, flow_run_id: str) -> RunRecord | None:
-    """A run by its whole id."""
+    """Return a run by its whole id."""
     path = store.paths.run(flow_run_id)
     return read_run(path) if path.exists() else None
 
 
 def find_run(store: Store, word: str) -> RunRecord:
-    """The run that a person means by a word.
+    """Return the run that a person means by a word.
 
     Args:
-        store: Where it is known.
-        word: Its id or a beginning of it, Prefect's name of the flow run, or the sweep's name, of which the
-            newest run is meant.
+        store: The store that knows the run.
+        word: The run's id or the beginning of it, Prefect's name of the flow run, or the sweep's name, which
+            means its newest run.
 
     Raises:
-        ConfigError: where there is none, or several begin so.
+        ConfigError: if there is no such run, or if several ids begin with the word.
     """
     known = runs(store)
     if re.fullmatch(r"[0-9a-fA-F-]{4,36}", word):
@@ -202,7 +203,7 @@ def find_run(store: Store, word: str) -> RunRecord:
 
 
 def _shared(one: str, other: str) -> int:
-    """Characters that two texts begin with alike."""
+    """Return the number of characters at the beginning that two texts share."""
     return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), len(one))
 
 

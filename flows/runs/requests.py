@@ -1,4 +1,4 @@
-"""A request to cancel, beside the run file: it reaches a run wherever the store does."""
+"""A request to cancel a run, beside the run file. It reaches the run wherever the store does."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from sweepflow.storage.store import Store
 
 
 def ask_to_cancel(store: Store, flow_run_id: str, who: str) -> None:
-    """Ask a run to end; its process sees it at its next sign of life.
+    """Ask a run to end. The process of the run sees the request at its next sign of life.
 
     Raises:
-        StoreError: where the store cannot be written.
+        StoreError: if the store cannot be written.
     """
     write_bytes(_path(store, flow_run_id), who.encode())
 
 
 def cancel_asked(store: Store, flow_run_id: str) -> str | None:
-    """Who has asked a run to end, or None where nobody has."""
+    """Return who has asked a run to end, or None if nobody has."""
     try:
         return _path(store, flow_run_id).read_text(errors="replace")
     except OSError:
@@ -27,7 +27,7 @@ def cancel_asked(store: Store, flow_run_id: str) -> str | None:
 
 
 def forget_request(store: Store, flow_run_id: str) -> None:
-    """Take the request back: it has been fulfilled, or the run begins anew."""
+    """Remove the request, because it has been fulfilled or because the run begins again."""
     with suppress(OSError):
         _path(store, flow_run_id).unlink(missing_ok=True)
 

@@ -25,16 +25,16 @@ from sweepflow.flows.sweep_flow import SweepFlow
 from sweepflow.storage.store import Store
 
 TAKEN_SECONDS = 60.0
-"""How long to see whether a worker takes a run that was scheduled for it."""
+"""Maximum time to wait until a worker takes a run that was scheduled for it."""
 LOOK_SECONDS = 0.5
 
 
 class AliveError(ConfigError):
-    """A run that is alive, or may be: nobody goes on with it beside its own process."""
+    """A run that is alive, or may be, so that no other process may go on with it."""
 
 
 def latest_unfinished(records: Sequence[RunRecord]) -> RunRecord | None:
-    """The newest run that has not completed and that no later one has made good.
+    """Return the newest run that has not completed, and whose work no later run has done or is doing.
 
     Args:
         records: Runs of one store, the newest last.
@@ -53,14 +53,14 @@ def latest_unfinished(records: Sequence[RunRecord]) -> RunRecord | None:
 
 
 def check_ended(store: Store, record: RunRecord) -> None:
-    """Refuse a run whose process may still be at it.
+    """Refuse a run whose process may still work on it.
 
     Args:
-        store: The store that knows it.
+        store: The store that knows the run.
         record: The run.
 
     Raises:
-        AliveError: with what is known of the process, and what to do.
+        AliveError: if it may. The error says what is known of the process, and what to do.
     """
     found = is_alive(record)
     if found.life is Life.DEAD:
@@ -75,24 +75,24 @@ def check_ended(store: Store, record: RunRecord) -> None:
 
 
 def resume(store: Store, record: RunRecord, say: Callable[[str], None], *, here: bool = False) -> Any:
-    """Close what Prefect believes to be running, and run the flow again as the same flow run.
+    """Close everything that Prefect believes to be running, and run the flow again as the same flow run.
 
-    Where Prefect's database does not have the run, it is a new one with the same parameters. Changes this
-    process's working directory, to the run's.
+    If Prefect's database does not have the run, a new flow run with the same parameters is made. This
+    function changes the working directory of this process to that of the run.
 
     Args:
-        store: The store that knows it.
+        store: The store that knows the run.
         record: The run.
-        say: Called with what a person should know, line by line.
-        here: Run a deployment's run in this process, instead of leaving it to its worker.
+        say: Function that is called with each message for the user, line by line.
+        here: Whether to run a deployment's run in this process, instead of leaving it to its worker.
 
     Returns:
-        What the flow returns; None where a worker is to run it.
+        The value that the flow returns; None if a worker is to run it.
 
     Raises:
-        AliveError: where its process may be alive.
-        ConfigError: where another process goes on with it, or it cannot be run here.
-        ServerError: where Prefect does not answer.
+        AliveError: if the run's process may be alive.
+        ConfigError: if another process goes on with the run, or the run cannot be run here.
+        ServerError: if Prefect does not answer.
     """
     flow = _flow(record)
     check_ended(store, get_run(store, record.flow_run_id) or record)
@@ -121,10 +121,10 @@ def resume(store: Store, record: RunRecord, say: Callable[[str], None], *, here:
 
 
 def _leave_to_a_worker(row: FlowRun, short: str, say: Callable[[str], None]) -> None:
-    """Schedule the run for the workers of its deployment, and see whether one takes it.
+    """Schedule the run for the workers of its deployment, and check whether one takes it.
 
-    A worker says of a process that it has lost that it crashed, and half a minute later it says so again:
-    whatever the run is by then. So it may have to be scheduled twice.
+    A worker that has lost a process reports that it crashed, and reports this again half a minute later,
+    whatever state the run has by then. So the run may have to be scheduled twice.
     """
     deadline = time.monotonic() + TAKEN_SECONDS
     message = f"to go on, by `sweepflow resume` on {this_host()}"
@@ -143,7 +143,7 @@ def _leave_to_a_worker(row: FlowRun, short: str, say: Callable[[str], None]) -> 
 
 
 def _again(store: Store, record: RunRecord, flow: SweepFlow[...], row: FlowRun) -> Any:
-    """Run the flow as the flow run that it was."""
+    """Run the flow again as the same flow run."""
     _go_where_it_was(store, record)
     set_flow_run_state(row.id, AwaitingRetry(message=f"gone on with by `sweepflow resume` on {this_host()}"))
     fresh = read_flow_run(row.id)
@@ -152,7 +152,7 @@ def _again(store: Store, record: RunRecord, flow: SweepFlow[...], row: FlowRun) 
 
 
 def _anew(store: Store, record: RunRecord, flow: SweepFlow[...]) -> Any:
-    """Run the flow as a new flow run, and say in the old one's file which it is."""
+    """Run the flow as a new flow run, and record the id of the new run in the file of the old run."""
     _go_where_it_was(store, record)
     try:
         return flow(**record.parameters)
@@ -164,7 +164,7 @@ def _anew(store: Store, record: RunRecord, flow: SweepFlow[...]) -> Any:
 
 
 def _go_where_it_was(store: Store, record: RunRecord) -> None:
-    """Relative paths of the run's parameters are those of its working directory."""
+    """Change to the run's working directory, because relative paths of its parameters start there."""
     directory = Path(record.directory)
     if not directory.is_dir():
         raise ConfigError(

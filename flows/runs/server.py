@@ -17,11 +17,11 @@ from sweepflow.flows.runs.record import RunRecord
 def server_of(record: RunRecord) -> Iterator[None]:
     """Point Prefect to the server that a run talked to, until the block ends.
 
-    What is configured comes first. Where nothing is, the run's own server is taken if it answers, and else an
-    embedded one, whose database is the one in PREFECT_HOME.
+    A configured server comes first. If none is configured, the run's own server is used if it answers,
+    otherwise an embedded server, whose database is the one in PREFECT_HOME.
 
     Raises:
-        ServerError: where the one that is configured does not answer.
+        ServerError: if the configured server does not answer.
     """
     if get_current_settings().api.url is None and record.api_url and silence(record.api_url) is None:
         os.environ["PREFECT_API_URL"] = record.api_url

@@ -1,4 +1,4 @@
-"""What the command line prints of runs."""
+"""Output of the command line for runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     )
 
 MAX_CELL = 60
-"""Characters of a cell that may hold anything."""
+"""Maximum number of characters of a cell that may hold any text."""
 MAX_STATE = 90
 
 
@@ -28,12 +28,13 @@ def runs_table(
     at: datetime.datetime | None = None,
     among: Iterable[RunRecord] = (),
 ) -> list[str]:
-    """One line a run, under a line of headings.
+    """Return one line for each run, under a line of headings.
 
     Args:
         records: The runs, in the order of the lines.
-        at: The time now.
-        among: All runs of the store, where these are only some: ids tell a run from every one of them.
+        at: The current time.
+        among: All runs of the store, if `records` are only some of them. The ids in the table tell a run from
+            every one of them.
     """
     at = at or now()
     ids = {i for one in (*records, *among) for i in (one.flow_run_id, one.successor) if i is not None}
@@ -62,7 +63,7 @@ def runs_table(
 
 
 def state_words(record: RunRecord, at: datetime.datetime, short: Mapping[str, str]) -> str:
-    """A run's state as it is, whatever its process last said; `short` has the ids that lists show."""
+    """Return the actual state of a run, whatever its process last reported; `short` has the ids in lists."""
     again = f", attempt {record.attempt}" if record.attempt > 1 else ""
     if record.state != "running":
         gone_on = f", gone on with as {short[record.successor]}" if record.successor else ""
@@ -77,7 +78,7 @@ def state_words(record: RunRecord, at: datetime.datetime, short: Mapping[str, st
 
 
 def leftovers_table(found: Sequence[Leftover]) -> list[str]:
-    """One line for each thing that was left behind, under a line of headings."""
+    """Return one line for each thing that was left behind, under a line of headings."""
     rows = [("what", "which", "size", "age", "why")]
     for item in found:
         age = "-" if item.age is None else ago(max(0.0, item.age))
@@ -86,7 +87,7 @@ def leftovers_table(found: Sequence[Leftover]) -> list[str]:
 
 
 def lines(rows: Iterable[Sequence[str]]) -> list[str]:
-    """Rows as lines with aligned columns; no cell is wrapped, and none brings a line of its own."""
+    """Format rows as lines with aligned columns; no cell is wrapped, and no cell contains a line break."""
     cells = [[" ".join(cell.split()) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return [
@@ -96,12 +97,12 @@ def lines(rows: Iterable[Sequence[str]]) -> list[str]:
 
 
 def resume_command(record: RunRecord, store: Store, usual: Path) -> str:
-    """What is typed to go on with a run.
+    """Return the shell command that resumes a run.
 
     Args:
         record: The run.
-        store: The store that knows it.
-        usual: The store that commands take where none is given.
+        store: The store that knows the run.
+        usual: The store that commands use if none is given.
     """
     command = f"sweepflow resume {short_id(store, record)}"
     if usual.absolute() == store.root.absolute():

@@ -15,7 +15,7 @@ _MODULES = {"compose_llc": "sweepflow.compose.llc", "compose_trials": "sweepflow
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is asked for: workloads import JAX, and where a sweep runs is known without it."""
+    """Import a name only when it is requested: workloads import JAX, and `place` works without JAX."""
     if name in _MODULES:
         return getattr(importlib.import_module(_MODULES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

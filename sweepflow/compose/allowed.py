@@ -1,4 +1,4 @@
-"""What a field takes, in words: made from its type and its bounds, so that no list of them goes stale."""
+"""The values that a field takes, in words: made from its type and bounds, so that no list goes stale."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from sweepflow.schema.bounds import options_of, unpacked
 from sweepflow.schema.name import NAME, NAME_IN_WORDS
 
 PATTERNS = {NAME: NAME_IN_WORDS}
-"""What regular expressions of the schema say to those who do not read them; others are shown as they are."""
+"""Regular expressions of the schema and their meaning in words; any other expression is shown as it is."""
 TAGS = ("kind", "distribution")
 """Fields that choose a section's model among several."""
 LIST_EXAMPLES = {int: "[32,32]", float: "[1.0,0.1]", str: "[a,b]"}
 
 
 def allowed_values(field: FieldInfo) -> str:
-    """`a whole number greater than 0`, `one of relu, tanh`; the field's own description where it has one."""
+    """The field's own description, or words: `a whole number greater than 0`, `one of relu, tanh`."""
     return field.description or _words(field.annotation, field.metadata)
 
 
 def choices(field: FieldInfo) -> list[str]:
-    """The names that a field takes where it takes names; empty for any other field."""
+    """The names that a field takes; empty for a field that does not take names."""
     found: list[str] = []
     for option in options_of(field.annotation):
         if get_origin(option) is Literal:
@@ -36,7 +36,7 @@ def choices(field: FieldInfo) -> list[str]:
 
 
 def nullable(field: FieldInfo) -> bool:
-    """Whether the field may be left empty with `null`."""
+    """Return whether the field may be left empty with `null`."""
     return type(None) in options_of(field.annotation)
 
 
@@ -45,10 +45,11 @@ def example(field: FieldInfo, given: object = None) -> str | None:
 
     Args:
         field: The field.
-        given: What it refused; in a list of its own where the field takes that.
+        given: The value that the field refused.
 
     Returns:
-        That list, else the field's default, else None.
+        A list of `given` alone where the field takes that. Otherwise the field's default, then an example of
+        a list where the field takes a list, then None.
     """
     kind: Any = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
     if isinstance(given, (int, float, str)) and not isinstance(given, bool) and given != "":
@@ -68,7 +69,7 @@ def example(field: FieldInfo, given: object = None) -> str | None:
 
 
 def placeholder(field: FieldInfo) -> str:
-    """What stands for a value that only the user can know: `DIRECTORY`, or three dots."""
+    """The placeholder for a value that only the user can know: `DIRECTORY`, or three dots."""
     return str(field.examples[0]) if field.examples else "..."
 
 
@@ -91,12 +92,12 @@ def sections(annotation: Any) -> list[type[BaseModel]]:
 
 
 def tag_of(section: type[BaseModel]) -> str:
-    """The name of the field that chooses a model among others: `kind` where it has no other."""
+    """The name of the field that chooses a model among others; `kind` if the model has no such field."""
     return next((name for name in TAGS if name in section.model_fields), TAGS[0])
 
 
 def kind_of(section: type[BaseModel]) -> str | None:
-    """The value of that field, or None where the model has no such field."""
+    """The value of the field that chooses the model, or None where the model has no such field."""
     field = section.model_fields.get(tag_of(section))
     return None if field is None else str(field.default)
 
@@ -178,5 +179,5 @@ def _list_example(annotation: Any) -> str:
 
 
 def _plain(bound: Any) -> str:
-    """2**32 - 1 and the like in full; 1.0 as 1."""
+    """A bound as text: large integers such as 2**32 - 1 in full, 1.0 as 1."""
     return f"{bound:g}" if isinstance(bound, float) else str(bound)

@@ -28,14 +28,15 @@ class Axis:
 
     Attributes:
         key: Dotted key, or group with its package: `db@source`.
-        values: What it takes, in order; one value where it does not sweep.
-        text: As it was typed.
+        values: The values of the key, in order; one value where the override is no sweep.
+        text: The override as it was typed.
         is_group: Whether the key is a group, whose values are names of files in it.
-        parsed: What Hydra has read.
-        sweeps: Whether it is written as a sweep, be it of one value.
-        deletes: Whether it removes the key (`~key`).
-        distribution: What `interval(...)`, `choice(...)` and their tags ask to draw the value from.
-        source: `typed`, or `experiment NAME` where that file's `hydra.sweeper.params` have it.
+        parsed: The override as Hydra's parser returns it.
+        sweeps: Whether the override is written as a sweep, even of a single value.
+        deletes: Whether the override removes the key (`~key`).
+        distribution: Distribution that the value is drawn from, given by `interval(...)`, `choice(...)` and
+            their tags.
+        source: `typed`, or `experiment NAME` for an override in `hydra.sweeper.params` of that file.
     """
 
     key: str
@@ -50,17 +51,17 @@ class Axis:
 
     @property
     def shown(self) -> str:
-        """Its text, and where that is from unless it was typed."""
+        """The text of the override, with its source unless it was typed."""
         return self.text + _whence(self.source)
 
     @property
     def overrides(self) -> list[Override]:
-        """One override for each value, which gives that value when it is read again."""
+        """One override for each value; when it is read again, it gives that value."""
         return [self.parsed] if self.deletes else [given_as(self.parsed, value) for value in self.values]
 
     @property
     def texts(self) -> list[str]:
-        """Their texts."""
+        """The texts of `overrides`."""
         return [str(override.input_line) for override in self.overrides]
 
 
@@ -70,10 +71,10 @@ def parse_axes(
     """Parse overrides.
 
     Args:
-        overrides: In Hydra's grammar.
+        overrides: Overrides in Hydra's grammar.
         groups: Groups and their options.
-        distributions: Whether intervals are welcome; an axis of one has no values.
-        source: Where the overrides are from.
+        distributions: Whether to accept intervals; the axis of an interval has no values.
+        source: Source of the overrides.
 
     Raises:
         ConfigError: for text that is no override, an empty sweep, a value or a key given twice, an
@@ -153,10 +154,10 @@ def _axis(override: Override, text: str, groups: Groups, distributions: bool, so
 
 
 def files_of(pattern: Glob, said: str) -> list[str]:
-    """The files that a glob of a key matches that is no group, sorted.
+    """The files that a glob matches, sorted; for a key that is not a group.
 
     Raises:
-        ConfigError: where there is none.
+        ConfigError: if no file matches.
     """
     found = {
         path
@@ -175,13 +176,13 @@ def files_of(pattern: Glob, said: str) -> list[str]:
 
 
 def did_you_mean_option(group: str, name: str, options: Sequence[str]) -> str:
-    """The override that takes the nearest option of a group, or how to find one."""
+    """Advice for an unknown option: the override with the nearest option of the group, or how to find one."""
     match = nearest(name, options)
     return f"did you mean '{group}={match}'?" if match else f"write {group}=NAME with a name from above"
 
 
 def _is_group(override: Override, groups: Groups, said: str) -> bool:
-    """Whether an option of a group is chosen, or removed."""
+    """Return whether the override chooses or removes an option of a group."""
     group = override.key_or_group
     if override.package is not None and group not in groups:
         raise ConfigError(
@@ -194,10 +195,10 @@ def _is_group(override: Override, groups: Groups, said: str) -> bool:
 
 
 def refuse_tags(override: Override, whence: str = "") -> None:
-    """Refuse tags where nothing heeds them.
+    """Refuse tags that would have no effect.
 
     Raises:
-        ConfigError: for a sweep that has some.
+        ConfigError: for a sweep that has tags.
     """
     value: Any = override.value()
     if isinstance(value, Sweep) and value.tags:

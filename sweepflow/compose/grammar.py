@@ -1,5 +1,4 @@
-"""Hydra's override grammar, read and written: one parse says what a text gives, and one writer makes the text
-that is read back as the same value.
+"""Reader and writer of Hydra's override grammar: a text that the writer makes is read back as the same value.
 
 O. Yadan, "Hydra: A framework for elegantly configuring complex applications", 2019;
 https://hydra.cc/docs/1.3/advanced/override_grammar/extended/
@@ -34,21 +33,21 @@ from hydra.errors import HydraException
 from sweepflow.errors import ConfigError
 
 WORD = re.compile(r"[A-Za-z_/][A-Za-z0-9_/.-]*")
-"""Text that needs no quotes, unless it is one of these."""
+"""Text that needs no quotes, unless it is one of `KEYWORDS`."""
 KEYWORDS = ("null", "true", "false", "inf", "nan")
 CASTS = ("int", "float", "str", "bool")
 OF_VALUES = ("range", "interval", "glob")
-"""Functions that make a sweep, and of values only."""
+"""Functions that make a sweep, and that take plain values only."""
 TAKES_SWEEP = ("sweep", "value")
-"""Keyword arguments by which the other functions take one."""
+"""Keyword arguments by which the other functions take a sweep."""
 
 
 def read(text: str, source: str = "") -> Override:
     """Parse one override.
 
     Args:
-        text: In Hydra's grammar.
-        source: Where it is from, for the error: `, from the experiment NAME`.
+        text: An override in Hydra's grammar.
+        source: Source of the text, for the error: `, from the experiment NAME`.
 
     Raises:
         ConfigError: for text that is no override.
@@ -85,7 +84,7 @@ def _nested(text: str, source: str) -> ConfigError:
 
 
 def _parts(value: Any) -> list[Any]:
-    """What a parsed value holds; the values of a sweep, and not the sweep itself."""
+    """The values inside a parsed value; for a sweep its values, without the sweep itself."""
     match value:
         case ChoiceSweep():
             return list(value.list)
@@ -106,10 +105,10 @@ def key_of(override: Override) -> str:
 
 
 def swept_values(override: Override) -> list[Any]:
-    """What a sweep takes in turn; a shuffled one in another order each time. Quotes are kept.
+    """The values of a sweep in order; a shuffled sweep has another order at each call. Quotes are kept.
 
     Raises:
-        ConfigError: for a range without an end.
+        ConfigError: for a range with an infinite end or step, or with a step of zero.
     """
     ends: Any = override.value()
     try:
@@ -130,9 +129,10 @@ def plain(value: Any) -> Any:
 
 
 def given_as(override: Override, value: Any) -> Override:
-    """The override that gives its key one value: of a sweep, or what its functions have made.
+    """The override that gives its key one value: a value of a sweep, or the result of its functions.
 
-    Its text is as it was typed where that says no more and no less, so that it is replayed by itself.
+    The text stays as it was typed unless it is a sweep or calls functions. So each override can be replayed
+    by itself.
     """
     line = str(override.input_line)
     if override.is_sweep_override() or ("(" in line and _calls(line)):
@@ -148,13 +148,13 @@ def given_as(override: Override, value: Any) -> Override:
 
 
 def quote(value: Any) -> str:
-    """A value as the grammar reads it back: the same value of the same type.
+    """Return the text that the grammar reads back as the same value of the same type.
 
     Args:
-        value: None, a number, text, a path, a list, a mapping; NumPy's numbers are Python's.
+        value: None, a number, text, a path, a list, a mapping; NumPy's numbers are written as Python's.
 
     Raises:
-        ConfigError: for what the grammar has no words for.
+        ConfigError: for a value that the grammar cannot express.
     """
     match value:
         case None:
@@ -189,9 +189,9 @@ def quote(value: Any) -> str:
 
 
 def quote_as_hydra(value: Any) -> str:
-    """A parsed value as Hydra writes it, where Hydra reads it back as the same; as `quote` does elsewhere.
+    """Write a parsed value as Hydra does if Hydra reads that back as the same value, else as `quote` does.
 
-    Hydra forgets that a number is text: of `str(1,2)` it makes `1` and `2`.
+    Hydra forgets that a number is text: it turns `str(1,2)` into `1` and `2`.
     """
     text: str = Transformer.str(value)
     if value is None or isinstance(value, bool | int | float):
@@ -204,7 +204,7 @@ def quote_as_hydra(value: Any) -> str:
 
 
 def _key(key: Any) -> str:
-    """A mapping's key, which the grammar lets nobody quote."""
+    """Write a key of a mapping, which cannot be quoted in the grammar."""
     if not isinstance(key, str):
         return quote(key)
     text = escape_special_characters(key)
@@ -222,12 +222,12 @@ def _key(key: Any) -> str:
 
 
 def _same(a: Any, b: Any) -> bool:
-    """Whether two plain values are the same, types included: 1 is neither 1.0 nor true."""
+    """Return whether two plain values are the same, types included: 1 differs from 1.0 and from true."""
     return repr(a) == repr(b)
 
 
 def _calls(text: str) -> bool:
-    """Whether functions have a part in an override's value."""
+    """Return whether an override's value calls functions."""
     try:
         OverridesParser(functions=Functions()).parse_override(text)
     except HydraException:
@@ -237,8 +237,8 @@ def _calls(text: str) -> bool:
 
 @cache
 def _parser() -> OverridesParser:
-    """Hydra's own, whose casts forget neither tags nor that the order is shuffled, and whose glob takes lists
-    of quoted patterns."""
+    """Hydra's own parser, with casts that keep tags and shuffling, and a glob that takes lists of quoted
+    patterns."""
     functions = _Functions()
     vars(functions).update(vars(create_functions()))
     functions.functions["glob"] = lambda include, exclude=None: glob(plain(include), plain(exclude))
@@ -248,7 +248,7 @@ def _parser() -> OverridesParser:
 
 
 class _Functions(Functions):
-    """Hydra's, which take a sweep as the only thing that they are given, or say otherwise in odd words."""
+    """Hydra's functions, which refuse a sweep beside other arguments with an error of our own."""
 
     def eval(self, func: FunctionCall) -> Any:
         given = [*func.args, *(func.kwargs[name] for name in TAKES_SWEEP if name in func.kwargs)]

@@ -28,7 +28,7 @@ from sweepflow.errors import ConfigError, nearest
 from sweepflow.words import shortened
 
 MAX_NAMED = 80
-"""Characters of a value that the first line names; the line below has more of it."""
+"""Most characters of a value in the first line of an error; the next line shows more of the value."""
 
 
 def explain(
@@ -37,16 +37,16 @@ def explain(
     axes: Sequence[Axis],
     drawn: Mapping[str, Source] | None = None,
 ) -> ConfigError:
-    """The first complaint of a validation error as one readable error.
+    """Convert the first complaint of a validation error to one readable error.
 
     Args:
-        error: What pydantic says of one configuration.
+        error: Pydantic's error for one configuration.
         root: The configuration's model.
-        axes: What was typed, to tell it from what files say.
-        drawn: Where the values are from that were set after Hydra composed, by dotted key.
+        axes: The overrides that were typed, to distinguish them from values in files.
+        drawn: Sources of the values that were set after Hydra composed, by dotted key.
 
     Returns:
-        An error with all four parts: what is wrong, what was given, what is allowed, what to do.
+        An error with all four parts: the problem, the given value, the allowed values, the advice.
     """
     origins = Origins(axes, drawn or {})
     first, *others = error.errors()
@@ -138,7 +138,8 @@ def _at_odds(
     origins: Origins,
     count: str,
 ) -> ConfigError:
-    """A complaint of a validator of the schema's own: mostly of keys that do not go together."""
+    """An error for a complaint of one of the schema's own validators: mostly for keys that do not fit
+    together."""
     message = error["msg"].removeprefix("Value error, ")
     section = error["input"]
     leaf = field is not None and not sections(field.annotation)
@@ -175,7 +176,8 @@ def _at_odds(
 def _refused_by_validator(
     key: str, field: FieldInfo | None, message: str, value: object, origins: Origins, count: str
 ) -> ConfigError:
-    """A complaint about one field: the whole of it, or of a free key within it, which the message names."""
+    """An error about one field: about the whole value, or about a free key within it that the message
+    names."""
     inner = re.match(rf"{re.escape(key)}\.[^\s:=]+", message)
     what = _lowered(message) if message.startswith(key) else f"{key}: {_lowered(message)}"
     if inner is None:
@@ -200,7 +202,7 @@ def _refused_by_validator(
 def _refused(
     key: str, field: FieldInfo | None, error: ErrorDetails, origins: Origins, count: str
 ) -> ConfigError:
-    """A value that is not of the field's type, or out of its range."""
+    """An error for a value that is not of the field's type, or is out of its range."""
     value = error["input"]
     within = isinstance(error["loc"][-1], int)  # an entry of a list
     names = [] if field is None else choices(field)
@@ -238,9 +240,9 @@ def _lowered(message: str) -> str:
 def _locate(
     location: tuple[int | str, ...], root: type[BaseModel]
 ) -> tuple[str, type[BaseModel], FieldInfo | None]:
-    """The dotted key of an error, without pydantic's union tags; the model that it is in; its field there.
+    """Return the dotted key of an error, without pydantic's union tags, its model, and its field.
 
-    An error of a whole section has the section's own model, and the field that holds it.
+    For an error of a whole section these are the section's own model and the field that contains the section.
     """
     owner, parts = root, []
     found: FieldInfo | None = None

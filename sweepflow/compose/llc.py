@@ -1,5 +1,5 @@
-"""Expand overrides of the `llc` flow: Hydra composes once for each choice of groups, and the values that vary
-within it are set and validated without Hydra."""
+"""Expand overrides of the `llc` flow: Hydra composes once for each choice of groups. The values that vary
+within a choice are set and validated without Hydra."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from sweepflow.errors import ConfigError, did_you_mean
 from sweepflow.schema.llc import LlcConfig
 
 NOT_SWEPT = ("runner", "store", "name")
-"""Where and how a sweep runs: one value for the whole of it."""
+"""Keys that say where and how a sweep runs; each has one value for the whole sweep."""
 
 
 def compose_llc(overrides: Sequence[str], config_dir: str | Path | None = None) -> list[LlcConfig]:
     """Every configuration that a command line of the `llc` flow asks for, validated.
 
     Args:
-        overrides: In Hydra's grammar.
-        config_dir: A directory of the user's own groups, searched besides the shipped one.
+        overrides: Overrides in Hydra's grammar.
+        config_dir: A directory of the user's own groups, searched in addition to the shipped one.
 
     Raises:
-        ConfigError: before any work, naming what was wrong, what is allowed and the nearest name.
+        ConfigError: before any work; it names the problem, the allowed values and the nearest name.
     """
     return list(_expand(overrides, config_dir))
 
@@ -49,10 +49,10 @@ def _expand(overrides: Sequence[str], config_dir: str | Path | None) -> Iterator
 
 
 def refuse(axes: Sequence[Axis], known: Sequence[str]) -> None:
-    """Refuse keys that no configuration of the flow has, and sweeps over where it runs.
+    """Refuse keys that no configuration of the flow has, and sweeps over the keys of `NOT_SWEPT`.
 
     Raises:
-        ConfigError: naming the nearest key.
+        ConfigError: for such a key or sweep; for an unknown key it names the nearest one.
     """
     for axis in axes:
         top = axis.key.split(".")[0]

@@ -1,4 +1,4 @@
-"""Where the values of one configuration are from: typed, drawn, out of a table, or said by a file."""
+"""Sources of the values of one configuration: typed, drawn, read from a table, or set by a file."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from sweepflow.compose.overlaps import holds
 
 @dataclass(frozen=True)
 class Source:
-    """Where a value is from that was not typed.
+    """Source of a value that was not typed.
 
     Attributes:
-        words: As a list of values ends: `from the table samples.csv, row 3`.
-        mend: What a person has to change: `the table`.
-        yields: Whether an override of the command line wins over it.
+        words: The source in words, written after the value: `from the table samples.csv, row 3`.
+        mend: The thing that a person has to change: `the table`.
+        yields: Whether an override of the command line takes precedence over this source.
     """
 
     words: str
@@ -32,7 +32,7 @@ A_REPEAT = Source("drawn for the repeats", "--repeats", yields=False)
 
 @dataclass(frozen=True)
 class Origins:
-    """Who said what.
+    """Sources of the values of one configuration.
 
     Attributes:
         axes: The overrides.
@@ -43,7 +43,7 @@ class Origins:
     drawn: Mapping[str, Source] = field(default_factory=dict)
 
     def source(self, key: str) -> Source | None:
-        """Where a key's value is from; None where it, or what holds it, or a part of it, was typed."""
+        """The source of a key's value; None if it, a part of it, or a value that contains it was typed."""
         if (drawn := self._drawn(key)) is not None:
             return drawn[1]
         near = [axis for axis in self.axes if axis.key == key and not axis.is_group] or self._around(key)
@@ -72,5 +72,5 @@ class Origins:
         return next(((k, self.drawn[k]) for k in self.drawn if k == key or holds(k, key)), None)
 
     def _around(self, key: str) -> list[Axis]:
-        """Overrides of a part of the key's value, or of a value that holds it."""
+        """Overrides of a part of the key's value, or of a value that contains it."""
         return [a for a in self.axes if holds(key, a.key) or (holds(a.key, key) and not a.is_group)]

@@ -1,5 +1,5 @@
-"""Overrides that speak of one thing: a key and what holds it. The later one wins, as in Hydra, and where two
-cannot both hold it is an error that names both."""
+"""Overrides that overlap: of the same key, or of a key and a value that contains it. The later override wins,
+as in Hydra. Two overrides that contradict each other are an error that names both."""
 
 from __future__ import annotations
 
@@ -12,30 +12,31 @@ from sweepflow.space import Space
 
 
 def holds(outer: str, key: str) -> bool:
-    """Whether a dotted key is a part of another one's value."""
+    """Return whether the value of the dotted key `outer` contains `key`."""
     return key.startswith(f"{outer}.")
 
 
 def overlap(one: str, other: str) -> bool:
-    """Whether two dotted keys speak of one thing."""
+    """Return whether two dotted keys are the same, or one contains the other."""
     return one == other or holds(one, other) or holds(other, one)
 
 
 def gives(axis: Axis, key: str) -> list[bool]:
-    """For each value of an override, whether it says what a key is that it holds: only mappings are merged
-    with what is there."""
+    """Return, for each value of an override, whether it decides a key that the override's key contains: only
+    mappings are merged with the existing value."""
     path = key.removeprefix(f"{axis.key}.").split(".")
     return [axis.deletes or says(value, path) for value in axis.values]
 
 
 def settles(axis: Axis, key: str) -> bool:
-    """Whether an override decides a key whatever was said of it before: alone, or as a part of its values."""
+    """Return whether an override decides a key whatever was set before: by itself, or as a part of its
+    values."""
     return not axis.is_group and (axis.key == key or (holds(axis.key, key) and all(gives(axis, key))))
 
 
 def late(axes: Sequence[Axis], changing: Sequence[Axis]) -> list[Axis]:
-    """The overrides of values that cannot be set once for all configurations, in their order: those that
-    change from one to the next, and those that come after such a one and overlap with it."""
+    """The overrides of values that cannot be set once for all configurations, in their order: the overrides
+    that change between configurations, and later overrides that overlap with one of these."""
     found: list[Axis] = []
     for axis in axes:
         if not axis.is_group and (axis in changing or any(overlap(axis.key, one.key) for one in found)):
@@ -44,10 +45,10 @@ def late(axes: Sequence[Axis], changing: Sequence[Axis]) -> list[Axis]:
 
 
 def refuse_overlaps(axes: Sequence[Axis]) -> None:
-    """Refuse overrides that cannot both hold: values of a sweep that a later override makes all alike.
+    """Refuse overrides that contradict each other: a later override that makes values of a sweep alike.
 
     Raises:
-        ConfigError: that names both.
+        ConfigError: for two such overrides; it names both.
     """
     values = [axis for axis in axes if not axis.is_group]
     for place, earlier in enumerate(values):
@@ -60,7 +61,7 @@ def refuse_overlaps(axes: Sequence[Axis]) -> None:
 
 
 def _still_apart(trees: list[Any], earlier: Axis, later: Axis) -> list[Any]:
-    """What a later override leaves of the values of a sweep."""
+    """The values of a sweep after a later override."""
     after = trees
     for value in _possible(later):
         after = [assigned(tree, later.key.split("."), value) for tree in trees]
@@ -75,14 +76,14 @@ def _still_apart(trees: list[Any], earlier: Axis, later: Axis) -> list[Any]:
 
 
 def refuse_parts_of_drawn(drawn: Collection[str], axes: Sequence[Axis]) -> None:
-    """Refuse overrides of a part of what is drawn: that is set last.
+    """Refuse overrides of a part of a drawn value: drawn values are set last.
 
     Args:
-        drawn: Dotted keys.
+        drawn: Dotted keys that are drawn.
         axes: The overrides.
 
     Raises:
-        ConfigError: that names both.
+        ConfigError: for such an override; it names both.
     """
     for axis in axes:
         for key in drawn:
@@ -91,10 +92,10 @@ def refuse_parts_of_drawn(drawn: Collection[str], axes: Sequence[Axis]) -> None:
 
 
 def without_typed(space: Space | None, axes: Sequence[Axis]) -> Space | None:
-    """A space without the keys that overrides give: what is typed wins.
+    """A space without the keys that overrides give: overrides take precedence.
 
     Raises:
-        ConfigError: for keys that are drawn and given in part.
+        ConfigError: for keys that are drawn as a whole and given in part.
     """
     drawn = [axis.key for axis in axes if axis.distribution is not None]
     keys = () if space is None else space.keys
@@ -122,7 +123,7 @@ def _at_odds(drawn: str, given: Axis, axes: Sequence[Axis]) -> ConfigError:
 
 
 def value_at(content: Any, key: str) -> Any:
-    """What nested dicts and lists have at a dotted key; None where they have nothing."""
+    """The value of nested dicts and lists at a dotted key; None if there is no value."""
     for part in key.split("."):
         if isinstance(content, list | tuple) and part.isdecimal() and int(part) < len(content):
             content = content[int(part)]
@@ -132,16 +133,16 @@ def value_at(content: Any, key: str) -> Any:
 
 
 def assigned(content: Any, path: Sequence[str], value: Any, *, whole: bool = False) -> Any:
-    """A copy of nested dicts and lists with a value at a path, which shares what is elsewhere.
+    """A copy of nested dicts and lists with a value at a path; the copy shares all other content.
 
     Args:
-        content: What is there.
-        path: Keys; a number is a place in a list.
-        value: A mapping is merged with the one that is there, as in Hydra.
-        whole: Whether a mapping takes the place of the one that is there instead.
+        content: The nested dicts and lists.
+        path: Keys; a number is an index of a list.
+        value: The value; a mapping is merged with an existing mapping, as in Hydra.
+        whole: Whether a mapping replaces an existing mapping instead.
 
     Raises:
-        ConfigError: for a place that a list does not have.
+        ConfigError: for an index that a list does not have.
     """
     if not path:
         if whole or not (isinstance(content, Mapping) and isinstance(value, Mapping)):
@@ -168,7 +169,7 @@ def assigned(content: Any, path: Sequence[str], value: Any, *, whole: bool = Fal
 
 
 def says(value: Any, path: Sequence[str]) -> bool:
-    """Whether a value leaves nothing of what was at a path within it: only mappings are merged."""
+    """Return whether a value replaces everything at a path within it: only mappings are merged."""
     for part in path:
         if not isinstance(value, Mapping):
             return True
@@ -179,7 +180,7 @@ def says(value: Any, path: Sequence[str]) -> bool:
 
 
 def _possible(axis: Axis) -> Collection[Any]:
-    """The values of an axis; two that stand for those that an interval has."""
+    """The values of an axis; for an interval without levels, two placeholders."""
     if axis.distribution is None:
         return axis.values
     return axis.distribution.levels() or ("lower", "higher")

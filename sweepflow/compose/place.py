@@ -1,4 +1,4 @@
-"""Where a command line's sweep runs and keeps its results, before the rest of it is composed."""
+"""Runner and store of a command line's sweep, known before the rest of the command line is composed."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from sweepflow.errors import ConfigError
 from sweepflow.schema.runner import LocalRunner, RunnerConfig, default_store
 
 PLACE = ("runner", "store", "experiment")
-"""What can say so."""
+"""Keys and groups that can set the runner or the store."""
 
 
 def place(
     command: str, overrides: Sequence[str], config_dir: str | Path | None = None
 ) -> tuple[RunnerConfig | None, Path | None]:
-    """The runner and the store; None twice where the command line is not sound, which is for others to say.
+    """The runner and the store; None for both if the command line is invalid, which is reported elsewhere.
 
     Args:
         command: `llc` or `sweep`.
-        overrides: All of them; most are not looked at.
+        overrides: All overrides of the command line; only those of `PLACE` are used.
         config_dir: A directory of the user's own groups.
     """
     texts = [text for text in overrides if text.lstrip("+~").partition("=")[0].split(".")[0] in PLACE]
@@ -46,14 +46,14 @@ class _Runner(BaseModel):
 
 
 def compose_runner(overrides: Sequence[str], config_dir: str | Path | None = None) -> RunnerConfig:
-    """A runner by itself.
+    """Compose a runner by itself.
 
     Args:
-        overrides: Of the group `runner` and its keys, as after `sweepflow sweep`.
+        overrides: Overrides of the group `runner` and its keys, as after `sweepflow sweep`.
         config_dir: A directory of the user's own groups.
 
     Raises:
-        ConfigError: for what is no runner, and for other keys.
+        ConfigError: for an invalid runner, and for other keys.
     """
     with session("sweep", config_dir) as hydra:
         axes = parse_axes(overrides, hydra.groups)

@@ -1,4 +1,4 @@
-"""Overrides that Hydra cannot apply to what it has composed, in our words."""
+"""Errors, in our words, for overrides that Hydra cannot apply to a composed tree."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from sweepflow.compose.overlaps import holds
 from sweepflow.errors import ConfigError, did_you_mean
 
 UNFIT = (HydraException, OmegaConfBaseException, ValueError, TypeError)
-"""What applying an override may raise: OmegaConf lets what Python's lists say through."""
+"""Errors that applying an override may raise: OmegaConf passes on the errors of Python's lists."""
 NOT_COMPOSED = (*UNFIT, YAMLError)
-"""What composing may raise: PyYAML speaks for itself of a file that is no YAML."""
+"""Errors that composing may raise: PyYAML's own error is raised for a file that is no YAML."""
 
 
 def refusal(
     load: Callable[[list[str]], DictConfig], overrides: Sequence[str], groups: Collection[str]
 ) -> ConfigError | None:
-    """Why overrides cannot be composed; None where it is no override of a value that is at fault.
+    """The reason why overrides cannot be composed; None if no override of a value is the cause.
 
     Args:
-        load: Lets Hydra compose overrides.
-        overrides: Each of one value.
-        groups: Those of them that options are chosen of.
+        load: Function that lets Hydra compose overrides.
+        overrides: Overrides of one value each.
+        groups: Names of the groups, to tell overrides that choose an option from overrides of a value.
     """
     parsed = [read(text) for text in overrides]
     try:
@@ -50,17 +50,17 @@ def refusal(
 
 
 def apply(override: Override, tree: DictConfig) -> None:
-    """Set one value as Hydra does, in what it has composed."""
+    """Set one value in a composed tree as Hydra does."""
     ConfigLoaderImpl._apply_overrides_to_config([override], tree)
 
 
 def unfit(override: Override, tree: DictConfig, before: Sequence[Override] = ()) -> ConfigError | None:
-    """What is wrong with an override that cannot be applied; None where that is the key that is not there.
+    """The error for an override that cannot be applied; None if the problem is a key that does not exist.
 
     Args:
-        override: Of one value.
-        tree: What it was to be applied to.
-        before: Overrides that have been applied already.
+        override: An override of one value.
+        tree: The tree that the override should have been applied to.
+        before: Overrides that have already been applied.
     """
     key, shown = override.key_or_group, str(override.input_line).removeprefix("++")
     adds = override.is_add() or override.is_force_add()
@@ -111,7 +111,7 @@ def unfit(override: Override, tree: DictConfig, before: Sequence[Override] = ())
 
 
 def _no_place(override: Override, tree: DictConfig, shown: str) -> ConfigError | None:
-    """What is wrong where a key leads into a list."""
+    """The error for a key that leads to an impossible place in a list; None if there is no such problem."""
     parts = override.key_or_group.split(".")
     for number, part in enumerate(parts):
         above, node = ".".join(parts[:number]), _node_at(tree, parts[:number])
@@ -134,7 +134,7 @@ def _no_place(override: Override, tree: DictConfig, shown: str) -> ConfigError |
 
 
 def _node_at(tree: DictConfig, parts: Sequence[str]) -> Any:
-    """What is at a dotted key; None where nothing is, or something that is worked out."""
+    """The node at a dotted key; None if there is none, or if the path leads through a computed value."""
     node: Any = tree
     for part in parts:
         content = getattr(node, "_content", None)
@@ -146,7 +146,7 @@ def _node_at(tree: DictConfig, parts: Sequence[str]) -> Any:
 
 
 def keys_of(tree: DictConfig, above: str = "") -> Iterator[str]:
-    """Dotted keys of all values that are not mappings themselves; Hydra's own are left to Hydra."""
+    """Dotted keys of all values, with the keys inside a mapping in its place; without Hydra's own keys."""
     for key in map(str, tree):
         if not above and key == "hydra":
             continue

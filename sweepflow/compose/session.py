@@ -1,4 +1,4 @@
-"""Hydra's own composition, for one command: groups, experiments, one composed tree for a choice of groups."""
+"""Hydra's composition for one command: groups, experiments, and one composed tree for a choice of groups."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ from sweepflow.errors import ConfigError
 from sweepflow.words import shortened
 
 CONF = Path(sweepflow.__file__).parent / "conf"
-"""Shipped beside the package, both in a checkout and where a wheel is installed."""
+"""Directory of the shipped configuration files, in a checkout and in an installed wheel alike."""
 
 
 ONE_AT_A_TIME = threading.RLock()
-"""Hydra's state is global to the process."""
+"""Lock for Hydra's state, which is global to the process."""
 OTHER = {"llc": "sweep", "sweep": "llc"}
-"""The command that has the groups that a command lacks; primary files are named like commands."""
+"""The other command, which has the groups that a command lacks; primary files are named like commands."""
 NO_DEFAULT = re.compile(
     r"(?:In '(?P<file>[^']+)': )?Could not override '(?P<group>[^']+)'. No match in the defaults list"
 )
-"""How Hydra says that an option was asked for of a group that nothing has chosen an option of."""
+"""Hydra's message for an option of a group of which no option has been chosen."""
 
 
 class NoSuchGroupError(ConfigError):
-    """An option of a group that nothing has chosen an option of, so that there is none to replace."""
+    """An option of a group of which no option has been chosen, so that there is none to replace."""
 
     group = ""
     elsewhere = False
-    """Whether another command has the group."""
+    """True if another command has the group."""
 
 
 @dataclass(frozen=True)
@@ -55,17 +55,17 @@ class Session:
 
     Attributes:
         primary: Name of the primary file.
-        groups: Groups and their options, those in the user's own directory included.
+        groups: Groups and their options, including those in the user's own directory.
     """
 
     primary: str
     groups: Groups
 
     def compose(self, overrides: Sequence[str], hydra_too: bool = False) -> DictConfig:
-        """One composed tree.
+        """Compose one tree.
 
         Raises:
-            ConfigError: where Hydra cannot, with what it says.
+            ConfigError: if Hydra cannot compose; with Hydra's message where no better one is known.
         """
         try:
             return hydra.compose(self.primary, list(overrides), return_hydra_config=hydra_too)
@@ -82,14 +82,14 @@ class Session:
             ) from error
 
     def options(self, group: str) -> list[str]:
-        """Options of a group, of whatever source."""
+        """Options of a group, from all sources."""
         return _options(_loader(), group)
 
     def refuse_foreign(self, overrides: Sequence[str]) -> None:
         """Refuse groups that only another command has.
 
         Raises:
-            ConfigError: with that command.
+            ConfigError: for such a group; it names that command.
         """
         for text in overrides:
             group = text.partition("=")[0]
@@ -97,7 +97,7 @@ class Session:
                 raise self._not_chosen(group, overrides)
 
     def _not_chosen(self, group: str, overrides: Sequence[str], file: str | None = None) -> NoSuchGroupError:
-        """An error for a group that nothing of this command has an option of."""
+        """The error for a group of which this command has chosen no option."""
         other, own = OTHER[self.primary], ", ".join(sorted(_chosen_by(self.primary)))
         asks = f"{file} asks for {group!r}: " if file else ""
         text = next((text for text in overrides if text.partition("=")[0] == group), group)
@@ -121,7 +121,8 @@ class Session:
         return error
 
     def with_experiment(self, axes: list[Axis], *, distributions: bool = False) -> list[Axis]:
-        """Add the sweep that an experiment file holds in `hydra.sweeper.params`; the command line wins."""
+        """Add the sweep that an experiment file has in `hydra.sweeper.params`; the command line takes
+        precedence."""
         experiment = next((axis for axis in axes if axis.key == "experiment"), None)
         if experiment is None:
             return axes
@@ -144,8 +145,8 @@ class Session:
 
 @contextmanager
 def hydra_aside() -> Iterator[None]:
-    """Hydra's state, for the block alone: no other thread composes meanwhile, and what the caller has
-    initialised, and the version that it has asked for, are put aside, and back."""
+    """Use Hydra's global state for the block alone: no other thread composes meanwhile. The caller's
+    initialised Hydra and its version base are saved, and restored afterwards."""
     with ONE_AT_A_TIME:
         initialised, version = GlobalHydra.instance().hydra, VersionBase.instance().version_base
         GlobalHydra.instance().clear()
@@ -158,11 +159,11 @@ def hydra_aside() -> Iterator[None]:
 
 @contextmanager
 def session(primary: str, config_dir: str | Path | None) -> Iterator[Session]:
-    """Hydra on the shipped groups and the user's own; one that the caller has initialised is put aside, and
-    back.
+    """Use Hydra with the shipped groups and the user's own. A Hydra that the caller has initialised is saved,
+    and restored afterwards.
 
     Raises:
-        ConfigError: where the user's directory is not there.
+        ConfigError: if the user's directory does not exist.
     """
     own = None if config_dir is None else _directory(config_dir)
     with hydra_aside(), hydra.initialize_config_dir(str(CONF), version_base="1.3"):
@@ -190,13 +191,13 @@ def _options(loader: ConfigLoaderImpl, group: str) -> list[str]:
 
 
 def composed_once(axes: Sequence[Axis], later: Sequence[Axis] = ()) -> Iterator[list[str]]:
-    """What Hydra composes: overrides for every combination of options, without those that are set later.
+    """Overrides that Hydra composes: one list for every combination of options, without `later`.
 
-    A value may name any key: the schema, not the YAML, says which keys there are.
+    A value may name any key: the schema, not the YAML, decides which keys exist.
 
     Args:
-        axes: Of a command line.
-        later: Of them, those that are set in what Hydra has composed.
+        axes: The overrides of a command line.
+        later: The axes among these that are set later, in the composed tree.
     """
     choices = [axis for axis in axes if axis.is_group]
     values = [axis for axis in axes if not axis.is_group and axis not in later]
@@ -207,13 +208,14 @@ def composed_once(axes: Sequence[Axis], later: Sequence[Axis] = ()) -> Iterator[
 
 @cache
 def _chosen_by(primary: str) -> frozenset[str]:
-    """Groups that a shipped primary file chooses an option of."""
+    """Groups of which a shipped primary file chooses an option."""
     defaults = OmegaConf.load(CONF / f"{primary}.yaml").defaults
     return frozenset(str(key) for item in defaults if not isinstance(item, str) for key in item)
 
 
 def _used_by(primary: str) -> set[str]:
-    """Those, and the ones that options of theirs choose in turn: workloads have data and models."""
+    """The groups of `_chosen_by`, and the groups that their options use in turn: workloads have data and
+    models."""
     chosen = _chosen_by(primary)
     files = [file for group in chosen for file in (CONF / group).glob("*.yaml")]
     trees = [OmegaConf.to_container(OmegaConf.load(file)) for file in files]

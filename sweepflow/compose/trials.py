@@ -1,4 +1,4 @@
-"""Compose overrides of the `sweep` flow: a workload, the points of a grid, a space to draw the rest from."""
+"""Compose overrides of the `sweep` flow: a workload, the points of a grid, and a space for drawn values."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from sweepflow.workloads.load import is_importable
 
 PRIMARY = "sweep"
 DEFAULT = "digits_mlp"
-"""The option of the group `workload` that the primary file takes."""
+"""The option of the group `workload` that the primary file chooses."""
 OWN = "function"
-"""Option of the group `workload` that stands for a module of the user's."""
+"""Option of the group `workload` that stands for a module of the user."""
 
 
 MANDATORY = {
@@ -44,7 +44,7 @@ MANDATORY = {
 
 
 class SweepSettings(Config):
-    """What of a composed tree says how the sweep runs, and no trial's configuration."""
+    """The keys of a composed tree that say how the sweep runs; no trial's configuration has them."""
 
     workload: str
     space: dict[str, Any] | None = None
@@ -55,18 +55,18 @@ class SweepSettings(Config):
 
 @dataclass(frozen=True)
 class TrialsRequest:
-    """What a command line asks for, before anything is drawn.
+    """The request of a command line, before anything is drawn.
 
     Attributes:
-        workload: What every trial runs.
-        points: The grid's points: a configuration each, as plain nested dicts, not validated.
-        grid: Dotted keys that the points differ in.
-        space: What is drawn for every point; None where nothing is.
+        workload: The workload that every trial runs.
+        points: The grid's points: one configuration each, as plain nested dicts, not validated.
+        grid: Dotted keys in which the points differ.
+        space: The space that values are drawn from for every point; None if nothing is drawn.
         settings: How the sweep runs.
         axes: The overrides, for errors in their words.
-        option: The option of the group `workload` that was taken.
-        own: The workload's path, where it is the user's own.
-        left_open: Dotted keys that files leave open, and that are drawn or in the table.
+        option: The chosen option of the group `workload`.
+        own: The workload's path if it is the user's own, else None.
+        left_open: Dotted keys without a value in the files (`???`) that are drawn or in the table.
     """
 
     workload: SweepWorkload[Any]
@@ -85,7 +85,7 @@ class TrialsRequest:
         Args:
             point: One of `points`.
             drawn: Values by dotted key, from the space, the repeats or a table.
-            table: Where in which table they are, `samples.csv, row 3`, for errors.
+            table: The table and row of the values, such as `samples.csv, row 3`, for errors.
 
         Raises:
             ConfigError: in the words of the override that caused it.
@@ -105,7 +105,7 @@ class TrialsRequest:
             raise explain(error, self.workload.config_type, self.axes, sources) from error
 
     def _source(self, key: str, table: str | None) -> Source:
-        """Where a value is from that was set in a point."""
+        """The source of a value that was set in a point."""
         asked = next((axis for axis in self.axes if axis.key == key and axis.distribution is not None), None)
         if asked is not None:
             return Source(f"drawn from {asked.shown}", asked.text)
@@ -121,15 +121,16 @@ class TrialsRequest:
 def compose_trials(
     overrides: Sequence[str], config_dir: str | Path | None = None, table: Path | None = None
 ) -> TrialsRequest:
-    """What a command line of the `sweep` flow asks for.
+    """Compose the request of a command line of the `sweep` flow.
 
     Args:
-        overrides: In Hydra's grammar. `interval(...)` and `choice(...)` draw; other sweeps are a grid.
-        config_dir: A directory of the user's own groups, searched besides the shipped one.
-        table: Of configurations, whose columns may give what the files leave open.
+        overrides: Overrides in Hydra's grammar. Values of `interval(...)` and `choice(...)` are drawn; other
+            sweeps are a grid.
+        config_dir: A directory of the user's own groups, searched in addition to the shipped one.
+        table: A table of configurations; its columns may give values that the files leave open.
 
     Raises:
-        ConfigError: before any work, naming what was wrong, what is allowed and the nearest name.
+        ConfigError: before any work; it names the problem, the allowed values and the nearest name.
     """
     with session(PRIMARY, config_dir) as hydra:
         own, overrides = _own_workload(overrides, hydra)
@@ -192,7 +193,7 @@ def compose_trials(
 
 
 def _own_workload(overrides: Sequence[str], hydra: Session) -> tuple[str | None, list[str]]:
-    """A workload that is a module of the user's, and the overrides with the option that stands for it."""
+    """The user's own workload, or None, and the overrides with the option that stands for that workload."""
     options = [option for option in hydra.groups["workload"] if option != OWN]
     own, replaced = None, []
     for text in overrides:
@@ -216,7 +217,8 @@ def _own_workload(overrides: Sequence[str], hydra: Session) -> tuple[str | None,
 def _without_group(
     error: NoSuchGroupError, hydra: Session, axes: Sequence[Axis], own: str | None
 ) -> ConfigError:
-    """A group that the workload does not have, in terms of the keys that it has; else the error as it is."""
+    """The error for a group that the workload does not have, with the workload's keys; else the given
+    error."""
     if error.elsewhere or error.group not in hydra.groups or error.group == "experiment":
         return error
     chosen = next((axis for axis in axes if axis.is_group and axis.key == "workload"), None)

@@ -15,7 +15,7 @@ from sweepflow.errors import ConfigError
 
 
 class Mandatory(NamedTuple):
-    """What a value is that only the user can know, and one as it is typed."""
+    """Description and example of a value that only the user can know; the example is as it is typed."""
 
     words: str
     example: str
@@ -25,21 +25,21 @@ class Point(dict[str, Any]):
     """A configuration as nested dicts.
 
     Attributes:
-        unresolved: The same with its interpolations, which may refer to what is set in it afterwards; None
-            where it has none.
+        unresolved: The same configuration with its interpolations, which may refer to values that are set
+            later; None if there are no interpolations.
     """
 
     unresolved: dict[str, Any] | None = None
 
     @classmethod
     def of(cls, content: dict[str, Any], drawn: Collection[str], mandatory: Mapping[str, Mandatory]) -> Point:
-        """A configuration that has interpolations, resolved."""
+        """Resolve a configuration that has interpolations."""
         point = cls(_resolved(content, drawn, mandatory))
         point.unresolved = content
         return point
 
     def with_drawn(self, drawn: Mapping[str, Any]) -> dict[str, Any]:
-        """The configuration with values in it, by dotted key; what refers to them follows.
+        """The configuration with drawn values set, by dotted key; interpolations that refer to them follow.
 
         Raises:
             ConfigError: for an interpolation that cannot be resolved.
@@ -59,14 +59,14 @@ def vary(
     drawn: Collection[str] = (),
     mandatory: Mapping[str, Mandatory] | None = None,
 ) -> Iterator[Point]:
-    """The composed tree with every combination of the values that are set in it, as plain nested dicts,
-    which share what does not vary.
+    """The composed tree with every combination of the values of `later`, as plain nested dicts. The dicts
+    share the content that does not vary.
 
     Args:
         base: The composed tree.
         later: Overrides of values, set in their order as Hydra sets them.
         drawn: Dotted keys that are set afterwards, and so may be missing.
-        mandatory: What to say of keys that are missing, by dotted key.
+        mandatory: Description and example for the error about a missing key, by dotted key.
 
     Raises:
         ConfigError: for a mandatory value that is missing, or an interpolation that cannot be resolved.
@@ -100,7 +100,7 @@ def _resolved(content: Any, drawn: Collection[str], mandatory: Mapping[str, Mand
 
 
 def _refuse_missing(base: DictConfig, given: Collection[str], mandatory: Mapping[str, Mandatory]) -> None:
-    """Refuse keys that a file leaves to the command line with `???` and that nothing gives."""
+    """Refuse keys that a file leaves to the command line with `???` and that have no value."""
     missing = sorted(OmegaConf.missing_keys(base) - set(given))
     if not missing:
         return

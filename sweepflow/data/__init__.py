@@ -1,6 +1,6 @@
 """Data sets, each by one algorithm, described without drawing a row and loaded as NumPy arrays.
 
-Nothing here imports JAX: an operation of it outside the one compiled program would be compiled too.
+Nothing here imports JAX: a JAX operation outside the one compiled program would be compiled too.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _LOAD: dict[str, Callable[[Any], Dataset]] = {
 
 
 def describe(config: DataConfig) -> DataShape:
-    """What the program is compiled for, without drawing or reading rows where that can be helped.
+    """Return the shape that the program is compiled for, without drawing or reading rows if possible.
 
     Raises:
         DataError: for a data set that cannot be what the configuration asks for.
@@ -49,7 +49,7 @@ def describe(config: DataConfig) -> DataShape:
 
 
 def load(config: DataConfig) -> Dataset:
-    """The rows; its arrays are shared between callers and read-only.
+    """Return the rows; their arrays are shared between callers and read-only.
 
     Raises:
         DataError: as `describe`, and for what only the rows can show.
@@ -58,7 +58,7 @@ def load(config: DataConfig) -> Dataset:
 
 
 def pin(config: DataConfig) -> DataConfig:
-    """The configuration with everything in it that decides its rows: a file's SHA-256 is filled in.
+    """Return the configuration with everything that decides its rows: a file's SHA-256 is filled in.
 
     Raises:
         DataError: for a file that cannot be read, or that changed since it was pinned.
@@ -72,10 +72,10 @@ def pin(config: DataConfig) -> DataConfig:
 
 
 def check_fits(config: DataConfig, dtype: str) -> None:
-    """Make sure that a program sees the rows of a file, and the coefficients of a potential, as they are.
+    """Check that a program sees the rows of a file, and the coefficients of a potential, unchanged.
 
     Raises:
-        DataError: for a value beyond the type that is computed with.
+        DataError: for a value beyond the range of the type that is computed with.
     """
     if isinstance(config, (FileData, NormalCrossingData, QuadraticData)) and dtype != "float64":
         rows = load(config)
@@ -83,7 +83,7 @@ def check_fits(config: DataConfig, dtype: str) -> None:
 
 
 def refuse_beyond(arrays: Mapping[str, np.ndarray], dtype: str) -> None:
-    """Make sure that arrays of data fit a type.
+    """Check that arrays of data fit a type.
 
     Raises:
         DataError: for a value beyond it.

@@ -16,15 +16,15 @@ from sweepflow.schema.data import BundledData
 
 @dataclass(frozen=True)
 class Source:
-    """What is known of a bundled set without reading it.
+    """The facts about a bundled set that are known without reading it.
 
     Attributes:
-        task: What its target column is.
-        rows: Training and test rows together.
-        input_shape: Of one row.
-        output_dim: Target columns, or classes.
+        task: Task that its target column belongs to.
+        rows: Number of training and test rows together.
+        input_shape: Shape of one row.
+        output_dim: Number of target columns, or of classes.
         loader: Name of the function in `sklearn.datasets`.
-        options: What to call it with.
+        options: Keyword arguments of that function.
     """
 
     task: Literal["regression", "classification"]
@@ -60,7 +60,7 @@ def describe(config: BundledData) -> DataShape:
 
 
 def load(config: BundledData) -> Dataset:
-    """Reads, splits and standardises the set.
+    """Read, split and standardise the set.
 
     Features are standardised one by one. The pixels of digits, 0 to 16, are divided by 16 and then
     standardised together, as many of them are constant; a row is one channel of 8 x 8. A regression

@@ -1,4 +1,4 @@
-"""A CSV of numbers with a header line, read with an error for every cell that is not one."""
+"""Reader of a CSV of numbers with a header line; a cell that is not a number is an error."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from jaxtyping import Float
 from sweepflow.errors import DataError, did_you_mean
 
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "?"})
-"""Cells, in lower case, that say that a number is missing."""
+"""Cells, in lower case, that mean that a number is missing."""
 
 NO_LABEL = frozenset({"", "?"})
-"""Cells that say that a label is missing among names, of which `none` and `NA` are ones like others."""
+"""Cells that mean that a label is missing among names; `none` and `NA` are names like any other."""
 
 EXACT = 2**53
 """Whole numbers below this are float64 numbers, all of them and no two the same."""
@@ -30,17 +30,18 @@ LARGEST = 1e150
 def parse_csv(
     content: bytes, path: str, target_column: str | None, *, classify: bool
 ) -> tuple[Float[np.ndarray, "rows features"], np.ndarray]:
-    """Features and target of a comma-separated table.
+    """Return features and target of a comma-separated table.
 
     Args:
         content: The file's bytes, UTF-8.
-        path: Names the file in errors.
-        target_column: The target's name; the last column where it is None.
-        classify: The target holds class labels, which may be strings.
+        path: Path of the file, for errors.
+        target_column: Name of the target column; None for the last column.
+        classify: Whether the target holds class labels, which may be strings.
 
     Returns:
-        x, float64 (rows, features), in the header's order; y (rows,), float64, or where `classify` strings
-        (not all labels are numbers) or whole numbers of Python's (some are beyond float64's exact ones).
+        x, float64 (rows, features), in the header's order; y (rows,), float64. If `classify`, y may also be
+        strings (if not all labels are numbers) or Python integers (if some are beyond the exact float64
+        integers).
 
     Raises:
         DataError: for bad text, a missing or doubtful header, an unknown target column, rows of uneven
@@ -78,7 +79,7 @@ def parse_csv(
 
 
 def _lines(content: bytes, path: str) -> Iterator[tuple[int, list[str]]]:
-    """The non-empty rows with the number of the line that each ends on."""
+    """Yield the non-empty rows, each with the number of the line on which it ends."""
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -142,7 +143,7 @@ def _target_index(names: list[str], target_column: str | None, path: str) -> int
 
 
 def _number(cell: str) -> float:
-    """The cell's number, NaN for a missing one; ValueError for anything else."""
+    """Return the cell's number, or NaN for a missing one; raise ValueError for anything else."""
     if "_" in cell:
         raise ValueError(cell)  # Python reads 1_000 as a number; no other program does
     try:
@@ -171,7 +172,10 @@ def _labels(labels: list[str]) -> np.ndarray:
 
 
 def _no_labels(labels: list[str]) -> list[bool]:
-    """Which labels are missing: among numbers, all that is none; among names, what cannot be one."""
+    """Return which labels are missing.
+
+    Among numbers, a label that is not a number is missing; among names, a label that cannot be a name.
+    """
     numbers = [_is_number(label) for label in labels]
     if any(numbers) and all(n or _may_be_missing(label) for n, label in zip(numbers, labels, strict=True)):
         return [not number for number in numbers]
@@ -179,7 +183,7 @@ def _no_labels(labels: list[str]) -> list[bool]:
 
 
 def _may_be_missing(cell: str) -> bool:
-    """Whether a cell is no number, but one of its kind: missing, or infinite."""
+    """Return whether a cell is not a number, but stands in place of one: missing, or infinite."""
     try:
         return not math.isfinite(_number(cell))
     except ValueError:
@@ -209,7 +213,7 @@ def _refuse_bad_values(
     target: int,
     path: str,
 ) -> None:
-    """Raises where a value is missing, infinite or too large; `labels` is empty for a regression."""
+    """Raise DataError if a value is missing, infinite or too large; `labels` is empty for a regression."""
     bad = np.zeros((len(line_numbers), len(names)), dtype=bool)
     bad[:, numeric] = ~(np.abs(table) <= LARGEST)
     if labels:

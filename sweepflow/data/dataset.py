@@ -1,4 +1,4 @@
-"""What every data set is, whoever made it: its shape, known before loading, and its arrays."""
+"""The common form of all data sets: the shape, known before loading, and the arrays."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Task = Literal["regression", "classification", "potential"]
 
 
 class DataShape(Config):
-    """All that the compiled program needs to know of a data set."""
+    """All that the compiled program needs to know about a data set."""
 
     task: Task
     n: int
-    """Training rows; the n of n L_n."""
+    """Number of training rows; the n of n L_n."""
     n_test: int
     input_shape: tuple[int, ...]
-    """Of one row; for a potential, (number of coordinates,)."""
+    """Shape of one row; for a potential, (number of coordinates,)."""
     output_dim: int
     """Width of the network's output: target columns, or classes."""
 
@@ -38,7 +38,7 @@ class Dataset:
     """Training and test rows.
 
     Attributes:
-        shape: What the program is compiled for.
+        shape: Shape that the program is compiled for.
         x: float64, (n, *input_shape). For a potential, which has no rows: (2, coordinates), its
             coefficients: quadratic ones h_i in row 0, exponents k_i in row 1, of
             L(w) = sum_i h_i w_i^2 / 2 + [any k_i > 0] prod_{k_i > 0} w_i^(2 k_i).
@@ -59,10 +59,10 @@ class Dataset:
 
 
 def check_pinned(config: FileData | MnistData, sha256: str) -> None:
-    """Make sure that the data are those of which a configuration has the digest, where it has one.
+    """Check that the data match the digest in a configuration, if it has one.
 
     Raises:
-        DataError: where they have changed.
+        DataError: if the data have changed.
     """
     if config.sha256 and config.sha256.lower() != sha256:
         raise DataError(

@@ -27,9 +27,9 @@ def describe(config: DeepLinearData) -> DataShape:
 
 
 def load(config: DeepLinearData) -> Dataset:
-    """Draws the rows: y = W_L ... W_1 x + noise_scale e, with x and e standard normal.
+    """Draw the rows: y = W_L ... W_1 x + noise_scale e, with x and e standard normal.
 
-    The training inputs are whitened exactly, X^T X / n = I, where n is at least the input width. The
+    The training inputs are whitened exactly, X^T X / n = I, if n is at least the input width. The
     closed form for λ is that of the population loss; with whitened inputs the noiseless empirical loss
     is the population loss, |W_L ... W_1 - W|^2 in the same units, and a comparison with the closed form
     carries no sampling noise from x. Test inputs are plain N(0, I).
@@ -56,7 +56,7 @@ def load(config: DeepLinearData) -> Dataset:
 
 
 def true_matrices(config: DeepLinearData) -> list[Float[np.ndarray, "fan_out fan_in"]]:
-    """W_1, ..., W_L, each of rank r, and so is every partial product: W_s = U_{s+1} D^{1/L} U_s^T.
+    """Return W_1, ..., W_L, each of rank r, as is every partial product: W_s = U_{s+1} D^{1/L} U_s^T.
 
     U_s is (H_s, r) with orthonormal columns, drawn uniformly and shared by neighbouring layers, so the
     whole product is U_{L+1} D U_1^T: its singular values D are drawn from SINGULAR_VALUES. Other

@@ -22,7 +22,7 @@ from sweepflow.schema.data import FileData
 FEWEST_ROWS = 10
 
 Stamp = tuple[int, int, int]
-"""Time of the last change, size and inode: while they stay, what was read of the file is good."""
+"""Time of the last change, size and inode: while they stay the same, the content that was read is valid."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +33,7 @@ class Table:
         x: float64, (rows, *input_shape).
         y: float64, (rows, outputs); for classification (rows,) class indices.
         output_dim: Target columns, or classes.
-        sha256: Of the bytes that were read.
+        sha256: SHA-256 of the bytes that were read.
     """
 
     x: np.ndarray
@@ -43,7 +43,7 @@ class Table:
 
 
 def describe(config: FileData) -> DataShape:
-    """The shape, which takes reading the file (once, while it does not change).
+    """Return the shape. This reads the file (once, while the file does not change).
 
     Raises:
         DataError: for a file that is missing, unreadable, changed since it was pinned or holds no usable
@@ -61,7 +61,7 @@ def describe(config: FileData) -> DataShape:
 
 
 def load(config: FileData) -> Dataset:
-    """Reads, splits and, where `standardize` is set, standardises the file's rows.
+    """Read and split the file's rows, and standardise them if `standardize` is set.
 
     Columns of a table are standardised one by one; arrays of higher rank, such as images, as a whole.
     Regression targets are standardised by column.
@@ -81,7 +81,8 @@ def load(config: FileData) -> Dataset:
 
 
 def pin(config: FileData) -> FileData:
-    """The same configuration with the SHA-256 of the file's bytes, so that its content is its identity.
+    """Return the same configuration with the SHA-256 of the file's bytes, so that its content is its
+    identity.
 
     Raises:
         DataError: for a file that cannot be read, or that changed since it was pinned.
@@ -92,10 +93,10 @@ def pin(config: FileData) -> FileData:
 
 
 def stamp(path: str) -> Stamp:
-    """What tells cheaply whether a file is still the one that was read.
+    """Return a stamp that shows cheaply whether a file is still the one that was read.
 
     Raises:
-        DataError: where there is no regular file.
+        DataError: if there is no regular file.
     """
     try:
         status = os.stat(Path(path).expanduser())
@@ -145,7 +146,7 @@ def _pinned_table(config: FileData) -> Table:
 
 @lru_cache(maxsize=4)
 def _table(path: str, _stamp: Stamp, target_column: str | None, classify: bool) -> Table:
-    """Reads and checks the file; the cache keeps a sweep over seeds from reading it for each."""
+    """Read and check the file; because of the cache, a sweep over seeds does not read it for each seed."""
     suffix = Path(path).suffix.lower()
     if suffix not in (".npz", ".csv"):
         raise DataError(

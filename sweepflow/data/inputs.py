@@ -26,7 +26,7 @@ Inputs = Float[np.ndarray, "rows input_dim"]
 
 
 def check_inputs(config: TeacherStudentData) -> None:
-    """Refuses a law that the input dimension cannot hold.
+    """Raise an error for a law that the input dimension cannot hold.
 
     Raises:
         DataError: for more latent factors than input coordinates.
@@ -41,13 +41,13 @@ def check_inputs(config: TeacherStudentData) -> None:
 
 
 def draw_inputs(config: TeacherStudentData, part: str, rows: int) -> Inputs:
-    """Inputs of one part of the data; the first rows are the same however many are asked for.
+    """Draw the inputs of one part of the data; the first rows do not depend on the number of rows.
 
     Args:
         config: The law and its parameters; the law's own random parameters (means, loadings) depend on
             the seed and not on the part.
         part: `train`, `test` or `reference`: independent rows for each.
-        rows: How many.
+        rows: Number of rows.
 
     Returns:
         float64, (rows, input_dim).

@@ -9,11 +9,11 @@ from sweepflow.errors import DataError
 
 
 def class_indices(labels: np.ndarray, where: str) -> tuple[Float[np.ndarray, " rows"], int]:
-    """Numbers the classes in sorted order.
+    """Number the classes in sorted order.
 
     Args:
         labels: (rows,) integers (Python's too), whole floats, booleans or strings.
-        where: Names the labels in an error, such as `column 'kind'`.
+        where: Name of the labels in an error, such as `column 'kind'`.
 
     Returns:
         The index of each row's class as float64, and the number of classes.

@@ -21,20 +21,21 @@ SIDE = 28
 """Pixels of an image's height and width."""
 
 BLOCK = 1000
-"""Images standardised at a time: NumPy's index arrays are eight times as large as the pixels."""
+"""Number of images that are standardised at a time: NumPy's index arrays are eight times as large as the
+pixels."""
 
 ORDER_SEED = 0
-"""Of the order that training rows are taken in: a file may hold one class after the other."""
+"""Seed of the order in which training rows are taken: a file may hold one class after the other."""
 
 Stamp = tuple[tuple[str, int, int, int], ...]
 """Path, time of the last change, size and inode of each file."""
 
 
 def describe(config: MnistData) -> DataShape:
-    """The shape, from the files' headers alone.
+    """Return the shape, from the files' headers alone.
 
     Raises:
-        DataError: where there are no such files, a header is not one of MNIST's, images and labels differ
+        DataError: if there are no such files, a header is not one of MNIST's, images and labels differ
             in number, or there are fewer rows than are asked for.
     """
     shapes = _shapes(config.path, stamp(config.path))
@@ -48,13 +49,13 @@ def describe(config: MnistData) -> DataShape:
 
 
 def load(config: MnistData) -> Dataset:
-    """Reads `n_data` training rows and the first `n_test` test rows, and standardises them.
+    """Read `n_data` training rows and the first `n_test` test rows, and standardise them.
 
-    Training rows come in an order drawn once for all, so that the first of them are a random subset of the
-    file, the first 100 among the first 1000, and the last ones (which a training may validate on) another.
-    The pixels, 0 to 255, are divided by 255 and then standardised together, by the mean and deviation of
-    the training rows that are taken; a row is one channel of 28 x 28, a class its index as float64. Each
-    array is made once, a block at a time from the 256 values that a pixel can have.
+    Training rows come in a random order that is always the same. So the first rows are a random subset of the
+    file, the first 100 are among the first 1000, and the last rows (on which a training may validate) are
+    another random subset. The pixels, 0 to 255, are divided by 255 and then standardised together, by the
+    mean and deviation of the training rows that are taken; a row is one channel of 28 x 28, a class its index
+    as float64. Each array is made once, a block at a time from the 256 values that a pixel can have.
 
     Raises:
         DataError: as `describe`, for files that are not whole, labels above 9, and files that changed since
@@ -78,8 +79,8 @@ def load(config: MnistData) -> Dataset:
 def pin(config: MnistData) -> MnistData:
     """The same configuration with the SHA-256 of its images and labels, and its numbers of rows, filled in.
 
-    The digest is of the pixels and labels in the files' order, and of the order that they are taken in, not
-    of the files: gzipped, plain or as an `.npz`, the same images are the same trial.
+    The digest covers the pixels and labels in the files' order, and the order in which they are taken, but
+    not the files: the same images are the same trial, whether gzipped, plain or in an `.npz`.
 
     Raises:
         DataError: as `load`.
@@ -91,10 +92,10 @@ def pin(config: MnistData) -> MnistData:
 
 
 def stamp(path: str) -> Stamp:
-    """What tells cheaply whether the files are still the ones that were read.
+    """Return a stamp that shows cheaply whether the files are still the ones that were read.
 
     Raises:
-        DataError: where there are none.
+        DataError: if there are no files.
     """
     stamps = []
     for file in dict.fromkeys(find_files(path).values()):
@@ -105,7 +106,7 @@ def stamp(path: str) -> Stamp:
 
 @lru_cache(maxsize=64)
 def _shapes(path: str, _stamp: Stamp) -> dict[str, tuple[int, ...]]:
-    """The shape of each array, from headers, and checked against each other."""
+    """Return the shape of each array, from the headers, after a check against each other."""
     files = find_files(path)
     shapes = read_shapes(files)
     for name, shape in shapes.items():
@@ -170,7 +171,7 @@ def _parts(path: str) -> dict[str, UInt8[np.ndarray, "rows ..."]]:
 
 
 def _order(rows: int) -> Int[np.ndarray, " rows"]:
-    """Row numbers in the order that training rows are taken in."""
+    """Return row numbers in the order in which training rows are taken."""
     return stream(ORDER_SEED, "mnist/train").permutation(rows)
 
 
@@ -184,7 +185,8 @@ def _histogram(
 
 
 def _standardized_values(counts: Int[np.ndarray, " 256"]) -> Float[np.ndarray, " 256"]:
-    """What each of the 256 pixel values becomes, by the mean and deviation of the pixels counted."""
+    """Return the standardised form of the 256 pixel values, by the mean and deviation of the counted
+    pixels."""
     values = np.arange(256) / 255.0
     centred = values - np.average(values, weights=counts)
     deviation = np.sqrt(np.average(np.square(centred), weights=counts))

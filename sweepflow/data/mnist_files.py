@@ -1,4 +1,4 @@
-"""The four arrays of MNIST as files hold them: IDX, plain or gzipped, or one `.npz`.
+"""The four arrays of MNIST in their file formats: IDX, plain or gzipped, or one `.npz`.
 
 IDX is four bytes (two zeros, the type, the number of dimensions), the dimensions as big-endian uint32, and
 then the values: `numpy.frombuffer` reads it, and no library would make that shorter.
@@ -37,10 +37,10 @@ DATA_SETS = (
 
 
 def find_files(path: str) -> dict[str, Path]:
-    """The file that holds each of the four arrays; all the same one where it is an `.npz`.
+    """Return the file that holds each of the four arrays; for an `.npz`, all are in the same file.
 
     Raises:
-        DataError: where they are not there.
+        DataError: if the files do not exist.
     """
     try:
         return _find_files(path, Path(path).expanduser())
@@ -101,7 +101,10 @@ def read_arrays(files: Mapping[str, Path]) -> dict[str, np.ndarray]:
 
 
 def _from_idx(file: Path, name: str, *, header_only: bool) -> tuple[tuple[int, ...], np.ndarray]:
-    """Shape and values of an IDX file, plain or gzipped whatever its name says; no values for the header."""
+    """Return shape and values of an IDX file, plain or gzipped regardless of its name.
+
+    There are no values if only the header is read.
+    """
     dimensions = 3 if name.startswith("x") else 1
     try:
         with file.open("rb") as plain:

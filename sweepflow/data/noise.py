@@ -28,7 +28,7 @@ Inputs = Float[np.ndarray, "rows input_dim"]
 
 
 def draw_noise(config: TeacherStudentData, part: str, x: Inputs, mean_square_norm: float) -> Labels:
-    """Label noise for the rows of one part; the first rows do not depend on how many there are.
+    """Draw label noise for the rows of one part; the first rows do not depend on the number of rows.
 
     Args:
         config: The law and its parameters.

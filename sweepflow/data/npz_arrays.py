@@ -19,16 +19,16 @@ TEXT_KINDS = "US"
 def parse_npz(
     content: bytes, path: str, *, classify: bool
 ) -> tuple[Float[np.ndarray, "rows ..."], np.ndarray]:
-    """Inputs and targets of a NumPy archive.
+    """Return inputs and targets of a NumPy archive.
 
     Args:
         content: The file's bytes.
-        path: Names the file in errors.
-        classify: `y` holds class labels, one a row, which may be strings.
+        path: Path of the file, for errors.
+        classify: Whether `y` holds class labels, one for each row, which may be strings.
 
     Returns:
-        x, float64 (rows, ...), one column where the file's is (rows,); y, float64 (rows,) or
-        (rows, outputs), or where `classify` strings, or whole numbers as they are, (rows,).
+        x, float64 (rows, ...), with one column if the file's x is (rows,); y, float64 (rows,) or (rows,
+        outputs). If `classify`, y is (rows,) and may also be strings, or whole numbers as they are.
 
     Raises:
         DataError: for a file that is no archive, missing arrays, objects, wrong shapes, uneven rows, and

@@ -19,7 +19,7 @@ from sweepflow.schema.data import NormalCrossingData, QuadraticData
 
 
 def describe(config: NormalCrossingData | QuadraticData) -> DataShape:
-    """The shape, from the configuration alone: n rows are stood for, none is held."""
+    """The shape, from the configuration alone: n rows are represented, none is stored."""
     return DataShape(
         task="potential",
         n=config.n_data,

@@ -1,4 +1,4 @@
-"""Training and test rows, and standardising by what the training rows say."""
+"""The split into training and test rows, and standardising by the training rows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sweepflow.errors import DataError
 
 
 def split_sizes(rows: int, test_fraction: float) -> tuple[int, int]:
-    """How many rows train and how many test: `round(test_fraction * rows)` test.
+    """Return the numbers of training and test rows: `round(test_fraction * rows)` rows are for testing.
 
     Raises:
         DataError: where either part would be empty.
@@ -42,16 +42,16 @@ def split_rows(
 def standardize(
     train: Float[np.ndarray, "n ..."], test: Float[np.ndarray, "n_test ..."], *, per_feature: bool = True
 ) -> tuple[Float[np.ndarray, "n ..."], Float[np.ndarray, "n_test ..."]]:
-    """Both parts minus the training mean, over the training standard deviation.
+    """Subtract the training mean from both parts, and divide both by the training standard deviation.
 
     A feature that is constant over the training rows is centred and not scaled: there is no unit to
     take from it.
 
     Args:
-        train: Rows that the mean and deviation are taken from.
+        train: Rows from which the mean and deviation are taken.
         test: Rows that get the same treatment.
-        per_feature: One mean and deviation for each feature; else one for the whole array, which keeps
-            the contrast within an image.
+        per_feature: Whether to take one mean and deviation for each feature; else one for the whole array,
+            which keeps the contrast within an image.
     """
     axis = 0 if per_feature else None
     constant = np.ptp(train, axis=axis) == 0

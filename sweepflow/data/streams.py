@@ -8,7 +8,8 @@ import numpy as np
 
 
 def stream(seed: int, purpose: str) -> np.random.Generator:
-    """A generator of its own for one purpose, so that no draw depends on how much another one drew.
+    """Return a separate generator for one purpose, so that no draw depends on how much another generator
+    drew.
 
     A target with 5000 training rows then has the same teacher, the same test rows and the same first
     1000 training rows as one with 1000. Philox and SeedSequence are bit-stable over NumPy versions;
@@ -17,7 +18,7 @@ def stream(seed: int, purpose: str) -> np.random.Generator:
 
     Args:
         seed: The data set's seed.
-        purpose: What the numbers are for, such as `inputs/train`.
+        purpose: Purpose of the numbers, such as `inputs/train`.
     """
     words = np.frombuffer(hashlib.sha256(purpose.encode()).digest()[:16], dtype="<u4")
     entropy = [seed, *(int(word) for word in words)]

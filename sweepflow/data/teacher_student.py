@@ -40,7 +40,7 @@ def describe(config: TeacherStudentData) -> DataShape:
 
 
 def load(config: TeacherStudentData) -> Dataset:
-    """Draws the rows: y = teacher(x) + noise, the test rows by the same law as the training rows.
+    """Draw the rows: y = teacher(x) + noise; the test rows follow the same law as the training rows.
 
     Raises:
         DataError: as `describe`, and for a teacher whose output is constant.
@@ -61,12 +61,12 @@ def load(config: TeacherStudentData) -> Dataset:
 
 @dataclass(frozen=True, eq=False)
 class Teacher:
-    """A multilayer perceptron, its outputs shifted and scaled.
+    """A multilayer perceptron with shifted and scaled outputs.
 
     Attributes:
         weights: Matrices (out, in), Gaussian with standard deviation 1/sqrt(in).
         biases: Vectors (out,), Gaussian with standard deviation BIAS_SCALE.
-        activation: Between the layers, not after the last.
+        activation: Applied between the layers, not after the last.
         mean: (output_dim,), subtracted from the output.
         scale: (output_dim,), divides the output.
     """

@@ -1,8 +1,9 @@
-"""One lane's computation as it can be cut: begun, advanced from point to point, and finished.
+"""One lane's computation, in parts that can be cut: begin, advance from point to point, and finish.
 
 A workload counts its progress in points (draws, checks, epochs). Its state after a point is all that the
-points after it need, and what a point does depends on its number and the state alone, never on where the
-run was cut. So a run can stop after any point, and go on in another process, to the same last bit.
+later points need. The work of a point depends only on the point's number and the state, never on the place
+where the run was cut. So a run can stop after any point and continue in another process, and the result is
+the same to the last bit.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ LaneArguments = tuple[Arrays, Arrays, Mapping[str, Array], PRNGKeyArray, Array]
 
 
 def rounded(traced: Mapping[str, Array], dtype: Any) -> dict[str, Array]:
-    """A lane's traced numbers as it computes with them: fractions to the nearest of a type, all others as
-    they are.
+    """Return a lane's traced numbers as it computes with them: floats are rounded to a type, all others stay
+    as they are.
 
     Args:
-        traced: As the engine feeds them: bool, int32 or float64 scalars.
-        dtype: Of fractions.
+        traced: Numbers as the engine passes them: bool, int32 or float64 scalars.
+        dtype: Type of the floats.
     """
     fractions = {name for name, value in traced.items() if jnp.issubdtype(value.dtype, jnp.floating)}
     return {name: value.astype(dtype) if name in fractions else value for name, value in traced.items()}
@@ -37,10 +38,10 @@ class Course(NamedTuple):
     """The functions of one lane.
 
     Attributes:
-        begin: The state before the first point.
-        advance: The state after points `start` to `stop - 1`, from that before them; both int32 scalars
-            that are the same for all lanes.
-        finish: The results, from the state after the last point.
+        begin: Returns the state before the first point.
+        advance: Returns the state after points `start` to `stop - 1`, from the state before them. Both
+            numbers are int32 scalars and the same for all lanes.
+        finish: Returns the results, from the state after the last point.
     """
 
     begin: Callable[[], State]
@@ -48,18 +49,19 @@ class Course(NamedTuple):
     finish: Callable[[State], Any]
 
     def in_one_go(self, points: int) -> Any:
-        """The results of the whole run, uncut."""
+        """Return the results of the whole run, without a cut."""
         start, stop = jnp.asarray(0, jnp.int32), jnp.asarray(points, jnp.int32)
         return self.finish(self.advance(self.begin(), start, stop))
 
 
 class Segment(NamedTuple):
-    """What a program is compiled from.
+    """The functions that a program is compiled from.
 
     Attributes:
-        begin: The state before the first point; only its shapes are asked for.
-        run: (arguments of a lane, state, span) -> (state, results). The span is int32 (3,): points from
-            the first to before the second are run, and results are made where that is the third.
+        begin: Returns the state before the first point; only its shapes are used.
+        run: (arguments of a lane, state, span) -> (state, results). The span is int32 (3,), called start,
+            stop and end. Points `start` to `stop - 1` are run, and results are computed if `stop` equals
+            `end`.
     """
 
     begin: Callable[..., State]
@@ -67,10 +69,10 @@ class Segment(NamedTuple):
 
 
 def segment_of_course(course: Callable[..., Course]) -> Segment:
-    """The one function that every call of a workload's program runs, from the first to the last.
+    """Return the one function that every call of a workload's program runs, from the first call to the last.
 
-    The span is not batched, so each condition stays one: what begins or finishes a run is not computed in
-    the calls between.
+    The span is not batched, so each condition stays a condition: the code that begins or finishes a run is
+    not executed in the calls between.
     """
 
     def run(arguments: LaneArguments, state: State, span: Int[Array, " 3"]) -> tuple[State, Arrays]:
@@ -88,5 +90,5 @@ def segment_of_course(course: Callable[..., Course]) -> Segment:
 
 
 def segment_of_lane(lane: Callable[..., Arrays]) -> Segment:
-    """A function that cannot be cut, as a run of one point without a state."""
+    """Return a function that cannot be cut, as a run of one point without a state."""
     return Segment(lambda *_: (), lambda arguments, state, _: (state, lane(*arguments)))

@@ -1,4 +1,4 @@
-"""A batch's input arrays: each set held once, however many trials share it."""
+"""A batch's input arrays: each data set is held once, even if many trials share it."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from sweepflow.engine.workload import Arrays, Inputs
 from sweepflow.schema.data import DataConfig
 
 ROW = "dataset"
-"""Each trial's own input that says which of the shared sets is its."""
+"""Name of each trial's own input that gives its row among the shared sets."""
 
 
 def stack_inputs(each: Sequence[Mapping[str, np.ndarray]], names: Sequence[Hashable], count: int) -> Inputs:
-    """The distinct sets of a batch, stacked, and each trial's row among them.
+    """Return the distinct sets of a batch, stacked, and each trial's row among them.
 
     Args:
-        each: Arrays by name, one set a trial.
-        names: What identifies each trial's set; equal names, equal arrays.
-        count: Rows of the stack; padded with the first set.
+        each: Arrays by name, one set for each trial.
+        names: Identifier of each trial's set; equal names mean equal arrays.
+        count: Number of rows of the stack, which is padded with the first set.
     """
     distinct = dict(zip(names, each, strict=True))
     chosen = [*distinct.values()]
@@ -35,16 +35,16 @@ def stack_inputs(each: Sequence[Mapping[str, np.ndarray]], names: Sequence[Hasha
 
 
 def choose_inputs(shared: Arrays, own: Arrays) -> dict[str, Array]:
-    """A lane's set among the shared ones.
+    """Return a lane's set from the shared sets.
 
-    The barrier keeps the compiler from treating a program with one data set in another way than one
-    with several, which would round differently.
+    The barrier makes the compiler treat a program with one data set like a program with several. Otherwise
+    the two would round differently.
     """
     return jax.lax.optimization_barrier({name: value[own[ROW]] for name, value in shared.items()})
 
 
 def stack_datasets(configs: Sequence[DataConfig], count: int) -> Inputs:
-    """The data sets of a batch: x, y, x_test, y_test, float64."""
+    """Return the data sets of a batch: x, y, x_test, y_test, float64."""
     sets = [data.load(config) for config in configs]
     arrays = [{"x": s.x, "y": s.y, "x_test": s.x_test, "y_test": s.y_test} for s in sets]
     return stack_inputs(arrays, list(configs), count)

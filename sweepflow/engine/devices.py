@@ -1,8 +1,8 @@
 """The one place that decides threads, devices and JAX's process-wide settings.
 
-Small programs want one single-threaded device a core: XLA's own threads spend more on coordination than
-they save on matrices of this size. So each CPU core becomes a JAX device and the engine spreads the
-lanes of a batch over them; an accelerator is used as it is.
+Small programs run best with one single-threaded device for each core: XLA's own threads spend more time on
+coordination than they save on matrices of this size. So each CPU core becomes a JAX device, and the engine
+spreads the lanes of a batch over these devices. An accelerator is used as it is.
 """
 
 from __future__ import annotations
@@ -17,18 +17,20 @@ from sweepflow.schema.runner import DaskRunner, RunnerConfig, SlurmRunner
 
 MAX_CPU_DEVICES = 64
 GIVEN_FLAGS = "SWEEPFLOW_GIVEN_XLA_FLAGS"
-"""Remembers the XLA_FLAGS that the user gave: programs that a sweep starts get these, not ours."""
+"""Variable that keeps the XLA_FLAGS that the user gave: programs that a sweep starts get these, not ours."""
 CORES = "SWEEPFLOW_CORES"
-"""Cores that a process may use, where that is fewer than it sees: one, for a worker beside others."""
+"""Variable for the number of cores that a process may use, if that is fewer than it sees: one, for a worker
+that runs beside others."""
 BLAS_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 GPU_LISTS = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
-"""Variables that say which accelerators a process sees, by number or by id, with commas between."""
+"""Variables that list the accelerators that a process sees, by number or by id, separated by commas."""
 AMD_DRIVERS_LIST = "ROCR_VISIBLE_DEVICES"
-"""What AMD's driver lets through; the lists above then count within it."""
+"""Variable for the devices that AMD's driver lets through; the lists above then count within these
+devices."""
 
 
 def cores() -> int:
-    """CPU cores that this process may use."""
+    """Return the number of CPU cores that this process may use."""
     if given := os.environ.get(CORES):
         return max(1, int(given))
     try:
@@ -40,8 +42,8 @@ def cores() -> int:
 def configure() -> None:
     """Set XLA's flags and JAX's settings; call before the first JAX operation of the process.
 
-    Flags that the user has set in XLA_FLAGS win. Where JAX has already started its backend, the flags
-    have no effect and the engine uses the devices that there are.
+    Flags that the user has set in XLA_FLAGS win. If JAX has already started its backend, the flags have no
+    effect, and the engine uses the existing devices.
     """
     given = os.environ.get("XLA_FLAGS", "")
     os.environ.setdefault(GIVEN_FLAGS, given)
@@ -64,18 +66,20 @@ def configure() -> None:
 
 
 def worker_environment(number: int, of: int, environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment of one of several worker processes that share a machine or a job.
+    """Return the environment of one of several worker processes that share a machine or a job.
 
-    Each has one core and, where there are accelerators, one of them. It must be set before the worker
-    imports JAX or NumPy.
+    Each worker has one core and, if there are accelerators, one of them. The environment must be set before
+    the worker imports JAX or NumPy.
 
     Args:
-        number: The worker's, from 0.
-        of: Workers that share them.
-        environ: The environment that they would inherit; its lists of accelerators are shared out by place.
+        number: Number of the worker, from 0.
+        of: Number of workers that share the machine or job.
+        environ: The environment that the workers would inherit. The worker's number selects an entry of its
+            lists of accelerators.
 
     Returns:
-        The whole environment, XLA_FLAGS as the user gave them: this process's are for its own cores.
+        The whole environment, with XLA_FLAGS as the user gave them: those of this process are for its own
+        cores.
     """
     own = dict(environ)
     given = own.pop(GIVEN_FLAGS, own.get("XLA_FLAGS", ""))
@@ -110,7 +114,7 @@ def gpus(environ: Mapping[str, str] = os.environ) -> list[str]:
 
 
 def worker_count(runner: RunnerConfig) -> int:
-    """Worker processes that batches are shared out among; 1 where they run in this process."""
+    """Return the number of worker processes that share the batches; 1 if the batches run in this process."""
     match runner:
         case DaskRunner():
             return (len(gpus()) or cores()) if runner.workers == "auto" else runner.workers
@@ -121,14 +125,15 @@ def worker_count(runner: RunnerConfig) -> int:
 
 
 def compilation_cache_directory() -> Path:
-    """Where compiled programs are kept: one directory a machine kind, since code is built for it."""
+    """Return the directory of the compiled programs: one for each kind of machine, since code is built for
+    it."""
     root = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     kind = f"{platform.system()}-{platform.machine()}-{_cpu_features()}".lower()
     return Path(root) / "sweepflow" / "xla" / kind
 
 
 def _cpu_features() -> str:
-    """A short digest of the processor's feature flags: compiled code may not run without them."""
+    """Return a short digest of the processor's feature flags: compiled code may not run without them."""
     import hashlib
 
     try:

@@ -21,13 +21,14 @@ class Named(Protocol):
 
 
 def failed_record(workload: Named, trial: Trial[Any], reason: str, *, device: bool = True) -> Record:
-    """What the store keeps of a trial that could not run.
+    """Return the record that the store keeps of a trial that could not run.
 
     Args:
-        workload: What it was to run.
+        workload: Workload of the trial.
         trial: The trial.
-        reason: Why, in words.
-        device: As `provenance` takes it: not in a process that computes nothing itself.
+        reason: Reason, in words.
+        device: Whether to include the device, as in `provenance`; false in a process that computes nothing
+            itself.
     """
     return Record(
         id=trial.id,

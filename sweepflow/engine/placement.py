@@ -1,4 +1,4 @@
-"""Which of a process's devices a group runs on, so that batches of small groups run side by side."""
+"""Choice of the devices that a group runs on, so that batches of small groups run side by side."""
 
 from __future__ import annotations
 
@@ -10,22 +10,25 @@ from contextlib import ExitStack, contextmanager
 
 
 def first_device(program_key: str, devices: int, there_are: int) -> int:
-    """The first of the devices of a group that needs only some of them.
+    """Return the first device of a group that needs only some of this process's devices.
 
-    It follows from the program alone: a program's place is part of what its persistent compilation is found
-    by, and must be the same in the next process.
+    It follows from the program alone. The devices of a program are part of the key of its persistent
+    compilation, so they must be the same in the next process.
 
     Args:
-        program_key: The group's.
-        devices: How many it uses.
-        there_are: How many this process has.
+        program_key: Program key of the group.
+        devices: Number of devices that the group uses.
+        there_are: Number of devices that this process has.
     """
     blocks = max(1, there_are // devices)
     return devices * (zlib.crc32(program_key.encode()) % blocks)
 
 
 class DeviceLocks:
-    """One batch at a time on each device; batches on other devices run beside it, and others may compile."""
+    """Locks that allow one batch at a time on each device.
+
+    Batches on other devices run at the same time, and others may compile.
+    """
 
     def __init__(self) -> None:
         self._guard = threading.Lock()

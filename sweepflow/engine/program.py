@@ -30,7 +30,7 @@ class Placed:
 
     Attributes:
         arguments: Arrays, in the order of the compiled program's parameters.
-        slices: Slices that each device runs; those after them hold padding.
+        slices: Number of slices that each device runs; the slices after them hold padding.
     """
 
     arguments: tuple[Any, ...]
@@ -39,12 +39,12 @@ class Placed:
 
 @dataclass(frozen=True)
 class Layout:
-    """How the lanes of a batch are laid out.
+    """The layout of the lanes of a batch.
 
     Attributes:
-        devices: Devices used.
-        slices: Slices that each device runs one after the other.
-        width: Lanes vectorised together in a slice.
+        devices: Number of devices used.
+        slices: Number of slices that each device runs one after the other.
+        width: Number of lanes that are vectorised together in a slice.
     """
 
     devices: int
@@ -53,22 +53,24 @@ class Layout:
 
     @property
     def lanes(self) -> int:
-        """Lanes run, padding included."""
+        """Number of lanes that are run, including padding."""
         return self.devices * self.slices * self.width
 
     def used_slices(self, lanes: int) -> int:
-        """Slices of each device that so many lanes fill."""
+        """Return the number of slices of each device that this number of lanes fills."""
         return math.ceil(lanes / (self.devices * self.width))
 
     def rows(self, lanes: int) -> np.ndarray:
-        """The row of each of so many lanes, (lanes,): each device's first slices are filled, and no other is
-        run."""
+        """Return the row of each lane, (lanes,): the first slices of each device are filled, and no other
+        slice is run."""
         rows = np.arange(self.lanes).reshape(self.devices, self.slices, self.width)
         return rows[:, : self.used_slices(lanes)].reshape(-1)[:lanes]
 
     def lane_of_rows(self, lanes: int) -> np.ndarray:
-        """The lane that each row holds, (rows,). Padding repeats the last lane: valid numbers, and never
-        slower than a real one."""
+        """Return the lane that each row holds, (rows,).
+
+        Padding repeats the last lane: its numbers are valid, and it is never slower than a real lane.
+        """
         held = np.full(self.lanes, lanes - 1)
         held[self.rows(lanes)] = np.arange(lanes)
         return held
@@ -77,11 +79,11 @@ class Layout:
 def layout(lanes: int, devices: int, width: int) -> Layout:
     """Spread lanes over devices, in slices of exactly `width`.
 
-    The width does not depend on how many lanes there are. So every lane goes through the same
-    arithmetic in every batch, and its result is the same to the last bit: chaotic dynamics, which
-    training and HMC are, would turn a difference in rounding into a different result. For the same
-    reason two devices are used even for a single slice: XLA compiles a program for one device in
-    another way than a program for several, and for several always in the same way.
+    The width does not depend on the number of lanes. So every lane goes through the same arithmetic in every
+    batch, and its result is the same to the last bit. This matters because training and HMC have chaotic
+    dynamics, which would turn a difference in rounding into a different result. For the same reason, two
+    devices are used even for a single slice: XLA compiles a program for one device differently from a program
+    for several devices, and for several devices always in the same way.
     """
     slices = math.ceil(lanes / width)
     each = math.ceil(slices / min(devices, slices))
@@ -90,7 +92,7 @@ def layout(lanes: int, devices: int, width: int) -> Layout:
 
 
 def call_lanes(width: int) -> int:
-    """Lanes that a call with one slice on every device runs; fewer cost the same."""
+    """Return the number of lanes of a call with one slice on every device; fewer lanes cost the same."""
     return max(2, jax.local_device_count()) * width
 
 
@@ -99,12 +101,13 @@ class Program:
     """A compiled group.
 
     Attributes:
-        layout: Lanes and devices it was compiled for.
+        layout: Lanes and devices that it was compiled for.
         compiled: The executable.
         seconds: Time that tracing and compiling took.
         bytes_each: Arguments, results and temporaries of one call on one of its devices, in bytes.
-        sharded, replicated: How arrays with a row a lane, and arrays that every lane sees, are placed.
-        state: Shapes and dtypes of the leaves of the state, with a row a lane.
+        sharded, replicated: Placement of arrays with one row for each lane, and of arrays that every lane
+            sees.
+        state: Shapes and dtypes of the leaves of the state, with one row for each lane.
     """
 
     layout: Layout
@@ -121,17 +124,20 @@ class Program:
         """Put a run's arguments on the devices.
 
         Args:
-            shared: What every lane sees.
-            own, traced, keys, lanes: With `layout.lanes` leading rows.
-            used: Lanes that are no padding, in the rows that `layout.rows` says; all where it is not given.
+            shared: Arrays that every lane sees.
+            own, traced, keys, lanes: Arrays with `layout.lanes` leading rows.
+            used: Number of lanes that are not padding, in the rows that `layout.rows` gives; all if not
+                given.
         """
         placed = [jax.device_put(part, self.sharded) for part in (own, traced, keys, lanes)]
         slices = self.layout.slices if used is None else self.layout.used_slices(used)
         return Placed((jax.device_put(shared, self.replicated), *placed), slices)
 
     def place_state(self, leaves: Sequence[np.ndarray] | None) -> Leaves:
-        """Put a state on the devices, from leaves with a row a lane; None for the beginning, where no value
-        of it is read."""
+        """Put a state on the devices, from leaves with one row for each lane.
+
+        The leaves are None at the beginning, where no value of the state is read.
+        """
         if leaves is None:
             placed = [np.zeros(like.shape, like.dtype) for like in self.state]
         else:
@@ -139,8 +145,11 @@ class Program:
         return [jax.device_put(leaf, self.sharded) for leaf in placed]
 
     def __call__(self, placed: Placed, state: Leaves, span: tuple[int, int, int]) -> tuple[Leaves, Any]:
-        """Run points `span[0]` to `span[1] - 1`, and wait for it; the results are those of a whole run only
-        where that has reached `span[2]`. Both stay on the devices."""
+        """Run points `span[0]` to `span[1] - 1`, and wait for the end of the call.
+
+        The results are those of a whole run only if `span[1]` has reached `span[2]`. State and results stay
+        on the devices.
+        """
         numbers = (np.array(span, np.int32), np.array(placed.slices, np.int32))
         arguments = (*placed.arguments, state, *jax.device_put(numbers, self.replicated))
         found: tuple[Leaves, Any] = jax.block_until_ready(self.compiled(*arguments))
@@ -162,9 +171,9 @@ def compile_program(
     Args:
         segment: The functions of one lane.
         shape: The layout.
-        shared, own, traced, keys, lanes: Arrays as the program will be called with them (only shapes
-            and dtypes matter).
-        first_device: Number of the first of this process's devices that it runs on.
+        shared, own, traced, keys, lanes: Arrays like those of the later calls of the program (only shapes and
+            dtypes matter).
+        first_device: Number of the first of this process's devices that the program runs on.
     """
     started = time.perf_counter()
     devices = jax.local_devices()[first_device : first_device + shape.devices]
@@ -254,7 +263,8 @@ def compile_program(
 
 
 MOST_KEPT = 32
-"""Programs that a process keeps; training a small network takes 30 MB a program (measured)."""
+"""Maximum number of programs that a process keeps; training a small network takes 30 MB for each program
+(measured)."""
 
 
 @dataclass(eq=False)
@@ -266,11 +276,11 @@ class _Entry:
 class ProgramCache:
     """Compiled programs of this process; two threads that want one program compile it once.
 
-    The least recently asked for go first. One that somebody still runs stays known for so long, whatever else
-    is compiled meanwhile.
+    The least recently requested programs are removed first. A program that is still in use stays known, even
+    if other programs are compiled in the meantime.
 
     Args:
-        most: Programs that are kept.
+        most: Maximum number of programs that are kept.
     """
 
     def __init__(self, most: int = MOST_KEPT) -> None:
@@ -283,10 +293,10 @@ class ProgramCache:
     def get(
         self, key: tuple[Any, ...], compile: Callable[[], Program], *, charge: bool = True
     ) -> tuple[Program, float]:
-        """The program under `key`, compiled now where it is not there, and the seconds that took.
+        """Return the program under `key`, compiled now if it is not there, and the seconds that this took.
 
-        The seconds are charged once, to the first who runs the program: 0 for everybody else, and for who
-        asks with `charge=False` because it only compiles ahead.
+        The seconds are charged once, to the first caller that runs the program. They are 0 for every other
+        caller, and for a caller that passes `charge=False` because it only compiles ahead.
         """
         with self._lock:
             entry = self._entries.setdefault(key, _Entry())

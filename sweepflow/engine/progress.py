@@ -1,4 +1,4 @@
-"""How far the trials of a batch are: read from their checkpoints, and written down while a run goes on."""
+"""Progress of the trials of a batch: read from their checkpoints, and saved while a run goes on."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ from sweepflow.storage.store import Store
 
 
 def identity(workload: Workload[C], config: C, program: Program) -> str:
-    """Digest of what has to be the same for the bits of a trial's result to be so, beside its fingerprint.
+    """Return a digest of all that must be the same, beside the fingerprint, for a trial's result to have the
+    same bits.
 
-    A machine of another kind rounds in its own way, and may go on all the same: a cluster has several.
+    A machine of another kind rounds differently, but it may still continue a run: a cluster has several
+    kinds.
     """
     payload = {
         "workload": [workload.name, workload.version],
@@ -36,7 +38,10 @@ def identity(workload: Workload[C], config: C, program: Program) -> str:
 def read_progress(
     workload: Workload[C], trials: Sequence[Trial[C]], store: Store, program: Program
 ) -> list[tuple[list[int], Progress]]:
-    """The trials of a batch by how far they are: the numbers of those that run together, and from where."""
+    """Group the trials of a batch by their progress.
+
+    Each group has the numbers of the trials that run together, and the progress from which they start.
+    """
     if workload.segmented is None:
         return [([*range(len(trials))], Progress(0, 1, [0.0] * len(trials)))]
     own = identity(workload, trials[0].config, program)
@@ -64,11 +69,11 @@ def checkpoint_writer(
     program: Program,
     progress: Progress,
 ) -> Callable[[Leaves, int, float], None]:
-    """What `run_segments` keeps a batch's state with, one checkpoint a trial.
+    """Return the function with which `run_segments` saves a batch's state, one checkpoint for each trial.
 
     Args:
-        workload, trials, store, program: The run's.
-        progress: Where it began.
+        workload, trials, store, program: Those of the run.
+        progress: Progress at which the run began.
     """
     own = identity(workload, trials[0].config, program)
     lanes, of = workload.lanes(trials[0].config), workload.points(trials[0].config)

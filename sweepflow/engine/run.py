@@ -32,7 +32,7 @@ _DEVICES = DeviceLocks()
 
 @dataclass(frozen=True)
 class _Settings:
-    """What holds for a batch and for all parts of it; see `run_batch`."""
+    """Settings of a batch and of all its parts; see `run_batch`."""
 
     store: Store
     memory_fraction: float
@@ -60,29 +60,30 @@ def run_batch(
 ) -> list[Record]:
     """Run the trials of one batch and keep their records.
 
-    A trial that has a checkpoint goes on from there, to the same bits as in one go. Checkpoints are removed
-    once their trials' records are stored.
+    A trial that has a checkpoint continues from there, with the same bits as in an uninterrupted run.
+    Checkpoints are removed once their trials' records are stored.
 
-    Where the compiled program would take more than `memory_fraction` of the free memory, or the device
-    runs out of it, the batch is halved, and its halves are run one after the other, in vectors half as
-    wide. A single trial that does not fit even with vectors of one lane gets status `failed`.
+    If the compiled program would take more than `memory_fraction` of the free memory, or the device runs out
+    of memory, the batch is halved. Its halves are run one after the other, in vectors half as wide. A single
+    trial that does not fit even with vectors of one lane gets status `failed`.
 
     Args:
-        workload: What to run.
+        workload: Workload to run.
         trials: Trials of one group.
-        store: Where inputs are read and records kept.
-        size: Trials that the group's program holds, at least as many as there are; the rest is padding.
-        datasets: Data sets that the group's program holds, at least as many as the batch has.
+        store: Store from which inputs are read and in which records are kept.
+        size: Number of trials that the group's program holds, at least as many as there are; the rest is
+            padding.
+        datasets: Number of data sets that the group's program holds, at least as many as the batch has.
         memory_fraction: Share of the free memory that one call may take.
         on_record: Called with each record once it is stored.
-        width: Lanes vectorised together; the workload's own where it is not given.
-        pace: When the run is cut into segments; it is never stopped early where it is not given.
+        width: Number of lanes that are vectorised together; the workload's own if not given.
+        pace: Rules by which the run is cut into segments; if not given, the run is never stopped early.
 
     Returns:
-        One record a trial, in their order.
+        One record for each trial, in the order of the trials.
 
     Raises:
-        StoppedError, LeavingError: as `pace` says. What is done has its records or its checkpoints.
+        StoppedError, LeavingError: as `pace` says. Finished work has its records or its checkpoints.
     """
     if not trials:
         return []
@@ -109,7 +110,7 @@ def _run(
     datasets: int,
     width: int,
 ) -> list[Record]:
-    """Run trials that can run, in halves where they do not fit the memory; their records in any order."""
+    """Run trials that can run, in halves if they do not fit the memory; return their records in any order."""
     records: list[Record] = []
     try:
         for record in _run_together(workload, trials, settings, size, datasets, width):
@@ -142,7 +143,7 @@ def _run_together(
     datasets: int,
     width: int,
 ) -> Iterator[Record]:
-    """Run trials in one program, those that are equally far at once; each record once it is stored."""
+    """Run trials in one program, those with equal progress together; yield each record once it is stored."""
     store = settings.store
     with _shortage():
         program, compiling, arguments = _program(workload, trials, store, size, datasets, width, charge=True)
@@ -171,13 +172,13 @@ def _to_their_ends(
     datasets: int,
     arguments: _Arguments | None,
 ) -> Iterator[tuple[Trial[C], dict[str, np.ndarray], float]]:
-    """Run trials that are equally far; each with its results and its seconds, once it has come to its end.
+    """Run trials with equal progress; yield each with its results and its seconds once it has ended.
 
-    Those that go on are run without those that have ended.
+    Trials that go on are run without those that have ended.
 
     Args:
-        workload, trials, program, progress, settings, datasets: The run's.
-        arguments: The program's for all of the trials, where they have been made already.
+        workload, trials, program, progress, settings, datasets: Those of the run.
+        arguments: Arguments of the program for all of the trials, if they have been made already.
     """
     store, lanes = settings.store, workload.lanes(trials[0].config)
     stops = {trial.id: workload.stop(trial, None, progress.done) for trial in trials}
@@ -221,7 +222,7 @@ def _to_their_ends(
 
 @contextmanager
 def _shortage() -> Iterator[None]:
-    """Memory that runs out, of the host or of a device, as one error."""
+    """Raise one kind of error if memory runs out, of the host or of a device."""
     try:
         yield
     except (jax.errors.JaxRuntimeError, MemoryError) as error:
@@ -240,7 +241,8 @@ def _program(
     *,
     charge: bool,
 ) -> tuple[Program, float, _Arguments]:
-    """A batch's compiled program, the seconds of compiling it that are this batch's, and its arguments."""
+    """Return a batch's compiled program, the compile seconds charged to this batch, and the program's
+    arguments."""
     config = trials[0].config
     devices = jax.local_device_count()
     shape = layout(workload.lanes(config) * size, devices, width)
@@ -258,9 +260,9 @@ def _program(
 def compile_ahead(
     workload: Workload[C], trials: Sequence[Trial[C]], store: Store, *, size: int, datasets: int
 ) -> None:
-    """Compile a batch's program, so that `run_batch` finds it; arguments as there.
+    """Compile a batch's program, so that `run_batch` finds it; the arguments are those of `run_batch`.
 
-    What goes wrong is left to `run_batch` to say.
+    Errors are suppressed here: `run_batch` reports them.
     """
     width = workload.vector_width(jax.default_backend())
     with suppress(Exception):
@@ -273,7 +275,10 @@ _Arguments = tuple[Any, Any, Any, np.ndarray, np.ndarray]
 def _arguments(
     workload: Workload[C], trials: Sequence[Trial[C]], store: Store, datasets: int, shape: Layout
 ) -> _Arguments:
-    """The program's arguments, all but the shared ones with a leading row a lane, where the layout has it."""
+    """Return the program's arguments.
+
+    All but the shared ones have one leading row for each lane, at the place where the layout has it.
+    """
     inputs = workload.inputs(trials, datasets, store)
     lanes_each = workload.lanes(trials[0].config)
     order = shape.lane_of_rows(lanes_each * len(trials))

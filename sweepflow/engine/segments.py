@@ -1,8 +1,9 @@
-"""A long run in segments: how long a call of the program is, and when the state is written down.
+"""A long run in segments: the length of each call of the program, and the times at which the state is saved.
 
-A call runs so many points that it takes `Pace.call_seconds`, by the time that the points before it took;
-the first, which measures, is a single point. Between calls the process can be told to stop, can leave
-before its walltime, and writes checkpoints, seldom enough to cost no more than a fiftieth of its time.
+A call runs as many points as should take `Pace.call_seconds`, estimated from the time of the points before
+it. The first call is a single point, which measures the time. Between calls the process can be told to stop,
+can leave before its walltime, and writes checkpoints. Checkpoints are rare enough to cost no more than a
+fiftieth of the process's time.
 """
 
 from __future__ import annotations
@@ -18,23 +19,25 @@ import numpy as np
 from sweepflow.engine.program import Leaves, Placed, Program
 
 CHECKPOINT_SHARE = 0.02
-"""Most of a process's time that goes into checkpoints."""
+"""Maximum share of a process's time that goes into checkpoints."""
 ASSUMED_BYTES_PER_SECOND = 20e6
-"""How fast a checkpoint is written, as long as none has been: a slow network file system."""
+"""Speed of writing a checkpoint that is assumed until one has been written: a slow network file system."""
 MOST_GROWTH = 64
-"""How many times longer than the one before a call may be: the points that were measured may have been
-cheap ones."""
+"""Maximum factor by which a call may be longer than the call before it: the points that were measured may
+have been cheap ones."""
 RESERVE = 1.5
-"""A call is expected to take at most so many times what the one before says."""
+"""Safety factor: a call is expected to take at most this many times the time that the call before it
+suggests."""
 
 
 class CutError(Exception):
-    """A run was cut before its last point; what it has is in its checkpoints, and can be gone on with.
+    """A run was cut before its last point; its state is in its checkpoints, and it can be continued from
+    there.
 
     Attributes:
-        done: Points that are done.
-        of: Points of the run.
-        advanced: Points among them that this process has run.
+        done: Number of points that are done.
+        of: Number of points of the run.
+        advanced: Number of points among them that this process has run.
     """
 
     def __init__(self, why: str, done: int, of: int, advanced: int) -> None:
@@ -46,23 +49,25 @@ class CutError(Exception):
 
 
 class StoppedError(CutError):
-    """The process was told to stop, and the state is written down."""
+    """The process was told to stop, and the state is saved."""
 
 
 class LeavingError(CutError):
-    """The process has to be gone before another call could end."""
+    """The process has to exit before another call could end."""
 
 
 @dataclass(frozen=True)
 class Pace:
-    """When a run is cut.
+    """The rules by which a run is cut.
 
     Attributes:
-        leave_at: Unix time at which this process has to be gone; None where it may stay.
-        call_seconds: What one call of the program is to take: so soon a wish to stop, and progress, is seen.
-        checkpoint_seconds: Least time between two checkpoints.
-        stop: Asked between calls; whether to write a checkpoint and raise StoppedError.
-        on_points: Told after each call how many points are done, and of how many.
+        leave_at: Unix time by which this process has to exit; None if it may stay.
+        call_seconds: Duration that one call of the program should have. A request to stop, and progress, are
+            seen after that time.
+        checkpoint_seconds: Minimum time between two checkpoints.
+        stop: Called between calls; returns whether to write a checkpoint and raise StoppedError.
+        on_points: Called after each call with the number of points that are done and the number of all
+            points.
     """
 
     leave_at: float | None = None
@@ -74,13 +79,13 @@ class Pace:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far the trials of a batch are.
+    """The progress of the trials of a batch.
 
     Attributes:
         done: Points that are done.
         of: The point at which results are wanted.
-        seconds: Each trial's share of what those took.
-        state: Leaves of the state with a row a lane, without padding; None at the beginning.
+        seconds: Each trial's share of the seconds that these points took.
+        state: Leaves of the state with one row for each lane, without padding; None at the beginning.
     """
 
     done: int
@@ -91,12 +96,12 @@ class Progress:
 
 @dataclass
 class Written:
-    """When a run's state was last written down, or taken up.
+    """The time and point at which a run's state was last saved, or taken up.
 
     Attributes:
-        done: Points that were done then.
+        done: Number of points that were done then.
         at: Seconds of `time.perf_counter`.
-        begun: Points that were done when this process took the run up.
+        begun: Number of points that were done when this process took up the run.
     """
 
     done: int
@@ -105,13 +110,13 @@ class Written:
 
 
 def next_points(last: int, last_seconds: float, left: int, call_seconds: float) -> int:
-    """Points of the next call.
+    """Return the number of points of the next call.
 
     Args:
-        last: Points of the call before; 0 where there was none.
-        last_seconds: What that took.
-        left: Points that are left.
-        call_seconds: What the next is to take.
+        last: Number of points of the call before; 0 if there was none.
+        last_seconds: Seconds that the call before took.
+        left: Number of points that are left.
+        call_seconds: Seconds that the next call should take.
     """
     if last == 0:
         return min(1, left)
@@ -120,23 +125,23 @@ def next_points(last: int, last_seconds: float, left: int, call_seconds: float) 
 
 
 def is_checkpoint_due(since_last: float, cost: float, least: float) -> bool:
-    """Whether to write one now.
+    """Return whether to write a checkpoint now.
 
     Args:
-        since_last: Seconds since the last, or since the run was taken up.
-        cost: Seconds that writing one takes.
-        least: Seconds that have to lie between two in any case.
+        since_last: Seconds since the last checkpoint, or since the run was taken up.
+        cost: Seconds that it takes to write a checkpoint.
+        least: Minimum number of seconds between two checkpoints.
     """
     return since_last >= max(least, cost / CHECKPOINT_SHARE)
 
 
 def has_to_leave(now: float, leave_at: float | None, call: float, cost: float) -> bool:
-    """Whether another call, and the checkpoint after it, would end too late.
+    """Return whether another call, and the checkpoint after it, would end too late.
 
     Args:
-        now, leave_at: Unix times; None for never.
+        now, leave_at: Unix times; `leave_at` is None if the process never has to exit.
         call: Seconds that the next call is expected to take.
-        cost: Seconds that writing a checkpoint takes.
+        cost: Seconds that it takes to write a checkpoint.
     """
     return leave_at is not None and now + RESERVE * (call + cost) > leave_at
 
@@ -149,22 +154,22 @@ def run_segments(
     keep: Callable[[Leaves, int, float], None],
     written: Written | None = None,
 ) -> tuple[Leaves, Any]:
-    """Run a batch from where it is to where its results are wanted.
+    """Run a batch from its current point to the point at which its results are wanted.
 
     Args:
-        program: The group's.
+        program: Program of the group.
         placed: The run's arguments, as `program.place` gives them.
-        progress: Where it is.
-        pace: When to cut it.
-        keep: Writes a checkpoint: the state's leaves, the points that are done, and the seconds that this
-            process has spent on it.
-        written: When that was last done, which this run changes; now where it is not given.
+        progress: Current progress of the batch.
+        pace: Rules by which the run is cut.
+        keep: Writes a checkpoint from the state's leaves, the number of points that are done, and the seconds
+            that this process has spent on the run.
+        written: Time and point of the last checkpoint, which this run changes; the current ones if not given.
 
     Returns:
         The last state's leaves, on the devices, and the results.
 
     Raises:
-        StoppedError, LeavingError: once the state is written down.
+        StoppedError, LeavingError: once the state is saved.
     """
     started = time.perf_counter()
     written = written or Written(progress.done, started, progress.done)

@@ -1,6 +1,6 @@
-"""What to do about what speaks against an estimate: the override, and to what, from what was seen.
+"""Advice on the findings against an estimate: the override and its value, from what was seen.
 
-Whatever is advised can be typed as it is: it is in the bounds of its field, and passes `length.check_length`.
+All advice can be typed as it is: it is in the bounds of its field, and passes `length.check_length`.
 """
 
 from __future__ import annotations
@@ -21,27 +21,28 @@ from sweepflow.schema.sampler import (
 )
 
 MAX_LOCALISATION = 0.3
-"""Of gamma / nbeta: above it even a direction of curvature 1, as standardised regression has them, loses a
+"""Maximum of gamma / nbeta. Above it, even a direction of curvature 1, as in standardised regression, loses a
 quarter."""
 SAFE_GROWTH = 1.5
-"""How much more is advised than what was seen says is needed."""
+"""Safety factor of the advice over the amount that the observations say is needed."""
 MOST_ADVISED = 16.0
-"""How much more of anything is advised at once."""
+"""Maximum factor by which any quantity is increased in one piece of advice."""
 CRAWLING = 0.98
-"""Acceptance of a Metropolis correction above which SGLD's step is half, or less, of what it finds itself."""
+"""Acceptance of a Metropolis correction above which SGLD's step is at most half of the step that SGLD finds
+itself."""
 MOST_ACCEPTED = 0.99
-"""Target acceptance of HMC beyond which steps only get short."""
+"""Target acceptance of HMC above which steps only get shorter."""
 
 
 @dataclass(frozen=True)
 class Advice:
-    """The overrides for one estimate; each is empty where none would help.
+    """The overrides for one estimate; each is empty if no override would help.
 
     Attributes:
-        sampler: As it was run, settled.
-        rows: Stored rows of the data.
-        chains: What its chains did.
-        ess: Effective draws.
+        sampler: The sampler as it was run, settled.
+        rows: Number of stored rows of the data.
+        chains: Behaviour of its chains.
+        ess: Effective number of draws.
     """
 
     sampler: SamplerConfig
@@ -50,7 +51,7 @@ class Advice:
     ess: float
 
     def smaller_step(self) -> str:
-        """Shorten steps that are far too long."""
+        """Return the override that shortens steps that are far too long."""
         match self.sampler:
             case SgldSampler() | SgnhtSampler():
                 if not self.sampler.tunes_step_size:
@@ -66,14 +67,14 @@ class Advice:
                 return f"sampler.desired_energy_var={typed(self.sampler.desired_energy_var / 10)}"
 
     def nearer(self, growth: float = 10.0) -> str:
-        """Hold chains nearer to w0, as far as no direction is hidden by that."""
+        """Return the override that holds chains nearer to w0, as far as this hides no direction."""
         assert self.sampler.nbeta is not None  # settled
         most = 0.9 * MAX_LOCALISATION * self.sampler.nbeta
         gamma = min(growth * self.sampler.gamma or 1.0, most)
         return f"sampler.gamma={typed(gamma)}" if gamma >= 1.5 * self.sampler.gamma else ""
 
     def longer(self, growth: float) -> str:
-        """Draw so many times as much."""
+        """Return the override that draws this many times as much."""
         sampler = self.sampler
         growth = min(SAFE_GROWTH * max(growth, 1.0), MOST_ADVISED)
         if self._crawls():
@@ -92,7 +93,7 @@ class Advice:
         return " ".join([f"sampler.ess={ess}", *more])
 
     def farther(self) -> str:
-        """Let chains get farther from where they were."""
+        """Return the override that lets chains move farther from their positions."""
         if not isinstance(self.sampler, HmcSampler):
             return self.longer(4.0)
         steps = {"num_integration_steps": 4 * self.sampler.num_integration_steps}
@@ -101,7 +102,8 @@ class Advice:
         return f"sampler.num_integration_steps={steps['num_integration_steps']} {farther.longer(4.0)}"
 
     def longer_warmup(self, steps: float = 0) -> str:
-        """Warm up for at least so many steps, and twice as many as there were."""
+        """Return the override for a warm-up of at least this many steps, and of twice as many as there
+        were."""
         sampler, chains = self.sampler, self.chains
         if self._crawls():
             return "sampler.step_size=auto"
@@ -114,7 +116,8 @@ class Advice:
         return either(self._budget(growth * sampler.max_gradients), self.nearer(growth))
 
     def _crawls(self) -> bool:
-        """Whether the step is given, and so short that another one is worth more than patience."""
+        """Return whether the step is given, and so short that another step is worth more than a longer
+        run."""
         sampler = self.sampler
         return (
             isinstance(sampler, StochasticSampler)
@@ -123,7 +126,7 @@ class Advice:
         )
 
     def _budget(self, gradients: float) -> str:
-        """Room for so many gradients, in the trace too."""
+        """Return the override that gives room for this many gradients, in the trace too."""
         wanted = self._with_budget(gradients)
         thinner = f" sampler.thinning={wanted.thinning}" if wanted.thinning > self.sampler.thinning else ""
         return f"sampler.max_gradients={wanted.max_gradients}{thinner}"
@@ -136,7 +139,7 @@ class Advice:
 
 
 def either(*overrides: str) -> str:
-    """Ways that are open, one of which is to be taken.
+    """Join alternative overrides, one of which is to be taken.
 
     >>> either("sampler.step_size=auto", "", "sampler.gamma=30")
     'sampler.step_size=auto, or sampler.gamma=30'
@@ -145,7 +148,7 @@ def either(*overrides: str) -> str:
 
 
 def typed(value: float) -> str:
-    """A number to two digits, as it is typed.
+    """Return a number with two digits, as a user types it.
 
     >>> typed(0.000013), typed(0.5), typed(44_100.0)
     ('1.3e-05', '0.5', '45000')
@@ -154,7 +157,7 @@ def typed(value: float) -> str:
 
 
 def typed_whole(value: float) -> str:
-    """A whole number that is no less, of two digits and zeros.
+    """Round up to a whole number of two digits and zeros.
 
     >>> typed_whole(6.6), typed_whole(44_100.0)
     ('7', '45000')

@@ -11,17 +11,17 @@ from dataclasses import replace
 from sweepflow.storage.record import Record
 
 SHOWN = 2
-"""Other estimates that a reason names."""
+"""Maximum number of other estimates that a reason names."""
 DO = "draw more by each, and believe the one that both come to"
 
 
 def with_disagreements(estimates: Sequence[Record]) -> list[Record]:
-    """The same records; those that are `ok` and exclude one another are flagged, with a reason that names
-    the other.
+    """Return the same records; those that are `ok` and exclude one another are flagged, with a reason that
+    names the other.
 
-    Estimates are of one quantity where they have one target, one nbeta and one gamma, and were computed by
-    one version of the workload. The 95 % intervals of a pair exclude each other by chance once in 180 pairs;
-    where there are more pairs, intervals are as much wider as makes a false alarm no likelier for all of them
+    Estimates are of the same quantity if they have the same target, nbeta and gamma, and were computed by the
+    same version of the workload. The 95 % intervals of a pair exclude each other by chance once in 180 pairs.
+    If there are more pairs, the intervals are widened, so that a false alarm is no more likely for all pairs
     together.
 
     Args:
@@ -67,8 +67,8 @@ def _interval(record: Record) -> str:
 
 
 def _widening(pairs: int) -> float:
-    """How much wider the intervals of so many pairs have to be for one false alarm among them to be as
-    likely as that of a single pair."""
+    """Return the factor by which to widen the intervals of this many pairs, so that one false alarm among
+    them is as likely as that of a single pair."""
     if pairs < 2:
         return 1.0
     from scipy import stats  # takes a second, which a command that estimates nothing need not wait for

@@ -7,9 +7,10 @@ localised posterior. The error is a Monte Carlo standard error, the largest of t
 ways:
 
 - sd / sqrt(ESS), with the effective sample size of the mean over the chains together (Vehtari et al. 2021),
-  which looks at short lags;
-- that of the means of a few long batches (Flegal, Haran and Jones 2008), which sees slow waves;
-- that of the chains' own means, which sees chains that have settled in different places.
+  which covers short lags;
+- the standard error from the means of a few long batches (Flegal, Haran and Jones 2008), which shows slow
+  variation;
+- the standard error from the chains' own means, which shows chains that have settled in different places.
 """
 
 from __future__ import annotations
@@ -23,17 +24,18 @@ from jaxtyping import Float
 
 INTERVAL = 0.95
 BATCHES = 16
-"""Batches of all chains together: each is so long that the next one has forgotten it, in a run of some
-length."""
+"""Number of batches of all chains together. In a long enough run, each batch is so long that the next one is
+independent of it."""
 DOUBT = 0.05
-"""Probability of the chains' spread below which their number, not that of the draws, widens the interval."""
+"""Probability of the chains' spread below which the number of chains, not the number of draws, widens the
+interval."""
 LEAST_DRAWS = 4
-"""Draws of a chain without which no error can be computed."""
+"""Minimum number of draws of a chain for which an error can be computed."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A pooled estimate; NaN where it cannot be computed.
+    """A pooled estimate; NaN if it cannot be computed.
 
     Attributes:
         llc: lambda-hat, the mean over chains.
@@ -41,9 +43,9 @@ class Estimate:
         low, high: Ends of the 95 % interval.
         chains: lambda-hat of each chain.
         ess: Effective sample size of the mean loss, over all chains.
-        r_hat: Rank-normalised split R-hat of the loss; a single chain is compared with itself, by halves.
-        spread_p: Probability that chains which draw alike have means so far apart, by the F-test of their
-            variance against what a chain's own error says; 1 for a single chain.
+        r_hat: Rank-normalised split R-hat of the loss; for a single chain, its two halves are compared.
+        spread_p: Probability that chains of the same distribution have means this far apart, by the F-test of
+            the variance of the means against the error of a single chain's mean; 1 for a single chain.
     """
 
     llc: float
@@ -105,7 +107,7 @@ def estimate(losses: Float[np.ndarray, "chains draws"], loss_0: float, nbeta: fl
 
 
 def corrected(found: Estimate, bias: float, error: float) -> Estimate:
-    """An estimate less a bias that is itself known with some standard error."""
+    """Return an estimate minus a bias that itself has a standard error."""
     mcse = math.hypot(found.mcse, error)
     widening = mcse / found.mcse if found.mcse > 0 else 1.0
     llc = found.llc - bias
@@ -120,8 +122,10 @@ def corrected(found: Estimate, bias: float, error: float) -> Estimate:
 
 
 def drift(values: Float[np.ndarray, "chains draws"]) -> float:
-    """How much higher the mean of the last third of the draws is than that of the first, in standard errors
-    of their difference; 0 where no such error can be computed."""
+    """Return the mean of the last third of the draws minus that of the first third.
+
+    The unit is the standard error of their difference; the result is 0 if no such error can be computed.
+    """
     third = values.shape[1] // 3 if values.size else 0
     if third < LEAST_DRAWS:
         return 0.0
@@ -131,10 +135,10 @@ def drift(values: Float[np.ndarray, "chains draws"]) -> float:
 
 
 def _spread_p(values: Float[np.ndarray, "chains draws"]) -> float:
-    """Probability of chains' means so far apart; see `Estimate`.
+    """Return the probability of chains' means this far apart; see `Estimate`.
 
-    What one chain's mean is known to is taken to be the median over the chains, which are alike if they draw
-    alike: the large error of one that is elsewhere says nothing of the others.
+    The error of one chain's mean is taken as the median over the chains, whose errors are alike if they draw
+    alike. The large error of a chain that is in another place says nothing about the other chains.
     """
     from arviz_stats.base import array_stats  # type: ignore[attr-defined]
     from scipy import stats
@@ -152,7 +156,8 @@ def _spread_p(values: Float[np.ndarray, "chains draws"]) -> float:
 
 
 def _of_batches(values: Float[np.ndarray, "chains draws"]) -> tuple[float, float]:
-    """Standard error of the mean from the means of batches about it, and its degrees of freedom."""
+    """Return the standard error of the mean, from the spread of the batch means, and its degrees of
+    freedom."""
     each = min(max(2, round(BATCHES / len(values))), values.shape[1] // 2)
     length = values.shape[1] // each
     means = values[:, -each * length :].reshape(-1, length).mean(axis=1)
@@ -160,7 +165,8 @@ def _of_batches(values: Float[np.ndarray, "chains draws"]) -> tuple[float, float
 
 
 def _at_least_two(values: Float[np.ndarray, "chains draws"]) -> Float[np.ndarray, "chains draws"]:
-    """The chains, or the halves of a single one: R-hat is not defined for one, but a drift must show."""
+    """Return the chains, or the halves of a single chain: R-hat is not defined for one, but a drift must
+    show."""
     if len(values) > 1:
         return values
     half = values.shape[1] // 2

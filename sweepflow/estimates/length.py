@@ -1,7 +1,7 @@
-"""How long chains are run: a warm-up in their own time, then draws, rung by rung, until they are enough.
+"""The length of the chains: a warm-up in relaxation times, then draws, rung by rung, until they are enough.
 
-Whether they are is asked of the trial's own traces alone, at points that those decide. So a trial ends at the
-same draw whatever its batch, its worker, and where it was interrupted.
+Only the trial's own traces decide whether the draws are enough, at points that these traces also decide. So a
+trial ends at the same draw, regardless of its batch, its worker, and the place of an interruption.
 """
 
 from __future__ import annotations
@@ -28,42 +28,43 @@ from sweepflow.schema.sampler import (
 )
 
 MAX_R_HAT = 1.05
-"""Above it chains disagree (Vehtari et al. 2021 ask for 1.01; short chains rarely give it)."""
+"""Value above which chains disagree (Vehtari et al. 2021 ask for 1.01; short chains rarely give it)."""
 RARE = 1e-3
 """Probability of a false alarm, for every test that has one."""
 MAX_DRIFT = 3.29
-"""Standard errors that the last third of the draws may be off the first: the normal quantile of `RARE`."""
+"""Maximum difference between the last and the first third of the draws, in standard errors: the normal
+quantile of `RARE`."""
 WARMUP_TIMES = 3.0
-"""Relaxation times of `warmup=auto`: what is left of the start is exp(-3) of a direction's share in
-lambda-hat where the loss is flat, exp(-6) where it is as curved as the localisation."""
+"""Length of `warmup=auto` in relaxation times. The remaining influence of the start is exp(-3) of a
+direction's share in lambda-hat if the loss is flat, and exp(-6) if it is as curved as the localisation."""
 LEAST_TIMES = 2.0
-"""Relaxation times below which a warm-up is too short."""
+"""Number of relaxation times below which a warm-up is too short."""
 DRAW_TIMES = 3.0
-"""Relaxation times of the first rung."""
+"""Number of relaxation times of the first rung."""
 WARMUP_SHARE = 1 / 3
-"""Most of the budget that goes into `warmup=auto`; all of it where nothing holds the chains, which have no
-relaxation time then."""
+"""Maximum share of the budget that goes into `warmup=auto`. The whole share is used if nothing holds the
+chains, which then have no relaxation time."""
 FIRST_DRAWS = {"sgld": 200, "sgnht": 200, "hmc": 75, "nuts": 75, "mclmc": 1000}
-"""Draws of the first rung."""
+"""Number of draws of the first rung."""
 LEAST_GROWTH, MOST_GROWTH = 1.2, 1.5
-"""Of the draws, from one rung to the next."""
+"""Minimum and maximum growth factor of the draws, from one rung to the next."""
 LAST_RUNG = 1.2
-"""A rung that would leave less than a fifth of itself of the budget takes all that is left."""
+"""A rung takes the whole rest of the budget if it would leave less than a fifth of its own size."""
 MORE = 1.05
-"""How many more draws are taken than the effective ones so far say are needed."""
+"""Safety factor on the number of draws that the effective draws so far say are needed."""
 COST_PERIOD = 64
-"""Points after which their costs come again."""
+"""Number of points after which the costs of points repeat."""
 MOST_DRAWS = 2**18
-"""Draws of a chain that `draws=auto` may come to: 2 MB of losses."""
+"""Maximum number of draws of a chain with `draws=auto`: 2 MB of losses."""
 
 
 @dataclass(frozen=True)
 class Span:
-    """Which recorded points are draws.
+    """The recorded points that are draws.
 
     Attributes:
-        warmup: Recorded points before the first draw.
-        end: Recorded points up to the last draw.
+        warmup: Number of recorded points before the first draw.
+        end: Number of recorded points up to the last draw.
     """
 
     warmup: int
@@ -71,21 +72,21 @@ class Span:
 
     @property
     def draws(self) -> int:
-        """How many."""
+        """Number of draws."""
         return self.end - self.warmup
 
 
 def stayed_finite(losses: Float[np.ndarray, "chains points"]) -> Bool[np.ndarray, " chains"]:
-    """Chains whose every recorded loss is finite."""
+    """Return which chains have only finite recorded losses."""
     return np.isfinite(losses).all(axis=1)
 
 
 def room(config: SamplerConfig, rows: int) -> int:
-    """Recorded points that a chain's traces have room for.
+    """Return the number of recorded points that a chain's traces have room for.
 
     Args:
         config: A settled sampler.
-        rows: Stored rows of the data.
+        rows: Number of stored rows of the data.
     """
     if config.draws != "auto" and config.warmup != "auto":
         return given_warmup(config, config.warmup) + config.draws
@@ -98,14 +99,14 @@ def room(config: SamplerConfig, rows: int) -> int:
 
 
 def check_length(config: SamplerConfig, rows: int) -> None:
-    """Make sure that a chain's budget buys what was asked for, and that its traces have room for it.
+    """Check that a chain's budget is enough for what was asked for, and that its traces have room for it.
 
     Args:
         config: A settled sampler.
-        rows: Stored rows of the data.
+        rows: Number of stored rows of the data.
 
     Raises:
-        ConfigError: where not, with what would.
+        ConfigError: if not; the error says what would be enough.
     """
     if config.is_sized:
         return
@@ -142,14 +143,15 @@ def check_length(config: SamplerConfig, rows: int) -> None:
 
 
 def points(config: SamplerConfig, rows: int) -> int:
-    """The most points that a chain is run for."""
+    """Return the maximum number of points that a chain is run for."""
     return point_of(config, room(config, rows))
 
 
 def relaxation_time(config: SamplerConfig, step_size: float) -> float:
-    """Steps in which the square of what only the localisation holds forgets where it was, by a factor e.
+    """Return the number of steps in which the square of a coordinate that only the localisation holds loses
+    its memory of its start by a factor e.
 
-    SGLD's is 1 / (step_size gamma). NaN where no such time is known.
+    For SGLD it is 1 / (step_size gamma). It is NaN if no such time is known.
     """
     if config.gamma == 0:
         return math.nan
@@ -168,8 +170,10 @@ def relaxation_time(config: SamplerConfig, step_size: float) -> float:
 
 
 def short_warmup(config: SamplerConfig) -> str | None:
-    """What there is to say, before anything is run, of a warm-up that is given and too short; None where it
-    is long enough, or where only the run will tell."""
+    """Return a warning, before anything is run, about a given warm-up that is too short.
+
+    None if the warm-up is long enough, or if only the run can tell.
+    """
     if not isinstance(config, StochasticSampler) or config.warmup == "auto" or config.step_size == "auto":
         return None
     time = relaxation_time(config, config.step_size)
@@ -182,7 +186,8 @@ def short_warmup(config: SamplerConfig) -> str | None:
 
 
 def next_stop(config: SamplerConfig, rows: int, results: Mapping[str, np.ndarray] | None, done: int) -> int:
-    """The next point at which to ask, or the one at which the run ends; see `engine.workload.Segmented`."""
+    """Return the next point at which to ask, or the one at which the run ends; see
+    `engine.workload.Segmented`."""
     if config.is_sized:
         return points(config, rows)
     if results is None:
@@ -193,17 +198,18 @@ def next_stop(config: SamplerConfig, rows: int, results: Mapping[str, np.ndarray
 def span(
     config: SamplerConfig, rows: int, results: Mapping[str, np.ndarray], available: int | None = None
 ) -> Span:
-    """The draws of a run.
+    """Return the draws of a run.
 
     Args:
         config: A settled sampler.
-        rows: Stored rows of the data.
-        results: Its traces, (lanes, points).
-        available: Recorded points that there are; all where it is not given, and the run has ended.
+        rows: Number of stored rows of the data.
+        results: Traces of the run, (lanes, points).
+        available: Number of recorded points that there are; if not given, all are there and the run has
+            ended.
 
     Returns:
-        Those of the last rung: the first that is enough, or that has come to the end of the budget, or that
-        there are too few points for.
+        The draws of the last rung: the first rung that is enough, that has come to the end of the budget, or
+        for which there are too few points.
     """
     most = room(config, rows)
     step_size = float(np.mean(results["step_size"][: config.chains]))
@@ -239,8 +245,8 @@ def span(
 
 
 def _span(config: SamplerConfig, time: float, most: int, draws: int) -> Span:
-    """The warm-up and so many draws after it, fewer where there is no room for them; `time` in recorded
-    points."""
+    """Return the warm-up and this many draws after it, or fewer if there is no room for them; `time` is in
+    recorded points."""
     if config.warmup != "auto":
         warmup = given_warmup(config, config.warmup)
         return Span(warmup, min(most, warmup + draws))
@@ -256,7 +262,7 @@ def _span(config: SamplerConfig, time: float, most: int, draws: int) -> Span:
 
 
 def given_warmup(config: SamplerConfig, warmup: int) -> int:
-    """Recorded points of a warm-up of so many steps; MCLMC's is not recorded."""
+    """Return the number of recorded points of a warm-up of this many steps; MCLMC's is not recorded."""
     match config:
         case SgldSampler() | SgnhtSampler():
             return blocks(config, warmup)

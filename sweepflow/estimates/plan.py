@@ -1,4 +1,4 @@
-"""From configurations to what has to be run: fingerprints, minus what the store has, in batches."""
+"""From configurations to the batches that have to be run: fingerprints, without those that the store has."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class Plan:
     Attributes:
         name: The sweep's name.
         runner: How its batches run.
-        targets: Every target asked for, once.
-        estimates: Every estimate asked for.
-        known: Records that the store has of them, by id; a `failed` one is run again.
-        target_batches, estimate_batches: What has to be run.
+        targets: Every target that was asked for, once.
+        estimates: Every estimate that was asked for.
+        known: Records that the store has of these trials, by id; a `failed` one is run again.
+        target_batches, estimate_batches: Batches that have to be run.
     """
 
     name: str
@@ -45,17 +45,17 @@ class Plan:
 
     @property
     def batches(self) -> int:
-        """Batches to run, both stages."""
+        """Number of batches to run, in both stages."""
         return len(self.target_batches) + len(self.estimate_batches)
 
     @property
     def hits(self) -> int:
-        """Trials that the store has."""
+        """Number of trials that the store has."""
         return len(self.known)
 
     @property
     def trials(self) -> int:
-        """Trials asked for, both stages."""
+        """Number of trials that were asked for, in both stages."""
         return len(self.targets) + len(self.estimates)
 
 
@@ -65,9 +65,10 @@ def make_plan(
     """Turn a sweep's configurations into a plan.
 
     Args:
-        configs: One an estimate.
-        store: What is known.
-        ask: Told every trial of the sweep; whether all are to be run, though the store may know them.
+        configs: One configuration for each estimate.
+        store: Store of the known records.
+        ask: Called with the ids of all trials of the sweep; returns whether to run all of them, even if the
+            store knows them.
 
     Raises:
         ConfigError: for a duplicate, a configuration that cannot be run, or a file that cannot be read.

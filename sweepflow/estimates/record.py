@@ -27,10 +27,10 @@ from sweepflow.temperature import FEWEST_ROWS, default_nbeta
 NAME = "llc"
 VERSION = 5
 TRACE_POINTS = 500
-"""Points of a chain's traces that a record keeps."""
+"""Maximum number of points of a chain's traces that a record keeps."""
 BIAS_FACTOR = {"sgld": BIAS_STEPS / (BIAS_STEPS - 1), "sgnht": BIAS_STEPS**2 / (BIAS_STEPS**2 - 1)}
-"""From what two lengths of step differ by to the bias of the longer one: it is proportional to SGLD's step
-size (Talay and Tubaro 1990), and to the square of the thermostat's."""
+"""Factor from the difference between the results of two step lengths to the bias of the longer one. The bias
+is proportional to SGLD's step size (Talay and Tubaro 1990), and to the square of the thermostat's."""
 
 
 MEDIAN_SQUARE = 0.4549
@@ -40,15 +40,15 @@ Results = Mapping[str, np.ndarray]
 
 
 def record(trial: Trial[EstimateConfig], results: Results, store: Store) -> Record:
-    """The record of an estimate.
+    """Return the record of an estimate.
 
     Args:
-        trial: Settled.
-        results: Of its lanes, as `samplers.posterior.Chain` has them.
-        store: Has the target.
+        trial: The trial, settled.
+        results: Results of its lanes, as `samplers.posterior.Chain` has them.
+        store: Store that has the target.
 
     Raises:
-        StoreError: where the target is there no longer.
+        StoreError: if the target is no longer in the store.
     """
     sampler = trial.config.sampler
     target = store.get(target_trial(trial.config.target).id)
@@ -140,7 +140,8 @@ def record(trial: Trial[EstimateConfig], results: Results, store: Store) -> Reco
 
 
 def _bias(losses: np.ndarray, finer: np.ndarray, good: np.ndarray, warmup: int, factor: float) -> Bias | None:
-    """What the step size does to lambda-hat, from the chains that were driven by the same noise."""
+    """Return the effect of the step size on lambda-hat, from the chains that were driven by the same
+    noise."""
     partner = np.arange(len(finer)) % len(losses)
     paired = stayed_finite(finer) & good[partner]
     if not paired.any():
@@ -228,8 +229,11 @@ def _traces(
     nbeta: float,
     bias: float,
 ) -> dict[str, np.ndarray]:
-    """What a record keeps: each trace at the same few points, and lambda-hat of each chain as far as it was
-    known there, less the bias of the whole run."""
+    """Return the arrays that a record keeps.
+
+    They are each trace at the same few points, and lambda-hat of each chain as far as it was known at each
+    point, minus the bias of the whole run.
+    """
     losses = results["loss"][:chains]
     running = np.full(losses.shape, np.nan)
     if loss_0 is not None:
@@ -254,7 +258,7 @@ def _diverged_at(sampler: SamplerConfig, losses: np.ndarray) -> int:
 
 
 def _thin(points: int) -> np.ndarray:
-    """Indices of the trace points to keep: evenly spaced, the last one of them always."""
+    """Return the indices of the trace points to keep: evenly spaced, and always with the last one."""
     stride = max(1, -(-points // TRACE_POINTS))
     return np.arange(points - 1, -1, -stride)[::-1]
 

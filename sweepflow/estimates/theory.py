@@ -1,9 +1,10 @@
-"""Learning coefficients that are known exactly, to hold estimates against.
+"""Learning coefficients that are known exactly, to compare estimates with.
 
-There are two kinds of truth. The learning coefficient lambda is a limit, n -> infinity. What a sampler
-draws from is the localised posterior at finite n, exp(-nbeta L_n(w) - (gamma/2) |w - w0|^2), and where its
-expectation nbeta E[L_n(w) - L_n(w0)] can be computed without sampling, that is the better yardstick: what
-then remains is the sampler's own error, and the distance to lambda is the estimator's bias at this n.
+There are two kinds of exact values. The learning coefficient lambda is a limit, n -> infinity. A sampler
+draws from the localised posterior at finite n, exp(-nbeta L_n(w) - (gamma/2) |w - w0|^2). If its expectation
+nbeta E[L_n(w) - L_n(w0)] can be computed without sampling, this expectation is the better reference: the
+remaining difference of an estimate is the sampler's own error, and the distance of the expectation to lambda
+is the estimator's bias at this n.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whether an estimate can be trusted, in words, and what to do where it cannot."""
+"""The verdict on an estimate, in words: trust in it, or advice if it cannot be trusted."""
 
 from __future__ import annotations
 
@@ -26,28 +26,28 @@ from sweepflow.schema.sampler import (
 from sweepflow.storage.record import Status
 
 MIN_ESS = 100.0
-"""Below it the error bar itself is a guess."""
+"""Effective sample size below which the error bar itself is a guess."""
 MIN_ACCEPTANCE = 0.1
 MAX_DIVERGENT_SHARE = 0.01
 MAX_DISTANCE_R_HAT = 1.5
-"""Of the squared distance from w0, which forgets more slowly than the loss: 1.0 to 1.2 where λ̂ is right,
-2.2 to 2.4 where it is 12 to 30 % low, on deep linear networks."""
+"""Maximum R-hat of the squared distance from w0, which decorrelates more slowly than the loss. On deep linear
+networks it is 1.0 to 1.2 if λ̂ is right, and 2.2 to 2.4 if λ̂ is 12 to 30 % too low."""
 MAX_BIAS = 0.2
-"""Share of lambda-hat up to which a step-size bias is taken to be proportional to the step size."""
+"""Share of lambda-hat up to which a step-size bias is assumed to be proportional to the step size."""
 MAX_ENERGY_RATIO = 3.0
-"""MCLMC's energy variance, over what it was tuned to."""
+"""Maximum ratio of MCLMC's energy variance to the value that it was tuned to."""
 LEAST_TUNING = 500
-"""Steps of MCLMC's warm-up below which it has not seen enough to tune itself."""
+"""Number of steps of MCLMC's warm-up below which MCLMC has not seen enough to tune itself."""
 LEAST_BLOCKS = 50
-"""Of SGLD's warm-up, in which a step size has to be found."""
+"""Minimum number of blocks of SGLD's warm-up in which a step size has to be found."""
 
 
 class Finding(NamedTuple):
-    """What speaks against an estimate.
+    """A finding against an estimate.
 
     Attributes:
-        reason: In words.
-        do: The override that mends it, or what else to do; empty where nothing is known to.
+        reason: The reason, in words.
+        do: The override that fixes it, or other advice; empty if no remedy is known.
     """
 
     reason: str
@@ -63,18 +63,18 @@ def verdict(
     target: Sequence[Finding],
     at_minimum: bool = True,
 ) -> tuple[Status, tuple[Finding, ...]]:
-    """Whether an estimate can be trusted.
+    """Judge whether an estimate can be trusted.
 
     Args:
-        estimate: From the chains that stayed finite, less the bias.
-        advice: What can be said of the sampler and of what its chains did.
-        num_params: d; an LLC is at most d/2, so more says that the basin was left.
-        bias: SGLD's, or None.
-        target: What speaks against the target.
-        at_minimum: Whether w0 is meant to be a minimum: where not, lambda-hat may be negative.
+        estimate: Estimate from the chains that stayed finite, minus the bias.
+        advice: Advice from the sampler and the behaviour of its chains.
+        num_params: d; an LLC is at most d/2, so a larger estimate means that the basin was left.
+        bias: Step-size bias of SGLD, or None.
+        target: Findings against the target.
+        at_minimum: Whether w0 is meant to be a minimum; if not, lambda-hat may be negative.
 
     Returns:
-        The status, and what speaks against the estimate where that is not `ok`.
+        The status, and the findings against the estimate if the status is not `ok`.
     """
     found = [Finding(f"target: {reason}", do) for reason, do in target]
     sampler, chains = advice.sampler, advice.chains
@@ -112,7 +112,10 @@ def _frozen(advice: Advice) -> Iterator[Finding]:
 
 
 def _basin(estimate: Estimate, num_params: int, advice: Advice) -> Iterator[Finding]:
-    """What no chain does that has stayed in the basin, each by itself: others' errors would hide it."""
+    """Yield a finding if a chain did something that no chain in the basin does.
+
+    Each chain is judged by itself, because the errors of other chains would hide it.
+    """
     chains = advice.chains
     half = num_params / 2
     each = max(1.0, np.nan_to_num(estimate.ess, nan=1.0) / max(1, len(estimate.chains)))

@@ -31,7 +31,8 @@ __all__ = ["LLC", "NAME", "VERSION", "check", "estimate_trial"]
 
 
 def estimate_trial(config: EstimateConfig) -> Trial[EstimateConfig]:
-    """The trial of an estimate; numbers that are left open, such as an nbeta of n / log n, are settled."""
+    """Return the trial of an estimate; numbers that were left open, such as an nbeta of n / log n, are
+    settled."""
     sampler = config.sampler
     sampler = sampler.settled(sampler.nbeta or default_nbeta(data.describe(config.target.data).n))
     config = config.model_copy(update={"sampler": sampler})
@@ -41,11 +42,10 @@ def estimate_trial(config: EstimateConfig) -> Trial[EstimateConfig]:
 
 
 def check(config: EstimateConfig) -> None:
-    """Make sure that a program sees the sampler's numbers, and the data, as they are; its target has a check
-    of its own.
+    """Check that a program sees the sampler's numbers and the data unchanged; the target has its own check.
 
     Raises:
-        ConfigError: for one that does not fit the type that the sampler computes with.
+        ConfigError: for a number that does not fit the type that the sampler computes with.
     """
     sampler = config.sampler
     do = "give another one, or compute in sampler.dtype=float64"

@@ -1,4 +1,4 @@
-"""Any Python callable as jobs: how they are configured, what identifies one, what is kept of it."""
+"""Any Python callable as jobs: their configuration, their identity, and the records that are kept."""
 
 from sweepflow.jobs.job import Job, Jobs
 

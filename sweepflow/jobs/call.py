@@ -1,4 +1,4 @@
-"""Call one job, or take its value from the store, and keep what came of it."""
+"""Call one job, or take its value from the store, and keep its result."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from sweepflow.storage.record import Record
 from sweepflow.storage.store import Store
 
 CALLED: ContextVar[Job] = ContextVar("called")
-"""The job that is called, for callables that wrap the user's own and need more than its configuration."""
+"""The job that is being called. Callables that wrap the user's own use it, if they need more than the
+configuration."""
 
 
 class NotBatchedWarning(UserWarning):
@@ -30,18 +31,18 @@ class NotBatchedWarning(UserWarning):
 
 
 class NotKeptWarning(UserWarning):
-    """A function is called again the next time, because the store cannot keep what it returns."""
+    """A function is called again the next time, because the store cannot keep its return value."""
 
 
 @dataclass(frozen=True)
 class Callee:
-    """What jobs call, and where they are kept.
+    """The callable of jobs, and the store of their records.
 
     Attributes:
         function: The callable.
-        name: Its module and qualified name.
-        version: The user's own, or None.
-        store: Where records go.
+        name: Module and qualified name of the callable.
+        version: Version that the user gives, or None.
+        store: Store of the records.
     """
 
     function: Callable[[Any], Any]
@@ -51,7 +52,7 @@ class Callee:
 
 
 def recall(callee: Callee, job: Job) -> bool:
-    """Fill a job with the value that the store has of it; whether it has one."""
+    """Fill a job with its value from the store, and return whether the store has one."""
     record = callee.store.get(job.fingerprint)
     if record is None or record.status == "failed" or not record.figures["kept"]:
         return False
@@ -65,13 +66,13 @@ def recall(callee: Callee, job: Job) -> bool:
 
 
 def call(callee: Callee, job: Job) -> None:
-    """Call a job's function, and keep a record. What it raises is in the job, not raised."""
+    """Call a job's function, and keep a record. An exception is kept in the job, not raised."""
     perform(callee.function, job)
     keep_record(callee, job)
 
 
 def perform(function: Callable[[Any], Any], job: Job) -> None:
-    """Call a job's function. What it raises is in the job, not raised."""
+    """Call a job's function. An exception is kept in the job, not raised."""
     token = CALLED.set(job)
     started = time.perf_counter()
     try:
@@ -89,11 +90,11 @@ def perform(function: Callable[[Any], Any], job: Job) -> None:
 
 
 def keep_record(callee: Callee, job: Job, device: bool = True) -> None:
-    """Keep what came of a job in the store; where it cannot keep the value, the job's note says why.
+    """Keep the result of a job in the store. If the store cannot keep the value, the job's note says why.
 
     Args:
         callee, job: As for `call`.
-        device: As `provenance` takes it: not in a process that computes nothing itself.
+        device: As for `provenance`: False in a process that computes nothing itself.
     """
     callee.store.put(_record(callee, job, device))
 
@@ -102,7 +103,7 @@ def call_batched(callee: Callee, group: Group) -> str:
     """Call the function once for all jobs of a group, and keep their records.
 
     Returns:
-        Why that could not be, so that no job has been called; empty where it could.
+        Reason why this was not possible, so that no job has been called; empty if it was possible.
     """
     started = time.perf_counter()
     try:
@@ -119,7 +120,7 @@ def call_batched(callee: Callee, group: Group) -> str:
 
 
 class _OfHydra:
-    """Hydra's configuration of a job, copied when it is asked for: that takes longer than most calls."""
+    """Hydra's configuration of a job, copied only on access: the copy takes longer than most calls."""
 
     def __init__(self, job: Job) -> None:
         self._job = job

@@ -19,7 +19,7 @@ class Caller:
         file: Its file.
         line: Its number.
         module: Name of its module.
-        registry: What has been said of that module's lines, which Python's filters look at.
+        registry: Warnings that were issued for that module's lines, which Python's warning filters read.
     """
 
     file: str
@@ -28,12 +28,12 @@ class Caller:
     registry: dict[Any, Any] = field(repr=False)
 
     def warn(self, words: str, category: type[Warning]) -> None:
-        """Warn as if that line did, from whatever thread, and however deep in a flow."""
+        """Issue a warning as if that line did, from any thread, and at any depth in a flow."""
         warnings.warn_explicit(words, category, self.file, self.line, self.module, self.registry)
 
 
 def caller() -> Caller:
-    """The innermost line that runs now and is the user's; the outermost where none is."""
+    """Return the innermost running line that is the user's; the outermost line if none is."""
     frame = sys._getframe(1)
     while frame.f_back is not None and _name(frame.f_globals).partition(".")[0] in BETWEEN:
         frame = frame.f_back

@@ -1,4 +1,4 @@
-"""What a callable is beside its name: its text, its byte code, and the values that it carries."""
+"""The content of a callable besides its name: its text, its byte code, and the values that it carries."""
 
 from __future__ import annotations
 
@@ -22,18 +22,19 @@ from sweepflow.installed import is_installed
 from sweepflow.jobs.identity import qualified_name
 
 ONE_PARSES = threading.Lock()
-"""Python 3.11 raises a SystemError where two threads parse at once, as `inspect` does to find a class."""
+"""Lock for parsing: Python 3.11 raises a SystemError if two threads parse at once, as `inspect` does to find
+a class."""
 SCALARS = (type(None), bool, int, float, complex, str, bytes)
 
 
 class Source(NamedTuple):
-    """What tells a callable from others of its name.
+    """The content that distinguishes a callable from others of the same name.
 
     Attributes:
-        digest: Of its text, byte code and values; empty for one that is not written in Python, which changes
-            with its library only.
-        unknown: Type of a value that it carries and that cannot be told from others of its type; empty where
-            there is none.
+        digest: Digest of its text, byte code and values; empty for a callable that is not written in Python,
+            which changes only with its library.
+        unknown: Type of a carried value that cannot be distinguished from others of its type; empty if there
+            is none.
     """
 
     digest: str
@@ -41,9 +42,9 @@ class Source(NamedTuple):
 
 
 def source_of(function: Any) -> Source:
-    """What a callable is made of: its own source text and byte code, and what is in its closure, its
-    defaults, the plain global variables that it uses, and its attributes. What it calls in turn is not looked
-    at.
+    """Return the source of a callable: its own source text and byte code, and the values in its closure, its
+    defaults, the plain global variables that it uses, and its attributes. Other callables that it calls are
+    not examined.
     """
     walk = _Walk()
     if isinstance(function, BuiltinFunctionType):
@@ -53,14 +54,14 @@ def source_of(function: Any) -> Source:
 
 
 class _Walk:
-    """Values in words: equal for equal values, in any process."""
+    """Texts of values: equal for equal values, in any process."""
 
     def __init__(self) -> None:
         self.unknown = ""
         self._above: list[Any] = []
 
     def words(self, value: Any) -> str:
-        """A value, and all that it holds."""
+        """Return the text of a value and of all that it contains."""
         if isinstance(value, SCALARS):
             return f"{type(value).__name__} {value!r}"
         if any(value is one for one in self._above):
@@ -140,7 +141,7 @@ class _Walk:
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether a global variable is what people call a constant: a number, text, an array, or a structure."""
+    """Return whether a global variable is a constant: a number, text, an array, or a structure of these."""
     match value:
         case _ if isinstance(value, (*SCALARS, np.ndarray, np.generic)):
             return True
@@ -152,12 +153,12 @@ def _is_plain(value: Any) -> bool:
 
 
 def _is_of_jax(value: Any) -> bool:
-    """Whether it is an array of JAX's, which need not be imported."""
+    """Return whether a value is a JAX array; JAX need not be imported."""
     return type(value).__module__.startswith("jaxlib") and hasattr(value, "__array__")
 
 
 def names_in(code: CodeType) -> Iterator[str]:
-    """Names of global variables that a code object, or one within it, reads."""
+    """Yield the names of global variables that a code object, or one within it, reads."""
     for one in _codes(code):
         for instruction in dis.get_instructions(one):
             if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
@@ -165,8 +166,9 @@ def names_in(code: CodeType) -> Iterator[str]:
 
 
 def functions_in(function: Any) -> Iterator[FunctionType]:
-    """The functions of the user's own that a callable may call: itself, and those that are named by it, by
-    what it carries, or by one of them; of classes, their methods. Installed libraries are not looked into."""
+    """Yield the user's own functions that a callable may call: the callable itself, and functions that are
+    named by it, by the values that it carries, or by one of these functions; for classes, their methods.
+    Installed libraries are not searched."""
     waiting, seen = [function], dict[int, Any]()
     while waiting:
         one = waiting.pop()
@@ -190,7 +192,7 @@ def functions_in(function: Any) -> Iterator[FunctionType]:
 
 
 def _named(function: FunctionType) -> Iterator[Any]:
-    """What may be called of what a function's code names, and of its closure and defaults."""
+    """Yield the objects that a function may call: those that its code names, its closure and its defaults."""
     for cell in function.__closure__ or ():
         with suppress(ValueError):  # nothing is in it yet
             yield cell.cell_contents
@@ -212,7 +214,8 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
 
 
 def _byte_code(code: CodeType) -> str:
-    """The text of an imported module may have changed since; a lambda's is the line that it is on."""
+    """Return byte code as text. It is needed besides the source text: the text of an imported module may have
+    changed since the import, and the text of a lambda is the line that it is on."""
     return f"{code.co_code!r} {code.co_names!r} {[_constant(constant) for constant in code.co_consts]}"
 
 

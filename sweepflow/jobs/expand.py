@@ -1,6 +1,6 @@
-"""Overrides of a callable's configuration, expanded: one composed tree a job.
+"""Expansion of the overrides of a callable's configuration: one composed tree per job.
 
-Hydra composes once for each choice of options of groups; the values that vary within it are set in copies.
+Hydra composes once for each choice of group options; values that vary within one choice are set in copies.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ from sweepflow.jobs.source import registered
 ELSEWHERE = re.compile(
     r"Could not override '(?P<group>[^']+)'.\s+Did you mean to override (?:one of )?(?P<others>[^?]+)\?"
 )
-"""How Hydra says it of a group that has been chosen from in other packages."""
+"""Hydra's message about a group from which options have been chosen in other packages."""
 
 HYDRAS_OWN_WAYS = tuple(
     f"hydra{mark}{name}" for name in ("run", "sweep", "launcher", "sweeper") for mark in (".", "/")
 )
-"""Beginnings of keys that decide how Hydra runs jobs."""
+"""Prefixes of the keys that decide how Hydra runs jobs."""
 
 
 @dataclass(frozen=True)
 class Composed:
-    """What one job is called with.
+    """The configuration of one job.
 
     Attributes:
-        overrides: That tell it from the others, in Hydra's grammar.
-        params: What it has of the keys and groups that vary.
-        tree: Its composed configuration.
-        hydra: Hydra's own, shared by jobs of one choice of groups.
+        overrides: Overrides that distinguish the job from the others, in Hydra's grammar.
+        params: The job's values of the keys and groups that vary.
+        tree: The composed configuration.
+        hydra: Hydra's own configuration, shared by jobs with the same choice of groups.
     """
 
     overrides: tuple[str, ...]
@@ -56,13 +56,13 @@ class Composed:
 
 
 class Composer:
-    """A callable's configuration, composed again and again with other overrides.
+    """Composes a callable's configuration repeatedly, with different overrides.
 
-    A group is one of the config store, of the user's own directory, or of `conf/`; one of `conf/` gives way
-    to a key of the configuration.
+    A group comes from the config store, from the user's own directory, or from `conf/`. A key of the
+    configuration takes precedence over a group of `conf/`.
 
     Args:
-        config: As `source.ALLOWED` says.
+        config: A configuration of a kind that `source.ALLOWED` lists.
         config_dir: A directory of the user's own groups.
     """
 
@@ -74,10 +74,10 @@ class Composer:
             self._groups = _groups(view, self._own)
 
     def axes(self, overrides: Sequence[str]) -> list[Axis]:
-        """The overrides as axes; intervals and choices have distributions.
+        """Return the overrides as axes; intervals and choices have distributions.
 
         Raises:
-            ConfigError: for what is no override, and for options that a group does not have.
+            ConfigError: for a text that is not an override, and for an option that a group does not have.
         """
         axes = parse_axes(overrides, self._groups, distributions=True)
         refuse_overlaps(axes)
@@ -100,11 +100,12 @@ class Composer:
         return axes
 
     def expand(self, overrides: Sequence[str], drawn: Sequence[str] = ()) -> list[Composed]:
-        """Every configuration that the overrides ask for, the first override varying slowest, as in Hydra.
+        """Return every configuration that the overrides ask for; the first override varies slowest, as in
+        Hydra.
 
         Args:
-            overrides: In Hydra's grammar; lists of values, ranges and globs are swept.
-            drawn: More, of one value each, which are others the next time.
+            overrides: Overrides in Hydra's grammar; lists of values, ranges and globs are swept.
+            drawn: Additional overrides of one value each, which are different the next time.
 
         Raises:
             ConfigError: for a configuration, key, option or value that cannot be used.
@@ -139,7 +140,8 @@ class Composer:
             yield Composed(tuple(texts), params, tree, of_hydra)
 
     def _base(self, overrides: tuple[str, ...]) -> tuple[DictConfig, DictConfig]:
-        """The tree that Hydra composes, and Hydra's own configuration; once for the same overrides."""
+        """Return the tree that Hydra composes, and Hydra's own configuration; the same overrides are composed
+        once."""
         if overrides not in self._bases:
             with self._session() as view:
                 self._bases[overrides] = _base(view, overrides, self._own, self._groups)
@@ -153,7 +155,7 @@ class Composer:
 
 
 def _set(tree: DictConfig, override: Override, among: Sequence[Override]) -> None:
-    """Set one value as Hydra does, in what it has composed."""
+    """Set one value in a composed tree, as Hydra does."""
     try:
         apply(override, tree)
     except UNFIT as error:
@@ -161,12 +163,12 @@ def _set(tree: DictConfig, override: Override, among: Sequence[Override]) -> Non
 
 
 def held(tree: DictConfig, key: str, given: Any) -> Any:
-    """What a configuration has of a value that was given: types convert it, later overrides change it.
+    """Return the value in a configuration for a given value: types convert it, later overrides change it.
 
     Args:
         tree: The configuration.
         key: A dotted key.
-        given: What an override has given it.
+        given: Value that an override gives the key.
     """
     try:
         found = OmegaConf.select(tree, key)
@@ -188,12 +190,12 @@ def choosing(
     overrides: Sequence[str],
     refused: Callable[[Exception], ConfigError],
 ) -> DictConfig:
-    """Compose: a callable's configuration need not have a defaults list for its groups to be chosen from.
+    """Compose a configuration. Overrides can choose options of groups even without a defaults list.
 
     Args:
         load: Lets Hydra compose overrides.
-        overrides: The overrides; options of groups that nothing has chosen an option of are added.
-        refused: What is raised for what Hydra refuses.
+        overrides: The overrides; an option of a group from which nothing has been chosen is added.
+        refused: Returns the error to raise for an error of Hydra.
     """
     texts = list(overrides)
     while True:
@@ -208,8 +210,8 @@ def choosing(
 
 
 def _not_chosen(said: str, added: Collection[str]) -> str | None:
-    """The group, with its package, that nothing has chosen an option of, by what Hydra says; None where it
-    says something else, or that the defaults list has the group in other packages."""
+    """Return the group, with its package, from which no option has been chosen, according to Hydra's message;
+    None if the message says something else, or that the defaults list has the group in other packages."""
     if found := NO_DEFAULT.match(said):
         return found["group"]
     found = ELSEWHERE.match(said)
@@ -219,7 +221,7 @@ def _not_chosen(said: str, added: Collection[str]) -> str | None:
 def _base(
     view: Session, overrides: Sequence[str], own: DictConfig, groups: Groups
 ) -> tuple[DictConfig, DictConfig]:
-    """The composed tree, and Hydra's own configuration."""
+    """Return the composed tree, and Hydra's own configuration."""
 
     def load(texts: list[str]) -> DictConfig:
         return hydra.compose(view.primary, texts, return_hydra_config=True)
@@ -238,7 +240,7 @@ def _base(
 
 
 def _groups(view: Session, own: DictConfig) -> Groups:
-    """The groups that overrides can choose from."""
+    """Return the groups that overrides can choose from."""
     listed = own.get("defaults") or []
     keys = [str(key) for item in listed if not isinstance(item, str) for key in item]
     chosen = {key.partition("@")[0].split(" ")[-1].lstrip("/") for key in keys}  # override /db@source
@@ -249,7 +251,7 @@ def _groups(view: Session, own: DictConfig) -> Groups:
 
 
 def _stored_groups(repository: dict[str, Any], above: str = "") -> Iterator[str]:
-    """Groups of the config store; Hydra's own are left to Hydra."""
+    """Yield the groups of the config store; Hydra's own groups are left to Hydra."""
     for name, inner in repository.items():
         if isinstance(inner, dict) and name != "hydra":
             yield above + name
@@ -257,7 +259,7 @@ def _stored_groups(repository: dict[str, Any], above: str = "") -> Iterator[str]
 
 
 def _refused(text: str, error: Exception, tree: DictConfig) -> ConfigError:
-    """What Hydra or OmegaConf said, in our words where it is a key that is not there."""
+    """Return the error of Hydra or OmegaConf as a ConfigError; a missing key is described in our words."""
     known = sorted(keys_of(tree))
     # Hydra says which override it was; what OmegaConf said of it is the cause.
     cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__ or error

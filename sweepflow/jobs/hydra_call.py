@@ -1,4 +1,4 @@
-"""Jobs called as Hydra calls them, and given back as Hydra gives them back."""
+"""Jobs that are called as Hydra calls them, and returned as Hydra returns them."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _changed: list[int] = []
 
 
 class Returned(JobReturn):
-    """What Hydra gives back of a job, and the job itself.
+    """The object that Hydra returns for a job, with the job itself.
 
     Attributes:
-        job: With its traceback, its duration, and its record's id.
+        job: The job, with its traceback, its duration, and its record's id.
     """
 
     def __init__(self, job: Job) -> None:
@@ -54,27 +54,27 @@ class Returned(JobReturn):
 
 
 class Batches(list[list[JobReturn]]):
-    """The batches of jobs that a sweeper has launched; without one of the user's own there is one batch.
+    """The batches of jobs that a sweeper has launched; one batch if the user gives no sweeper.
 
     Attributes:
-        return_value: What the sweeper's `sweep` has returned; the batches where Hydra's own has swept.
+        return_value: Return value of the sweeper's `sweep`; the batches if Hydra's own sweeper was used.
     """
 
     return_value: Any = None
 
     @property
     def jobs(self) -> list[JobReturn]:
-        """All of them, in the order in which they were launched."""
+        """All jobs, in the order in which they were launched."""
         return [job for batch in self for job in batch]
 
 
 @dataclass(frozen=True)
 class AsHydra:
-    """A callable, called where and with what Hydra would call it.
+    """A callable that is called as Hydra would call it: in the same place, with the same configuration.
 
     Attributes:
         function: The callable.
-        callbacks: Hydra's, as they are configured.
+        callbacks: Hydra's callbacks, as configured.
     """
 
     function: Callable[[Any], Any]
@@ -109,10 +109,11 @@ class AsHydra:
 
 @contextmanager
 def _alone() -> Iterator[None]:
-    """Refuse to change the process's directory or environment under a job that another thread calls.
+    """Refuse to change the directory or environment of the process while a job in another thread has changed
+    it.
 
     Raises:
-        ConfigError: where there is one that has done so.
+        ConfigError: if a job in another thread has done so.
     """
     this = threading.get_ident()
     if others := set(_changed) - {this}:
@@ -130,7 +131,7 @@ def _alone() -> Iterator[None]:
 
 
 def _save(tree: DictConfig, job: Job, directory: Path) -> None:
-    """The files that Hydra leaves with a job's outputs."""
+    """Write the files that Hydra leaves with a job's outputs."""
     directory.mkdir(parents=True, exist_ok=True)
     overrides = OmegaConf.create(list(job.overrides))
     for name, content in {"config": tree, "hydra": job.of_hydra, "overrides": overrides}.items():

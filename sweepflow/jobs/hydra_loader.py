@@ -1,7 +1,7 @@
 """Configurations as Hydra's own launcher composes them, for users who come from Hydra.
 
-Nothing of `conf/` is among their groups. Hydra takes a tenth of a second to compose one; so it composes once
-for the jobs that differ in values only, which are set in copies.
+Nothing of `conf/` is among their groups. Hydra takes a tenth of a second to compose one configuration.
+Therefore it composes once for all jobs that differ only in values, and the values are set in copies.
 """
 
 from __future__ import annotations
@@ -40,21 +40,21 @@ DIRECTORIES = {
     RunMode.RUN: ("hydra.run.dir",),
     RunMode.MULTIRUN: ("hydra.sweep.dir", "hydra.sweep.subdir"),
 }
-"""What Hydra's configuration makes a job's directory of."""
+"""Keys of Hydra's configuration that form a job's directory."""
 NOW = re.compile(r"\$\{now:[^{}]*\}")
-"""The time, as a directory has it."""
+"""Interpolation of the time in the setting of a directory."""
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """What one job is called with.
+    """The configuration of one job.
 
     Attributes:
-        overrides: Its own, without Hydra's.
-        params: Their values, by key.
+        overrides: The job's own overrides, without Hydra's.
+        params: Values of the overrides, by key.
         tree: The configuration.
-        hydra: Hydra's own; shared by jobs that differ in values only.
-        directory: Where its outputs go.
+        hydra: Hydra's own configuration; shared by jobs that differ only in values.
+        directory: Directory of the job's outputs.
     """
 
     overrides: tuple[str, ...]
@@ -65,11 +65,11 @@ class Loaded:
 
 
 class HydraLoader:
-    """Composes a configuration again and again with other overrides. Made by `hydra_loader`.
+    """Composes a configuration repeatedly, with different overrides. Made by `hydra_loader`.
 
     Attributes:
-        loader: Hydra's own.
-        name: Of the configuration in Hydra's store.
+        loader: Hydra's own loader.
+        name: Name of the configuration in Hydra's store.
     """
 
     def __init__(
@@ -84,21 +84,21 @@ class HydraLoader:
 
     @property
     def hydra(self) -> Any:
-        """Hydra's own configuration of what was composed last."""
+        """Hydra's own configuration from the latest composition."""
         return self._newest.hydra
 
     @contextmanager
     def composing(self) -> Iterator[None]:
-        """Hydra's state as this one composes with it; for as long as no callable is called."""
+        """Set Hydra's state as this loader needs it to compose; only while no callable is called."""
         with hydra_aside():
             VersionBase.instance().setbase(self._version_base)
             yield
 
     def master(self, overrides: Sequence[str], mode: RunMode) -> DictConfig:
-        """The configuration of the whole sweep, or run, with Hydra's own under `hydra`.
+        """Return the configuration of the whole sweep, or run, with Hydra's own under `hydra`.
 
         Raises:
-            ConfigError: for what Hydra cannot compose.
+            ConfigError: for overrides that Hydra cannot compose.
         """
         parsed = _parsed(overrides)
         if mode == RunMode.RUN:
@@ -120,8 +120,9 @@ class HydraLoader:
         return whole
 
     def take_directory(self, master: DictConfig) -> None:
-        """Make the directory of the sweep, or run, where the second names it: another one that begins in
-        that second takes another, as does one that begins in it elsewhere."""
+        """Create the directory of the sweep, or run, if the second in which it begins decides the name.
+        Another sweep or run that begins in that second gets another directory, even if it begins
+        elsewhere."""
         key = DIRECTORIES[master.hydra.mode][0]
         _, section, name = key.split(".")
         written = str(OmegaConf.to_container(master.hydra[section])[name])  # type: ignore[call-overload,index]
@@ -137,10 +138,10 @@ class HydraLoader:
                 return
 
     def job(self, master: DictConfig, overrides: Sequence[str], number: int) -> Loaded:
-        """The configuration of one job of a sweep, or run.
+        """Return the configuration of one job of a sweep, or run.
 
         Raises:
-            ConfigError: for what Hydra cannot compose, and for overrides that sweep.
+            ConfigError: for overrides that Hydra cannot compose, and for overrides that sweep.
         """
         parsed = _parsed(overrides)
         _refuse_sweeps(parsed)
@@ -183,7 +184,8 @@ class HydraLoader:
         return tree, own
 
     def is_shared(self, master: DictConfig, override: Override) -> bool:
-        """Whether Hydra has to compose anew where it differs: for an option of a group, or Hydra's own."""
+        """Return whether Hydra has to compose again if an override differs: true for an option of a group,
+        and for Hydra's own keys."""
         if override.package or override.is_hydra_override() or override.key_or_group == "hydra":
             return True
         # A mapping is merged with what a group gives, and chooses nothing.
@@ -199,7 +201,7 @@ class HydraLoader:
         return self._groups[key]
 
     def _base(self, master: DictConfig, texts: tuple[str, ...]) -> tuple[DictConfig, DictConfig]:
-        """The configuration and Hydra's own, composed once for the same overrides."""
+        """Return the configuration and Hydra's own, composed once for the same overrides."""
         if texts not in self._bases:
             whole = self._load(texts, lambda given: self.loader.load_sweep_config(master, given))
             with flag_override(whole, ["readonly", "struct"], False):
@@ -220,17 +222,17 @@ class HydraLoader:
 def hydra_loader(
     config: Any, job_name: str, *, config_dir: str | Path | None, version_base: str | None, chdir: bool
 ) -> Iterator[HydraLoader]:
-    """A loader for as long as the block runs; a Hydra that the caller has initialised is put aside, and back.
+    """Provide a loader while the block runs. A Hydra that the caller initialised is set aside, and restored.
 
     Args:
-        config: As `source.ALLOWED` says.
-        job_name: What Hydra calls the callable.
+        config: A configuration of a kind that `source.ALLOWED` lists.
+        job_name: Hydra's name of the callable.
         config_dir: A directory of the user's own groups.
-        version_base: As Hydra has it.
-        chdir: Whether jobs run in their directories where `hydra.job.chdir` does not say.
+        version_base: As in Hydra.
+        chdir: Whether jobs run in their directories if `hydra.job.chdir` is not set.
 
     Raises:
-        ConfigError: for what is no configuration.
+        ConfigError: for a `config` that is not a configuration.
     """
     with registered(config) as name:
         with hydra_aside():  # and not for longer: the callable may use Hydra itself
@@ -249,13 +251,13 @@ def hydra_loader(
 
 
 def tell(own: DictConfig, overrides: Sequence[str], number: int, directory: str) -> None:
-    """Write into Hydra's configuration, under its key `hydra`, what is one job's only.
+    """Write the values of one job only into Hydra's configuration, under its key `hydra`.
 
     Args:
-        own: Changed.
-        overrides: The job's, without Hydra's.
-        number: The job's.
-        directory: Of its outputs.
+        own: Hydra's configuration; changed in place.
+        overrides: Overrides of the job, without Hydra's.
+        number: Number of the job.
+        directory: Directory of the job's outputs.
     """
     with flag_override(own, ["readonly", "struct"], False):
         own.hydra.overrides.task = list(overrides)
@@ -267,13 +269,13 @@ def tell(own: DictConfig, overrides: Sequence[str], number: int, directory: str)
 
 
 def _parsed(overrides: Sequence[str]) -> list[Override]:
-    """Overrides, each with a text that gives the same value when it is read again."""
+    """Return parsed overrides, each with a text that gives the same value when it is read again."""
     parsed = map(read, overrides)
     return [o if o.is_sweep_override() or o.is_delete() else given_as(o, o.value()) for o in parsed]
 
 
 def _select(master: DictConfig, own: DictConfig, tree: DictConfig, key: str) -> str:
-    """A directory, which may be made of Hydra's values and of the job's."""
+    """Return a directory, which may depend on Hydra's values and on the job's."""
     OmegaConf.copy_cache(from_config=master, to_config=own)  # every job has the time of the sweep
     try:
         return str(OmegaConf.select(own, key))

@@ -1,4 +1,4 @@
-"""What identifies a job: the callable's name and source, and the configuration it is given."""
+"""The identity of a job: the callable's name and source, and the configuration that it is given."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from sweepflow.jobs.values import TAG
 
 
 def name_of(function: Callable[..., Any]) -> str:
-    """Module and qualified name of a callable, of what it wraps as `func`, or of its type."""
+    """Return module and qualified name of a callable, of the callable it wraps as `func`, or of its type."""
     inner = _wrapped(function) or function
     return qualified_name(inner if hasattr(inner, "__qualname__") else type(inner))
 
 
 def qualified_name(of: Any) -> str:
-    """Module and qualified name of a callable or a class; a module's name after a point."""
+    """Return module and qualified name of a callable or a class; for a module, its name after a dot."""
     return f"{getattr(of, '__module__', '')}.{getattr(of, '__qualname__', getattr(of, '__name__', ''))}"
 
 
 def _wrapped(function: Any) -> Any:
-    """What a partial, or a wrapper that is like one, calls; as hydra-zen's `zen` does."""
+    """Return the callable that a partial, or a similar wrapper such as hydra-zen's `zen`, calls."""
     inner = None if hasattr(function, "__qualname__") else getattr(function, "func", None)
     return inner if callable(inner) else None
 
 
 def job_id(name: str, source: str, version: int | None, config: Any) -> str:
-    """A job's fingerprint.
+    """Return a job's fingerprint.
 
     Args:
-        name, source: Of the callable, as from `name_of` and `source_of`.
-        version: The user's own, in place of the source.
-        config: What the callable is given.
+        name, source: Name and source of the callable, as from `name_of` and `source_of`.
+        version: The user's own version, in place of the source.
+        config: Configuration that the callable is given.
 
     Raises:
         ConfigError: for a value that canonical JSON cannot hold.
@@ -49,8 +49,8 @@ def job_id(name: str, source: str, version: int | None, config: Any) -> str:
 
 
 def plain(config: Any) -> Any:
-    """A configuration as plain JSON: interpolations are resolved where they can be, what is missing stays
-    `???`; an enumeration's name, a path's text, and tagged text for bytes, NaN and infinities."""
+    """Return a configuration as plain JSON. Interpolations are resolved if possible, and missing values stay
+    `???`. An enumeration becomes its name, a path its text; bytes, NaN and infinities become tagged text."""
     if isinstance(config, BaseModel):
         return _json(config.model_dump(mode="json"))
     if not isinstance(config, DictConfig):

@@ -10,30 +10,30 @@ import jax
 from sweepflow.jobs.varying_number import VaryingNumber
 
 SORTED = (dict, defaultdict)
-"""What `jax.tree` gives another order; an `OrderedDict` keeps its own."""
+"""Types whose keys `jax.tree` reorders; an `OrderedDict` keeps its own order."""
 
 
 @jax.tree_util.register_pytree_node_class
 class _InOrder:
-    """A dict whose leaves are in the order of its keys; what is made of its leaves again is a dict."""
+    """A dict whose leaves are in the order of its keys; unflattening gives a dict again."""
 
     def __init__(self, factory: tuple[Any, ...], items: dict[Any, Any]) -> None:
         self._factory, self._items = factory, items
 
     def tree_flatten(self) -> tuple[tuple[Any, ...], tuple[tuple[Any, ...], ...]]:
-        """Its values; what a defaultdict makes of other keys, and its keys."""
+        """Return the values; the default factory of a defaultdict, and the keys."""
         return tuple(self._items.values()), (self._factory, tuple(self._items))
 
     @staticmethod
     def tree_unflatten(of: tuple[tuple[Any, ...], ...], values: tuple[Any, ...]) -> dict[Any, Any]:
-        """The dict."""
+        """Return the dict."""
         factory, keys = of
         items = dict(zip(keys, values, strict=True))
         return defaultdict(factory[0], items) if factory else items
 
 
 def in_order(structure: Any) -> Any:
-    """A structure for `jax.tree.flatten`, whose dicts come back with their keys as they are now.
+    """Return a structure for `jax.tree.flatten`, whose dicts keep the order of their keys when unflattened.
 
     >>> leaves, of = jax.tree.flatten(in_order([{"b": 1, "a": {"d": 2, "c": 3}}]))
     >>> jax.tree.unflatten(of, leaves)

@@ -1,4 +1,4 @@
-"""What comes of a job, and of many."""
+"""The result of a job, and of many jobs."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ class Job:
     """One call of the callable.
 
     Attributes:
-        number: Among the jobs of its sweep, from 0.
-        overrides: Hydra overrides that tell it from the configuration as it was given.
-        params: What it has of the keys and groups that vary.
-        cfg: What the callable was given.
-        config: That, as plain JSON, before the callable had it.
-        of_hydra: Hydra's own configuration, as all jobs of one choice of groups share it.
+        number: Number among the jobs of its sweep, from 0.
+        overrides: Hydra overrides in which the job differs from the configuration as it was given.
+        params: The job's values of the keys and groups that vary.
+        cfg: Configuration that the callable was given.
+        config: The same configuration as plain JSON, taken before the callable got it.
+        of_hydra: Hydra's own configuration, shared by all jobs with the same choice of groups.
         task_name: Name of the callable.
-        directory: Path of a folder of the job's own, of no other call; the callable is not run in it.
-        fingerprint: SHA-256 of callable and configuration, as the store names the job's record.
-        status: `ok`, or `failed` where the callable raised, or nothing came of it; `not called` until then.
-        duration: Seconds that the call took; of the call itself where the value is from the store.
-        from_store: Whether the callable was not called, because the store had its value.
-        error: What it raised.
-        traceback: Of that, as text.
-        score: What a sweeper was told of it; NaN where it failed, None without a sweeper.
-        note: Why the store does not keep the value; empty where it does.
-        value: What it returned; `return_value` raises where there is none.
+        directory: Path of a folder that no other call has; the callable does not run in it.
+        fingerprint: SHA-256 of callable and configuration, which is the id of the job's record in the store.
+        status: `ok`, or `failed` if the callable raised or there is no result; `not called` until then.
+        duration: Seconds that the call took; if the value is from the store, seconds of the original call.
+        from_store: Whether the value was taken from the store and the callable was not called.
+        error: Exception that the callable raised.
+        traceback: Traceback of the exception, as text.
+        score: Score that a sweeper was told; NaN if the job failed, None without a sweeper.
+        note: Reason why the store does not keep the value; empty if the store keeps it.
+        value: Return value of the callable; `return_value` raises if there is none.
     """
 
     number: int
@@ -67,17 +67,17 @@ class Job:
 
     @property
     def working_dir(self) -> str:
-        """The folder of the job's own, made when it is asked for; where the value is from the store, that of
-        the call which it is from."""
+        """The job's own folder, created on access; if the value is from the store, the folder of the original
+        call."""
         Path(self.directory).mkdir(parents=True, exist_ok=True)
         return self.directory
 
     @property
     def return_value(self) -> Any:
-        """What the callable returned.
+        """The return value of the callable.
 
         Raises:
-            BaseException: what it raised instead.
+            BaseException: the exception that the callable raised instead.
         """
         if self.error is not None:
             raise self.error
@@ -95,7 +95,7 @@ class Job:
         return own
 
     def row(self) -> Mapping[str, str]:
-        """The job as a row of a table."""
+        """Return the job as a row of a table."""
         shown = in_words(self.error) if self.error is not None else repr(self.value)
         return {
             "job": str(self.number),
@@ -107,7 +107,7 @@ class Job:
 
 
 class Jobs(list[Job]):
-    """Jobs of one sweep, in their order. In a notebook they show as a table.
+    """Jobs of one sweep, in their order. In a notebook they are shown as a table.
 
     Attributes:
         goal: Whether a small or a large score is good.
@@ -119,7 +119,7 @@ class Jobs(list[Job]):
 
     @property
     def best(self) -> Job | None:
-        """The job with the best finite score, the first of several; None where no job has one."""
+        """The job with the best finite score, the first of several; None if no job has one."""
         scored = [job for job in self if job.score is not None and math.isfinite(job.score)]
         sign = -1 if self.goal == "maximize" else 1
         return min(scored, key=lambda job: sign * (job.score or 0.0), default=None)
@@ -155,12 +155,12 @@ class Jobs(list[Job]):
 
 
 def well(jobs: Sequence[Job]) -> bool:
-    """Whether anything came of jobs; of none of them, nothing could."""
+    """Return whether at least one job is ok; true if there are no jobs."""
     return not jobs or any(job.status == "ok" for job in jobs)
 
 
 def summary(jobs: Sequence[Job]) -> str:
-    """`8 jobs, 3 of them failed`."""
+    """Return a summary such as `8 jobs, 3 of them failed`."""
     said = f"{len(jobs):,} job{'' if len(jobs) == 1 else 's'}"
     lost = {status: sum(job.status == status for job in jobs) for status in ("failed", "not called")}
     return ", ".join([said, *(f"{count:,} of them {status}" for status, count in lost.items() if count)])

@@ -1,7 +1,7 @@
-"""Optuna's samplers as a sweeper, by its ask-and-tell interface.
+"""Optuna's samplers as a sweeper, through Optuna's ask-and-tell interface.
 
-T. Akiba et al., "Optuna: A Next-generation Hyperparameter Optimization Framework", KDD 2019. Its default
-here is the tree-structured Parzen estimator: J. Bergstra et al., "Algorithms for Hyper-Parameter
+T. Akiba et al., "Optuna: A Next-generation Hyperparameter Optimization Framework", KDD 2019. The default
+sampler here is the tree-structured Parzen estimator: J. Bergstra et al., "Algorithms for Hyper-Parameter
 Optimization", NIPS 2011; S. Watanabe, arXiv:2304.11127 (2023).
 """
 
@@ -35,24 +35,25 @@ INSTALL = "pip install 'sweepflow[optuna]'"
 
 
 class Optuna:
-    """Asks one of Optuna's samplers, which sees every score so far; jobs that failed are failed trials.
+    """Sweeper that asks one of Optuna's samplers. The sampler sees all scores; failed jobs are failed trials.
 
-    A study of Optuna's has the numbers and choices as they are, by their keys; lists as JSON; and the
-    quantiles of anything that Optuna has no distribution for, as `quantile of KEY`. Whole overrides are an
-    attribute of each trial. Numbers in equal steps, such as a range, are searched in their order.
+    The Optuna study contains numbers and choices as they are, by their keys. Lists are stored as JSON. A key
+    whose distribution Optuna does not have is stored as a quantile, under `quantile of KEY`. The complete
+    overrides are an attribute of each trial. Numbers in equal steps, such as a range, are searched in their
+    order.
 
     Args:
-        jobs: How many; fewer where a sampler has tried all that there is.
-        seed: Of TPE, which samples where no other is given. One job at a time, the same seed asks for the
-            same where the scores are the same.
-        sampler: Such as `optuna.samplers.CmaEsSampler(seed=0)`.
-        study: To go on with, by its own sampler; it keeps the trials of this search, too.
+        jobs: Number of jobs; fewer if the sampler has tried all possible values.
+        seed: Seed of TPE, which is the sampler if no other is given. With one job at a time, the same seed
+            and the same scores lead to the same jobs.
+        sampler: A sampler such as `optuna.samplers.CmaEsSampler(seed=0)`.
+        study: Study to continue, with its own sampler; it also keeps the trials of this search.
 
     Attributes:
-        study: Where the trials are, once the search has begun.
+        study: Study with the trials, once the search has begun.
 
     Raises:
-        ConfigError: where Optuna is not installed, and for arguments that it has no use for.
+        ConfigError: if Optuna is not installed, and for arguments that it cannot use.
     """
 
     study: Study
@@ -76,7 +77,8 @@ class Optuna:
         """See `Sweeper`.
 
         Raises:
-            ConfigError: for nothing to search, keys under a condition, and a study that is another search's.
+            ConfigError: if there is nothing to search, for keys under a condition, and for a study of another
+                search.
         """
         if not space:
             raise ConfigError(
@@ -128,13 +130,13 @@ class Optuna:
 
 @dataclass(frozen=True)
 class _Parameter:
-    """How a key is searched.
+    """A key as Optuna searches it.
 
     Attributes:
-        name: In the study.
-        distribution: Optuna's; samples of it at random are as if drawn from ours.
-        value: What the study's value stands for.
-        key: The dotted key, or group; None where the value has several keys.
+        name: Name in the study.
+        distribution: Optuna's distribution; random samples of it are distributed as samples of ours.
+        value: Returns the value that a value of the study stands for.
+        key: The dotted key, or group; None if the value has several keys.
     """
 
     name: str
@@ -143,7 +145,7 @@ class _Parameter:
     key: str | None
 
     def overrides(self, trial: Trial) -> list[str]:
-        """What a trial gives the key, or the keys."""
+        """Return the overrides that give a trial's value to the key, or to the keys."""
         value = self.value(trial.params[self.name])
         of = value if self.key is None else {self.key: value}
         return [override(key, value) for key, value in of.items()]
@@ -175,7 +177,7 @@ def _parameter(name: str, drawn: Distribution) -> _Parameter:
 
 
 def _listed(values: Sequence[Any]) -> tuple[BaseDistribution, Callable[[Any], Any]]:
-    """The distribution of values that are equally likely, and what each of its own stands for."""
+    """Return the distribution of equally likely values, and a function from its samples to these values."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     if (step := _step(values)) is not None:
@@ -197,7 +199,7 @@ def _listed(values: Sequence[Any]) -> tuple[BaseDistribution, Callable[[Any], An
 
 
 def _step(values: Sequence[Any]) -> Decimal | None:
-    """The step between numbers, in decimals as they are written; None where they are not in equal steps."""
+    """Return the step between numbers, in decimals as they are written; None if the steps are not equal."""
     if len(values) < 3 or not all(type(value) in (int, float) for value in values):
         return None
     ordered = [Decimal(repr(value)) for value in sorted(values)]
@@ -247,7 +249,7 @@ def _new_study(sampler: BaseSampler | None, seed: int, goal: Goal) -> Study:
 
 
 def _check_study(study: Study, parameters: Sequence[_Parameter], goal: Goal) -> None:
-    """Raises ConfigError for a study of another goal, or of other choices than these."""
+    """Raise ConfigError for a study of another goal, or of other choices than these."""
     from optuna.distributions import check_distribution_compatibility
 
     directions = [direction.name.lower() for direction in study.directions]

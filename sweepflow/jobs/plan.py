@@ -1,4 +1,4 @@
-"""A callable and its configurations as jobs, before any is called."""
+"""A callable and its configurations as jobs, before any job is called."""
 
 from __future__ import annotations
 
@@ -30,29 +30,29 @@ from sweepflow.storage.store import Store
 
 
 class Plan:
-    """What is to be called.
+    """The calls that are to be made.
 
     Args:
-        config: As `source.ALLOWED` says.
+        config: A configuration of a kind that `source.ALLOWED` lists.
         function: The callable.
-        overrides: As they were given.
-        store: Directory where records are kept; the usual one where it is not given.
-        version: Of the function, as the user says; its source counts where it is not given.
-        name: Of the sweep; from the function and the overrides where it is not given.
+        overrides: Overrides as given by the user.
+        store: Directory of the records; the default store if it is not given.
+        version: Version of the function, given by the user; the function's source counts if it is not given.
+        name: Name of the sweep; made from the function and the overrides if it is not given.
         config_dir: A directory of the user's own groups.
 
     Attributes:
-        overrides: As they were given.
-        callee: What is called, and where its jobs are kept.
-        source: What the callable is made of.
-        name: Of the sweep.
+        overrides: Overrides as given by the user.
+        callee: The callable, and the store of its jobs.
+        source: Source of the callable.
+        name: Name of the sweep.
         task_name: Name of the callable.
-        caller: The user's line that has asked for it.
-        composer: Makes configurations of overrides.
-        jobs: As far as they are known.
+        caller: Line of the user's program that has asked for the jobs.
+        composer: Makes configurations from overrides.
+        jobs: Jobs that are known so far.
 
     Raises:
-        ConfigError: for what cannot be called, and a name that cannot be a folder.
+        ConfigError: for a function or overrides that cannot be used, and a name that cannot be a folder.
     """
 
     def __init__(
@@ -102,22 +102,22 @@ class Plan:
         self._accept = validator(config)
 
     def add(self, overrides: Sequence[str], drawn: Sequence[str] = ()) -> list[Job]:
-        """The jobs that overrides ask for, after those that there are.
+        """Append the jobs that overrides ask for to the existing jobs, and return them.
 
         Args:
-            overrides: In Hydra's grammar.
-            drawn: What a sweeper adds to them for these jobs.
+            overrides: Overrides in Hydra's grammar.
+            drawn: Overrides that a sweeper adds for these jobs.
 
         Raises:
-            ConfigError: for what cannot be composed.
+            ConfigError: for overrides that cannot be composed.
         """
         return self.append(self.composer.expand(overrides, drawn))
 
     def append(self, composed: Iterable[Composed]) -> list[Job]:
-        """The jobs of configurations that are composed, after those that there are.
+        """Append the jobs of composed configurations to the existing jobs, and return them.
 
         Raises:
-            ConfigError: for a configuration that the callable's model does not take.
+            ConfigError: for a configuration that the callable's model does not accept.
         """
         new = []
         for number, one in enumerate(composed, len(self.jobs)):
@@ -140,10 +140,10 @@ class Plan:
         return new
 
     def check_targets(self) -> None:
-        """Make sure that what the configurations name by `_target_` can be imported.
+        """Check that every object that the configurations name by `_target_` can be imported.
 
         Raises:
-            ConfigError: for the first that cannot.
+            ConfigError: for the first object that cannot be imported.
         """
         first: dict[str, Job] = {}
         for job in self.jobs:
@@ -162,7 +162,7 @@ class Plan:
 
 
 def _as_got(params: dict[str, Any], cfg: Any) -> dict[str, Any]:
-    """What varies, as a pydantic model has made it: 1 of a field of floats is 1.0."""
+    """Return the values that vary, as a pydantic model has converted them: 1 in a field of floats is 1.0."""
     if not isinstance(cfg, BaseModel):
         return params
     made = cfg.model_dump()

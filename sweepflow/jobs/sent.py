@@ -1,7 +1,7 @@
-"""A job on its way to a worker and back, as a trial: the callable and its configuration go as files.
+"""Jobs that are sent to a worker and back, as trials: the callable and its configuration are sent as files.
 
-Calls have a store of their own, in which they are the trials; it is there for as long as their flow runs. The
-job's record, under its own fingerprint, is kept in the user's store by the worker.
+Calls have a store of their own, in which they are the trials. This store exists only while their flow runs.
+The worker keeps the job's record in the user's store, under the job's own fingerprint.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ UNPICKLABLE = (
     "return numbers, arrays, or structures of them; or leave runner= out, and it stays in its process"
 )
 OF_HYDRA = ("now", "hydra", "python_version")
-"""Resolvers that `setup_globals` registers; those of OmegaConf's own begin with `oc.`."""
+"""Resolvers that `setup_globals` registers; OmegaConf's own resolvers begin with `oc.`."""
 
 
 class CallError(SweepflowError):
-    """What came of a call cannot be had: it was lost, or cannot be pickled."""
+    """The result of a call is not available: it was lost, or cannot be pickled."""
 
 
 class NotCalledError(CallError):
@@ -54,7 +54,7 @@ class NotCalledError(CallError):
 
 
 class Call(Config):
-    """One call, as it travels.
+    """One call, as it is sent to a worker.
 
     Attributes:
         hydra: Name of the file with Hydra's own configuration.
@@ -66,19 +66,19 @@ class Call(Config):
 
 
 def check_sendable(callee: Callee) -> None:
-    """Make sure that a callable can travel, before anything is started.
+    """Check that a callable can be sent to workers, before anything is started.
 
     Raises:
-        ConfigError: for one that cannot be pickled.
+        ConfigError: for a callable that cannot be pickled.
     """
     _pickled(callee.function, f"the function {callee.name}")
 
 
 class Sender:
-    """Writes what workers need, and reads what they found. Made by `sending`.
+    """Writes the files that workers need, and reads their results. Made by `sending`.
 
     Attributes:
-        calls: The store of the calls.
+        calls: Store of the calls.
     """
 
     def __init__(self, callee: Callee, calls: Store) -> None:
@@ -93,7 +93,7 @@ class Sender:
         write_bytes(calls.root / SHARED, pickle.dumps(content))
 
     def send(self, job: Job) -> Trial[Call]:
-        """The job as a trial.
+        """Return the job as a trial.
 
         Raises:
             ConfigError: for a configuration that cannot be pickled.
@@ -110,12 +110,12 @@ class Sender:
         return Trial(fingerprint("trl", NAME, VERSION, {"number": job.number}), config, 0)
 
     def receive(self, trial_id: str, job: Job, failure: str = "") -> None:
-        """Fill a job with what came of it.
+        """Fill a job with its result.
 
         Args:
-            trial_id: Of the trial that `send` gave.
+            trial_id: Id of the trial that `send` returned.
             job: The job.
-            failure: What is said of its batch, where that failed.
+            failure: Message about its batch, if the batch failed.
         """
         record, file = self.calls.get(trial_id), _result(self.calls, trial_id)
         if record is None or record.status == "failed":
@@ -139,10 +139,10 @@ class Sender:
 
 @contextmanager
 def sending(callee: Callee, run_id: str) -> Iterator[Sender]:
-    """A sender, whose files are there for as long as the block runs.
+    """Provide a sender whose files exist while the block runs.
 
     Args:
-        callee: What jobs call.
+        callee: The callable of the jobs.
         run_id: Id of the flow run.
 
     Raises:
@@ -156,7 +156,7 @@ def sending(callee: Callee, run_id: str) -> Iterator[Sender]:
 
 
 def share(first: Job, job: Job) -> None:
-    """Give a job what came of another of the same configuration."""
+    """Give a job the result of another job with the same configuration."""
     job.value, job.status, job.error = first.value, first.status, first.error
     job.duration, job.traceback, job.note = first.duration, first.traceback, first.note
     job.directory = first.directory
@@ -165,7 +165,7 @@ def share(first: Job, job: Job) -> None:
 def run_trials(
     trials: Sequence[Trial[Call]], store: Store, *, on_record: Callable[[Record], None] | None = None
 ) -> list[Record]:
-    """Call each job in this process, a worker's, and keep what came of it."""
+    """Call each job in this process, which is a worker's, and keep its result."""
     return [_called(trial, store, on_record) for trial in trials]
 
 
@@ -199,7 +199,7 @@ def _called(trial: Trial[Call], calls: Store, on_record: Callable[[Record], None
 
 
 def why_job_failed(record: Record) -> str | None:
-    """What a job's record says of its failure; None where it has none."""
+    """Return the reason of a failure from a job's record; None if the job has not failed."""
     failed = record.status == "failed" or record.figures["failed"]
     return "; ".join(record.reasons) if failed else None
 
@@ -209,7 +209,8 @@ def _result(calls: Store, trial_id: str) -> Path:
 
 
 def _resolvers() -> dict[str, bytes]:
-    """Resolvers of the user's own, pickled; what cannot be is missed by the job that needs it."""
+    """Return the user's own resolvers, pickled. A resolver that cannot be pickled is left out; a job that
+    needs it does not find it."""
     found = {}
     for name, resolver in BaseContainer._resolvers.items():
         if name not in OF_HYDRA and not name.startswith("oc."):
@@ -219,7 +220,8 @@ def _resolvers() -> dict[str, bytes]:
 
 
 def _outcome(job: Job) -> tuple[bytes, bytes]:
-    """What a job returned and what it raised, pickled; one that returned what cannot be has failed."""
+    """Return a job's return value and its exception, pickled. A job whose return value cannot be pickled has
+    failed."""
     try:
         value = cloudpickle.dumps(job.value)
     except Exception as error:  # whatever pickling a user's type may raise

@@ -1,4 +1,4 @@
-"""What a user configures a callable with, as a node that Hydra composes."""
+"""The user's configuration of a callable, as a node that Hydra composes."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ ALLOWED = (
 def store(node: Any, *, group: str | None = None, name: str, package: str | None = None) -> Any:
     """Register a configuration, so that an override can choose it: `optim=sgd`.
 
-    It is put into Hydra's own config store, where hydra-zen puts its, too.
+    The configuration is put into Hydra's own config store, which hydra-zen uses too.
 
     Args:
-        node: As `run` takes it.
-        group: The group that it is an option of; none for one that defaults lists name.
-        name: The option's name.
-        package: Where in the tree it goes; the group's name where it is not given.
+        node: A configuration, as for `run`.
+        group: Group that the configuration is an option of; None for one that defaults lists name.
+        name: Name of the option.
+        package: Place in the tree; the group's name if it is not given.
 
     Returns:
         The node as it was given.
@@ -50,7 +50,7 @@ def store(node: Any, *, group: str | None = None, name: str, package: str | None
 
 @contextmanager
 def registered(config: Any) -> Iterator[str]:
-    """The name under which Hydra finds a configuration while the block runs."""
+    """Provide the name under which Hydra finds a configuration while the block runs."""
     node = _node(config)
     name = f"sweepflow_{uuid.uuid4().hex}"
     repository = ConfigStore.instance()
@@ -64,8 +64,8 @@ def registered(config: Any) -> Iterator[str]:
 
 
 def validator(config: Any) -> Callable[[DictConfig, Sequence[str]], Any]:
-    """What makes of a composed tree, and its overrides, the configuration that the callable gets: a pydantic
-    model where that was given, the tree itself for all else."""
+    """Return the function that turns a composed tree, and its overrides, into the configuration that the
+    callable gets: a pydantic model if one was given, otherwise the tree itself."""
     kind = config if inspect.isclass(config) else type(config)
     if not issubclass(kind, BaseModel):
         return lambda tree, overrides: tree
@@ -80,12 +80,12 @@ def validator(config: Any) -> Callable[[DictConfig, Sequence[str]], Any]:
 
 
 def _refuse_ignored(given: Any, model: BaseModel, overrides: Sequence[str]) -> None:
-    """Refuse what was given by an override, and what the model that was made has left out.
+    """Refuse keys that an override gives and that the resulting model leaves out.
 
-    What a default has left in the tree, of another member of a union say, is the model's to ignore.
+    The model may ignore keys that a default has left in the tree, for example of another member of a union.
 
     Raises:
-        ConfigError: for the first such key.
+        ConfigError: for the first such key of an override.
     """
     ignored = list(_ignored(given, model))
     for override in map(read, overrides if ignored else ()):
@@ -104,7 +104,7 @@ def _refuse_ignored(given: Any, model: BaseModel, overrides: Sequence[str]) -> N
 
 
 def _ignored(given: Any, made: Any, key: str = "") -> Iterator[str]:
-    """Dotted keys of what a model was given that are in none of its fields."""
+    """Yield the dotted keys of a model's input that are in none of its fields."""
     if isinstance(made, BaseModel) and isinstance(given, Mapping):
         ways = {one.info.mode for one in type(made).__pydantic_decorators__.model_validators.values()}
         if ways & {"before", "wrap"}:
@@ -150,7 +150,7 @@ def _node(config: Any) -> DictConfig:
 
 
 def _dumped(value: Any) -> Any:
-    """A default with its models as mappings."""
+    """Return a default with its models as mappings."""
     if isinstance(value, BaseModel):
         return value.model_dump()
     if isinstance(value, (list, tuple)):
@@ -159,7 +159,7 @@ def _dumped(value: Any) -> Any:
 
 
 def _defaults(model: type[BaseModel]) -> dict[str, Any]:
-    """Defaults of a model's fields; what has none is mandatory, as OmegaConf's `???`."""
+    """Return the defaults of a model's fields; a field without one is mandatory, as OmegaConf's `???`."""
     found: dict[str, Any] = {}
     for name, field in model.model_fields.items():
         if not field.is_required():

@@ -1,6 +1,6 @@
-"""Who says what is called next: the protocol of sweepers, and those that ship.
+"""The protocol of sweepers, which choose the next jobs, and the sweepers that are included.
 
-A sweeper is asked for overrides and told how good they were. Without one, overrides are a grid.
+A sweeper is asked for overrides, and told their scores. Without a sweeper, overrides are a grid.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ class Sweeper(Protocol):
     """Any class with these three methods."""
 
     def begin(self, space: Mapping[str, Distribution], goal: Goal) -> None:
-        """Told once, before the first question.
+        """Begin a search; called once, before the first `ask`.
 
         Args:
-            space: What the overrides leave open, by key: intervals and choices as they are written, lists of
-                values as choices among them.
+            space: Distributions that the overrides leave open, by key: intervals and choices as they are
+                written, lists of values as choices among the values.
             goal: Whether a small or a large score is good.
         """
 
     def ask(self, n: int) -> Sequence[Sequence[str]]:
-        """Overrides of the next jobs, `n` at most; none where the search is over."""
+        """Return the overrides of the next jobs, `n` at most; none if the search is over."""
 
     def tell(self, job: Job, score: float) -> None:
-        """Told of every job that has ended, in the order in which they were asked for.
+        """Take the score of a job that has ended; called for every job, in the order of the requests.
 
         Args:
-            job: What was called, and what came of it.
-            score: How good that is; NaN where it failed.
+            job: The job, with its result.
+            score: Score of the job; NaN if it failed.
         """
 
 
 class _Drawn:
-    """A design that is drawn beforehand, and does not look at scores."""
+    """A design that is drawn in advance, and ignores scores."""
 
     method: Literal["random", "sobol", "grid"]
 
@@ -72,29 +72,29 @@ class Random(_Drawn):
     """Independent draws (Bergstra and Bengio 2012).
 
     Args:
-        jobs: How many.
-        seed: Of the draws; the first of a longer search are those of a shorter one.
+        jobs: Number of jobs.
+        seed: Seed of the draws; the first jobs of a longer search are those of a shorter one.
     """
 
     method = "random"
 
 
 class Sobol(_Drawn):
-    """Scrambled Sobol points: evener than random ones; best a power of two.
+    """Scrambled Sobol points: more even than random ones; best with a power of two.
 
     Args:
-        jobs: How many.
-        seed: Of the scrambling; the first of a longer search are those of a shorter one.
+        jobs: Number of jobs.
+        seed: Seed of the scrambling; the first jobs of a longer search are those of a shorter one.
     """
 
     method = "sobol"
 
 
 class Grid(_Drawn):
-    """Every value of what is discrete, evenly spaced quantiles of what is not, the last key fastest.
+    """Every value of discrete keys, and evenly spaced quantiles of other keys; the last key varies fastest.
 
     Args:
-        jobs: How many at most.
+        jobs: Maximum number of jobs.
     """
 
     method = "grid"
@@ -104,10 +104,10 @@ class Grid(_Drawn):
 
 
 def override(key: str, value: Any) -> str:
-    """One override in Hydra's grammar.
+    """Return one override in Hydra's grammar.
 
     Args:
         key: Dotted key, or group.
-        value: A number, text, None, or a list of such, or a mapping with plain words as keys.
+        value: A number, text, None, a list of these, or a mapping with plain words as keys.
     """
     return f"{key}={quote(value)}"

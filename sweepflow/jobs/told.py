@@ -1,4 +1,4 @@
-"""What Hydra's `HydraConfig`, one for a whole process, says within a job: the job's own, in every thread.
+"""Hydra's `HydraConfig`, of which a process has one: within a job it gives the job's own, in every thread.
 
 Jobs may be nested, and sweeps may run at once in several threads.
 """
@@ -18,23 +18,23 @@ from sweepflow.errors import ConfigError
 
 
 class OfHydra(Protocol):
-    """What has Hydra's configuration, under the key `hydra`."""
+    """An object with Hydra's configuration, under the key `hydra`."""
 
     @property
     def hydra(self) -> Any: ...
 
 
 _WITHIN: ContextVar[tuple[OfHydra, ...]] = ContextVar("within", default=())
-"""What this thread is told, the innermost last."""
+"""Configurations that `HydraConfig` gives in this thread, the innermost last."""
 _LOCK = threading.Lock()
 _told: list[tuple[OfHydra, ...]] = []
-"""What all threads are told."""
+"""Configurations that `HydraConfig` gives in all threads."""
 _before: list[Any] = []
-"""What `HydraConfig` had before the first of them."""
+"""Configuration that `HydraConfig` had before the first of them."""
 
 
 class _Told:
-    """In the place of Hydra's own configuration, for as long as anything is told."""
+    """Replaces Hydra's own configuration while a `told` block runs."""
 
     @property
     def hydra(self) -> Any:
@@ -58,8 +58,8 @@ _TOLD = _Told()
 
 @contextmanager
 def told(own: OfHydra) -> Iterator[None]:
-    """Let `HydraConfig`, and the resolver `hydra:`, say this while the block runs, in this thread and in
-    those that it starts; what they said before they say after."""
+    """Let `HydraConfig`, and the resolver `hydra:`, give this configuration while the block runs, in this
+    thread and in threads that it starts. Afterwards they give the earlier configuration again."""
     configured = HydraConfig.instance()
     within = (*_WITHIN.get(), own)
     with _LOCK:

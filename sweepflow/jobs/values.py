@@ -12,10 +12,10 @@ import numpy as np
 from sweepflow.errors import SweepflowError
 
 TAG = "__sweepflow__"
-"""Key of a JSON object that stands for what JSON has no word for."""
+"""Key of a JSON object that stands for a value which JSON cannot express."""
 
 NUMBERS = "biufc"
-"""Kinds of NumPy's dtypes that the store's arrays have."""
+"""Kinds of NumPy dtypes that arrays in the store may have."""
 
 
 class UnkeepableError(SweepflowError):
@@ -27,7 +27,7 @@ class Kept(NamedTuple):
 
     Attributes:
         content: Plain JSON.
-        arrays: What it refers to, by name.
+        arrays: Arrays that the content refers to, by name.
     """
 
     content: Any
@@ -35,18 +35,18 @@ class Kept(NamedTuple):
 
 
 def keep(value: Any) -> Kept:
-    """Take a value apart.
+    """Split a value into plain JSON and arrays.
 
     Raises:
-        UnkeepableError: for what is neither number, text, bytes, list, tuple, mapping with text as keys, nor
-            array; it names where in the value that is.
+        UnkeepableError: for anything except numbers, text, bytes, lists, tuples, mappings with text as keys,
+            and arrays; the error names the place in the value.
     """
     arrays: dict[str, np.ndarray] = {}
     return Kept(_plain(value, "value", arrays), arrays)
 
 
 def restore(content: Any, arrays: Mapping[str, np.ndarray]) -> Any:
-    """What `keep` was given; arrays of any library come back as NumPy's."""
+    """Return the value that `keep` was given; arrays of any library come back as NumPy arrays."""
     if isinstance(content, list):
         return [restore(item, arrays) for item in content]
     if not isinstance(content, Mapping):

@@ -1,7 +1,8 @@
 """A number that differs among jobs which share one call of their function.
 
-Python's arithmetic with it is done job by job, exactly as without it; JAX gets it as an array with a lane for
-each job. Where Python needs one value of it (`if`, `float`, text) and the jobs do not agree, it refuses.
+Python's arithmetic with the number is done job by job, exactly as without it. JAX gets the number as an array
+with one lane per job. If Python needs a single value (`if`, `float`, text) and the jobs differ, an error is
+raised.
 """
 
 from __future__ import annotations
@@ -18,25 +19,25 @@ import jax.numpy as jnp
 import numpy as np
 
 EXACT = 2**24
-"""Whole numbers up to here are float32, too."""
+"""Whole numbers up to this limit are exact in float32."""
 OF_JAX = ("aval", "dtype", "ndim", "shape", "weak_type")
-"""What JAX asks of a number, and Python's do not have."""
+"""Attributes that JAX asks of a number, and that Python's numbers do not have."""
 TREES = ("jax._src.tree", "jax._src.tree_util")
 """Modules of `jax.tree`."""
 CARRIERS = ("jax", "omegaconf", "hydra")
-"""Packages that do the same with it, whatever its type is."""
+"""Packages that treat the number in the same way, whatever its type is."""
 
 
 class DiffersError(Exception):
-    """One value is needed of a number that has several."""
+    """A single value is needed, but the number has several."""
 
 
 class OneCall:
     """One call of a function for several jobs.
 
     Attributes:
-        lane: A traced index, the job's.
-        refused: What it was asked that has no one answer, in words; it cannot be used where there is any,
+        lane: Traced index of the job.
+        refused: Questions that have no single answer, in words. If there are any, the call cannot be used,
             even if the function has caught the exception.
     """
 
@@ -45,23 +46,24 @@ class OneCall:
         self.refused: list[str] = []
 
     def refuse(self, use: str) -> DiffersError:
-        """An exception for what has no one answer."""
+        """Note a use that has no single answer, and return the exception for it."""
         self.refused.append(use)
         return DiffersError(use)
 
     @property
     def hydra(self) -> Any:
-        """In the place of Hydra's configuration of one job."""
+        """Replacement of Hydra's configuration of one job; access is refused."""
         raise self.refuse("HydraConfig is asked for one job's configuration")
 
 
 IN_HAND: ContextVar[OneCall | None] = ContextVar("in_hand", default=None)
-"""The call that a thread is in."""
+"""The call that a thread is running."""
 _text = jax.core.Tracer.__repr__
 
 
 def _text_of_one(tracer: Any) -> str:
-    """A traced array's text: JAX's own, but none in a call for several jobs, where each has another."""
+    """Return JAX's own text of a traced array. Refuse in a call for several jobs, where each has another
+    text."""
     if (call := IN_HAND.get()) is not None:
         raise call.refuse("text is made of an array")
     return _text(tracer)
@@ -71,10 +73,10 @@ jax.core.Tracer.__repr__ = _text_of_one  # type: ignore[method-assign]  # nothin
 
 
 class VaryingNumber:
-    """See the module.
+    """A number that differs among jobs; see the module.
 
     Args:
-        values: One a job.
+        values: One value per job.
         call: The call that they share.
     """
 
@@ -84,11 +86,11 @@ class VaryingNumber:
         self._values, self._call = values, call
 
     def of_each_job(self) -> Sequence[Any]:
-        """One value a job."""
+        """Return one value per job."""
         return self._values
 
     def _one(self, use: str) -> Any:
-        """The value where all jobs have the same, so that what follows is right for each."""
+        """Return the value if it is the same in all jobs, so that the code that follows is right for each."""
         first = self._values[0]
         if isinstance(first, (bool, int, float, complex, np.generic)):
             text = repr(first)
@@ -154,7 +156,7 @@ class VaryingNumber:
 
     @property  # type: ignore[misc]
     def __class__(self) -> Any:
-        """To `isinstance` it is what each job's value is; to what only hands it on it is no number."""
+        """Type of each job's value, for `isinstance`; `VaryingNumber` for packages that only pass it on."""
         if _asked_by(*CARRIERS):
             return VaryingNumber
         kinds = {type(value) for value in self._values}
@@ -189,7 +191,8 @@ class VaryingNumber:
 
 
 def _asked_by(*packages: str) -> bool:
-    """Whether one of them asks, by way of the standard library's abstract classes or not."""
+    """Return whether one of these packages asks, directly or through abstract classes of the standard
+    library."""
     frame = sys._getframe(2)
     while frame.f_back is not None and frame.f_globals.get("__name__") in ("abc", "_py_abc", "typing"):
         frame = frame.f_back
@@ -240,8 +243,8 @@ for _name, _function in {"round": round, "floor": math.floor, "ceil": math.ceil,
 
 
 def _flatten(number: VaryingNumber) -> tuple[tuple[Any], None]:
-    """In a function that JAX traces, it is an array like every other. In the user's own `jax.tree.map` each
-    job's value stays one of Python's, with its type and all of its digits."""
+    """Return the number's array in a function that JAX traces. Refuse in the user's own `jax.tree.map`, where
+    each job's value has to stay a Python number, with its type and all of its digits."""
     frame = sys._getframe(1)
     while frame.f_back is not None and frame.f_globals.get("__name__") in TREES:
         frame = frame.f_back

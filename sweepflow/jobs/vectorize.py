@@ -1,8 +1,8 @@
 """Jobs that differ in numbers only, as one vmapped call of a pure JAX function.
 
-Their statuses are those of calls one by one, and so are their values, up to rounding: a number that varies
-is a `VaryingNumber`, and what cannot be done for all of them at once is an error, upon which they are called
-one by one.
+The statuses are the same as for calls one by one, and so are the values, up to rounding. A number that varies
+is a `VaryingNumber`. An operation that cannot be done for all jobs at once is an error; then the jobs are
+called one by one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from sweepflow.jobs.job import Job
 from sweepflow.jobs.told import told
 
 Path = tuple[Hashable, ...]
-"""Where in a configuration a value is: keys, places, and names of fields."""
+"""Path of a value in a configuration: keys, list indices, and names of fields."""
 PRIVATE = "__pydantic_private__"
 
 
@@ -33,9 +33,9 @@ class Group:
     """Jobs of one call.
 
     Attributes:
-        keys: Numbers that differ among them, by dotted key; without those that are worked out of these.
+        keys: Dotted keys of the numbers that differ among the jobs, without numbers computed from others.
         jobs: The jobs.
-        numbers: All numbers that differ among them, by their places; one value a job.
+        numbers: All numbers that differ among the jobs, by their paths; one value per job.
     """
 
     keys: tuple[str, ...]
@@ -44,14 +44,14 @@ class Group:
 
 
 def groups(jobs: Sequence[Job]) -> list[Group]:
-    """Jobs grouped by all in their configurations that is no number which varies, in order of appearance.
+    """Group jobs by everything in their configurations except numbers that vary, in order of appearance.
 
-    What is worked out of such a number counts as what it is in each job: a number varies, too, and jobs that
-    differ in text are not in one group. A key that is a whole number in some jobs and a fraction in others is
-    a fraction in all.
+    A value that is computed from such a number counts as it is in each job: a number varies too, and jobs
+    that differ in text are not in one group. A key that is a whole number in some jobs and a fraction in
+    others is a fraction in all.
 
     Args:
-        jobs: Of one sweep.
+        jobs: Jobs of one sweep.
     """
     known = [_leaves_of(job) for job in jobs]
     seen: dict[Path, set[str]] = {}
@@ -78,18 +78,18 @@ def _group(jobs: Sequence[Job], leaves: Sequence[Mapping[Path, Any]]) -> Group:
 
 
 def call_together(function: Callable[[Any], Any], group: Group) -> list[Any]:
-    """What a function returns for each job of a group, from one call.
+    """Return the function's value for each job of a group, from one call.
 
     Args:
-        function: Pure, and of JAX; it may not look at a number that varies as Python does (`if`, `float`).
+        function: A pure JAX function; it may not use a number that varies as Python does (`if`, `float`).
         group: The jobs.
 
     Returns:
-        One value a job, arrays as NumPy's; structures as the function returns them.
+        One value per job, arrays as NumPy arrays; structures as the function returns them.
 
     Raises:
         ConfigError: for a function that cannot be batched.
-        Exception: what the function raises.
+        Exception: any exception of the function.
     """
     import jax
     import jax.numpy as jnp
@@ -153,7 +153,7 @@ def call_together(function: Callable[[Any], Any], group: Group) -> list[Any]:
 
 
 def _kept() -> tuple[type, ...]:
-    """What a value may be made of; what else may hold a traced array."""
+    """Return the types that a value may consist of; other types may contain a traced array."""
     import jax
     import numpy as np
 
@@ -175,7 +175,8 @@ def _is_number(value: Any) -> bool:
 
 
 def _words(value: Any) -> str:
-    """A value as text that no other has; of what may be written short, such as an array, by what it is."""
+    """Return a text that no other value has. A value whose own text may be abbreviated, such as an array, is
+    described by its identity."""
     kind = type(value)
     if kind in SCALARS or isinstance(value, (Enum, PurePath)):
         return f"{kind.__qualname__} {value!r}"
@@ -183,7 +184,7 @@ def _words(value: Any) -> str:
 
 
 def _leaves_of(job: Job) -> dict[Path, Any]:
-    """What a job's configuration holds, by place; nothing where that cannot be told beforehand."""
+    """Return the values in a job's configuration, by path; empty if they are not known before the call."""
     if not isinstance(job.cfg, DictConfig):
         return dict(_leaves(job.cfg))
     try:
@@ -200,7 +201,7 @@ def _leaves(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
 
 
 def _inner(value: Any) -> Mapping[Hashable, Any] | None:
-    """What a container holds; None for what is none."""
+    """Return the content of a container; None for a value that is not a container."""
     if isinstance(value, BaseModel):
         public = [*vars(value).items(), *(value.model_extra or {}).items()]
         private = (value.__pydantic_private__ or {}).items()
@@ -211,7 +212,7 @@ def _inner(value: Any) -> Mapping[Hashable, Any] | None:
 
 
 def _with(cfg: Any, numbers: Mapping[Path, Any]) -> Any:
-    """A configuration with other numbers in it; its types and bounds were checked before."""
+    """Return a configuration with other numbers in it; its types and bounds were checked before."""
     if not isinstance(cfg, DictConfig):
         for path, value in numbers.items():
             cfg = _put(cfg, path, value)
@@ -232,7 +233,7 @@ def _with(cfg: Any, numbers: Mapping[Path, Any]) -> Any:
 
 
 def _put(value: Any, path: Path, number: Any) -> Any:
-    """A copy of a value with a number in it, at a place."""
+    """Return a copy of a value with a number in it, at a path."""
     if not path:
         return number
     (head, *rest), inner = path, _inner(value)

@@ -1,4 +1,4 @@
-"""Network architectures, one a file, all seen as functions of a flat parameter vector."""
+"""Network architectures, one in each file, all as functions of a flat parameter vector."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from sweepflow.schema.model import CnnModel, DeepLinearModel, MlpModel, ModelCon
 
 @lru_cache(maxsize=256)  # a sweep asks for one network once a target
 def build_network(config: ModelConfig, shape: DataShape) -> Network:
-    """The network that a model configuration means for data of this shape.
+    """Return the network that a model configuration describes for data of this shape.
 
     Raises:
-        ConfigError: where the two do not fit together.
+        ConfigError: if the two do not fit together.
     """
     if (shape.task == "potential") != isinstance(config, PotentialModel):
         raise ConfigError(

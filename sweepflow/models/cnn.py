@@ -26,7 +26,7 @@ class Cnn(eqx.Module):
     def __call__(
         self, x: Float[Array, "rows ..."], key: PRNGKeyArray | None = None
     ) -> Float[Array, "rows out"]:
-        """Outputs; with a key, every row drops hidden units of its own."""
+        """Return the outputs; with a key, every row drops its own hidden units."""
         return self.head(jax.vmap(self.convolutions)(x), key)
 
 

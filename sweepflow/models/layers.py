@@ -22,7 +22,8 @@ ACTIVATIONS: dict[Activation, Callable[[Array], Array]] = {
 
 
 class Dropout(eqx.Module):
-    """Sets units to zero with probability `rate` and scales the others by 1 / (1 - rate); only with a key.
+    """Layer that sets units to zero with probability `rate` and scales the others by 1 / (1 - rate), only
+    with a key.
 
     Unlike Equinox's, the rate may be a traced number.
     """
@@ -39,8 +40,8 @@ class Dropout(eqx.Module):
 class DenseStack(eqx.Module):
     """Linear layers, with activation and dropout between them, on many rows at once.
 
-    Inside, a row is a column. Layers of sampled networks are narrow and rows are many, and the CPU's matrix
-    products are up to twice as fast with the long side last.
+    Internally, each row is a column. Layers of sampled networks are narrow and rows are many, and the CPU's
+    matrix products are up to twice as fast with the long side last.
     """
 
     linears: tuple[eqx.nn.Linear, ...]
@@ -50,7 +51,7 @@ class DenseStack(eqx.Module):
     def __call__(
         self, x: Float[Array, "rows ..."], key: PRNGKeyArray | None = None
     ) -> Float[Array, "rows out"]:
-        """Outputs; with a key, every row drops hidden units of its own."""
+        """Return the outputs; with a key, every row drops its own hidden units."""
         keys = None if key is None else jax.random.split(key, len(x))
         columns = jnp.reshape(x, (len(x), -1)).T
         for index, linear in enumerate(self.linears):

@@ -35,7 +35,8 @@ def mean_loss(
     x: Float[Array, "rows ..."],
     y: Float[Array, "rows ..."],
 ) -> Float[Array, ""]:
-    """Mean row loss, summed in float64 whatever the dtype of w, so that small rises above L_0 survive."""
+    """Mean row loss, summed in float64 whatever the dtype of w, so that small rises above L_0 are not
+    lost."""
     losses = row_losses(task, network.apply(w, x.astype(w.dtype)), y.astype(w.dtype))
     return jnp.mean(losses.astype(jnp.float64))
 

@@ -12,7 +12,7 @@ from sweepflow.schema.model import DeepLinearModel, MlpModel
 
 
 def num_params(widths: tuple[int, ...], bias: bool) -> int:
-    """Parameters of a dense stack of these widths, input and output included."""
+    """Return the number of parameters of a dense stack of these widths, input and output included."""
     return sum((a + bias) * b for a, b in pairwise(widths))
 
 
@@ -33,7 +33,7 @@ def hidden_width(target_params: int, depth: int, fan_in: int, fan_out: int, bias
 
 
 def hidden_widths(config: MlpModel, fan_in: int, fan_out: int) -> tuple[int, ...]:
-    """The hidden widths that a configuration means for this data."""
+    """Return the hidden widths that a configuration describes for this data."""
     if config.widths is not None:
         return config.widths
     assert config.target_params is not None and config.depth is not None  # held by the schema
@@ -49,6 +49,6 @@ def mlp(config: MlpModel, shape: DataShape) -> Network:
 
 
 def deep_linear(config: DeepLinearModel, shape: DataShape) -> Network:
-    """A product of matrices; its vector is W_1, ..., W_L, each row-major with shape (out, in)."""
+    """A product of matrices; its parameter vector is W_1, ..., W_L, each row-major with shape (out, in)."""
     widths = (math.prod(shape.input_shape), *config.widths, shape.output_dim)
     return from_equinox(lambda key: dense_stack(widths, None, False, key))

@@ -1,6 +1,7 @@
 """A network as two pure functions of one flat parameter vector.
 
-Samplers move a flat vector: one random draw a step instead of one a layer, and one array to store.
+Samplers move a flat vector: this takes one random draw for each step instead of one for each layer, and one
+array to store.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ class Network:
         num_params: Length d of the parameter vector.
         init: key -> float64 (d,), the layers' own initialisation.
         apply: (w (d,), x (rows, *input_shape)) -> outputs (rows, output_dim), in w's dtype.
-        apply_dropout: The same with (rate, key) besides: hidden dense units are dropped at random.
+        apply_dropout: The same, with the further arguments (rate, key): hidden dense units are dropped at
+            random.
     """
 
     num_params: int
@@ -42,8 +44,8 @@ def from_equinox(make: Callable[[PRNGKeyArray], eqx.Module]) -> Network:
     """Flatten an Equinox module.
 
     Args:
-        make: Builds from a key a module that maps rows, and a key for dropout, to outputs; its inexact array
-            leaves are the parameters, in tree order.
+        make: Builds a module from a key. The module maps rows, and a key for dropout, to outputs; its inexact
+            array leaves are the parameters, in tree order.
 
     Returns:
         The network; nothing is computed on a device by this call.

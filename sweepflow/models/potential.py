@@ -13,7 +13,7 @@ from sweepflow.schema.model import PotentialModel
 def potential(config: PotentialModel, shape: DataShape) -> Network:
     """L(w) = sum_i h_i w_i^2 / 2 + prod_{k_i > 0} w_i^(2 k_i), the product only where some k_i > 0.
 
-    The data's first row holds h, its second k.
+    The first row of the data holds h, the second row holds k.
     """
     (dimension,) = shape.input_shape
 

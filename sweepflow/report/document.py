@@ -1,4 +1,4 @@
-"""The page that every report is: a table, charts, warnings and provenance in one self-contained HTML file."""
+"""The page of every report: a table, charts, warnings and provenance in one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Column:
     """One column of the page's table.
 
     Attributes:
-        name: Its header.
-        meaning: Shown where the header is pointed at.
-        words: Whether it holds words, which stand to the left; numbers stand to the right.
+        name: Header of the column.
+        meaning: Text shown when the mouse points at the header.
+        words: Whether the column contains words, which are aligned left; numbers are aligned right.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell of the page's table: what is read, and what is sorted by."""
+    """One cell of the page's table: its text, and the value that rows are sorted by."""
 
     text: str
     value: float | str | None = None
@@ -45,7 +45,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Warned:
-    """What is wrong with one trial, in words."""
+    """The problems of one trial, in words."""
 
     id: str
     label: str
@@ -58,13 +58,13 @@ class Table:
     """The page's table.
 
     Attributes:
-        heading: Plain text; in lower case it is the section's anchor.
-        columns: One for each cell of a row.
-        rows: Those that are shown.
-        hint: What is in it, in a sentence without its full stop.
-        cut: How many rows were left out.
-        file: Where all rows are.
-        empty: What is said where there is no row.
+        heading: Heading as plain text; in lower case it is the section's anchor.
+        columns: The columns, one for each cell of a row.
+        rows: The rows that are shown.
+        hint: Content of the table, in a sentence without its full stop.
+        cut: Number of rows that were left out.
+        file: Name of the file with all rows.
+        empty: Text shown if there is no row.
     """
 
     heading: str
@@ -78,19 +78,19 @@ class Table:
 
 @dataclass(frozen=True)
 class Document:
-    """What a report's page holds.
+    """The content of a report's page.
 
     Attributes:
-        name: The sweep's name.
-        title: What was found, in one line.
-        command: What the user typed.
+        name: Name of the sweep.
+        title: The findings, in one line.
+        command: The command that the user typed.
         table: The results.
-        charts: In the order in which they are drawn.
-        warned: Everything that is not well.
-        max_warnings: How many of them are shown.
-        warned_file: Where all of them are.
-        no_warnings: What is said where there are none.
-        provenance: Facts about where and with what it was made.
+        charts: The charts in the order in which they are drawn.
+        warned: All trials with problems.
+        max_warnings: Number of warnings that are shown.
+        warned_file: Name of the file with all warnings.
+        no_warnings: Text shown if there are no warnings.
+        provenance: Facts about the place and the software with which the results were made.
     """
 
     name: str
@@ -109,7 +109,7 @@ def html(document: Document, template: str) -> str:
     """The page as HTML.
 
     Args:
-        document: What it holds.
+        document: Content of the page.
         template: A file of `sweepflow/report/template/` that extends `page.html.j2` by its section "How to
             read it".
     """
@@ -136,11 +136,11 @@ def html(document: Document, template: str) -> str:
 
 
 def provenance_facts(counts: Mapping[str, int], records: Sequence[Record]) -> Facts:
-    """What the records say of where and with what they were made; several values side by side.
+    """Collect the facts of the records about their origin; several values of a fact are listed side by side.
 
     Args:
-        counts: How many there are of what, `{"target": 3}`.
-        records: All that the page tells of.
+        counts: Number of records by kind, such as `{"target": 3}`.
+        records: All records that the page shows.
     """
     known: dict[str, dict[str, None]] = {}
     for record in records:
@@ -171,6 +171,6 @@ def _page_file(name: str) -> str:
 
 
 def _script_json(value: object) -> str:
-    """JSON that may stand inside a script element: nothing in it can end the element."""
+    """JSON that is safe inside a script element: nothing in it can end the element."""
     text = json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")

@@ -1,4 +1,4 @@
-"""One sentence that says what a sweep found."""
+"""One sentence with the findings of a sweep."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SYMBOL = {"ok": "✓", "flagged": "▲", "diverged": "✗", "failed": "■"}
 
 
 def headline(estimates: Sequence[Record], targets: Mapping[str, Record]) -> str:
-    """What was found: the range of the sound λ̂, over how many of the estimates, and what the others are."""
+    """The findings: the range of the sound λ̂, the number of sound estimates, the status of the others."""
     parts = [_finding(estimates)] if estimates else ["No estimates"]
     lost = sum(not is_settled(t) for t in targets.values())
     if lost:
@@ -24,17 +24,18 @@ def headline(estimates: Sequence[Record], targets: Mapping[str, Record]) -> str:
 
 
 def is_settled(target: Record) -> bool:
-    """Whether training reached a minimum, as its record says; one that was to stop before has not."""
+    """Return whether training reached a minimum, according to its record; a training that was set to stop
+    earlier did not."""
     return target.status == "ok" and target.figures.get("converged") is not False
 
 
 def has_result(records: Iterable[Record]) -> bool:
-    """Whether any trial has a result in finite numbers, though it be flagged."""
+    """Return whether any trial has a finite result, even a flagged one."""
     return any(record.status in ("ok", "flagged") for record in records)
 
 
 def status_counts(estimates: Sequence[Record], but: str = "") -> str:
-    """`10 ok, 2 flagged`, leaving out the status `but`."""
+    """Counts by status, such as `10 ok, 2 flagged`, without the status `but`."""
     counts = Counter(e.status for e in estimates)
     return ", ".join(f"{counts[s]:,} {s}" for s in STATUSES if counts[s] and s != but)
 

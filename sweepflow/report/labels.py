@@ -1,9 +1,9 @@
-"""Short names for targets and samplers: what varies among them, and nothing else.
+"""Short names for targets and samplers, made only from the fields that vary among them.
 
-A field is part of a label only if it tells apart two configurations that the fields before it do not.
-So a preset that sets four fields at once shows by its first, and a swept seed shows as `seed=1`. Where a
-configuration gives one field instead of another (`target_params` instead of `widths`), its label has the one
-it gives, and not that the other is none.
+A field is part of a label only if it distinguishes two configurations that the fields before it do not
+distinguish. So a preset that sets four fields at once appears with its first field, and a swept seed appears
+as `seed=1`. If a configuration gives one field instead of another (`target_params` instead of `widths`), its
+label has the given field, and does not say that the other field is none.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from sweepflow.report.numbers import setting
 from sweepflow.storage.record import Record
 
 MAX_FIELDS = 4
-"""A label with more varying fields than this is cut, and told apart by digits of its id."""
+"""Most varying fields of a label. A label with more fields is cut, and digits of its id distinguish it."""
 
 _FIRST = ("kind", "preconditioner", "name", "path")
-"""Fields that name a choice: they come before the numbers of their section."""
+"""Fields that name a choice; they come before the numbers of their section."""
 _BARE = frozenset({"kind", "preconditioner", "name", "path", "optimizer", "activation"})
-"""Fields whose value says what it is without the field's name."""
+"""Fields whose value is clear without the field's name."""
 ABSENT = object()
 """The value of a key that a configuration does not have."""
 
@@ -36,9 +36,9 @@ class Labels:
     """Labels of a set of estimates and their targets.
 
     Attributes:
-        target: By target id.
-        sampler: By estimate id; unique among the estimates of one target.
-        kind: By estimate id: the sampler's kind with its preconditioner, `sgld-rmsprop`.
+        target: Labels of targets, by target id.
+        sampler: Labels of samplers, by estimate id; unique among the estimates of one target.
+        kind: Sampler's kind with its preconditioner, such as `sgld-rmsprop`, by estimate id.
     """
 
     target: Mapping[str, str]
@@ -51,13 +51,13 @@ class Labels:
 
 
 def target_key(estimate: Record) -> str:
-    """The id of an estimate's target; its configuration as JSON where the id is not in the record."""
+    """The id of an estimate's target; the target's configuration as JSON if the id is not in the record."""
     known = estimate.figures.get("target_id")
     return str(known) if known else json.dumps(estimate.config.get("target", {}), sort_keys=True)
 
 
 def target_order(estimates: Sequence[Record]) -> list[str]:
-    """Keys of the targets that have estimates, in the order in which they first appear."""
+    """Keys of the targets that have estimates, in the order of their first appearance."""
     return list(dict.fromkeys(target_key(e) for e in estimates))
 
 
@@ -73,7 +73,7 @@ def flatten(config: Mapping[str, Any]) -> Flat:
 
 
 def derive_labels(estimates: Sequence[Record], targets: Mapping[str, Record]) -> Labels:
-    """Labels from the configuration fields that differ."""
+    """Make labels from the configuration fields that differ."""
     target_configs: dict[str, Flat] = {key: flatten(record.config) for key, record in targets.items()}
     for estimate in estimates:
         target_configs.setdefault(target_key(estimate), flatten(estimate.config.get("target", {})))
@@ -95,9 +95,9 @@ def derive_labels(estimates: Sequence[Record], targets: Mapping[str, Record]) ->
 
 
 def told_apart(configs: Mapping[str, Flat]) -> dict[str, str]:
-    """A label for each configuration from the fields in which it differs from others: `depth=2 kind=cnn`.
+    """A label for each configuration, made from the fields that differ: `depth=2 kind=cnn`.
 
-    Configurations that still read the same are numbered: `depth=2 #2`.
+    Configurations that still have the same label are numbered: `depth=2 #2`.
     """
     labels = _labels(configs)
     seen: Counter[str] = Counter()
@@ -108,7 +108,7 @@ def told_apart(configs: Mapping[str, Flat]) -> dict[str, str]:
 
 
 def sampler_kind(estimate: Record) -> str:
-    """`hmc`, `sgld`, `sgld-rmsprop`."""
+    """The kind of an estimate's sampler, with its preconditioner: `hmc`, `sgld`, `sgld-rmsprop`."""
     sampler = estimate.config.get("sampler", {})
     kind, preconditioner = sampler.get("kind", "?"), sampler.get("preconditioner")
     return kind if preconditioner in (None, "none") else f"{kind}-{preconditioner}"
@@ -149,7 +149,7 @@ def _labels(
 def _telling_fields(
     configs: Mapping[str, Flat], groups: Mapping[str, str], leave_out: frozenset[str]
 ) -> list[str]:
-    """Fields, in order, each of which splits some group that the fields before it left whole."""
+    """Fields in order; each field splits at least one group that the fields before it did not split."""
     order = dict.fromkeys(field for config in configs.values() for field in config)
     # Stable: sections keep their order, and within one the fields that name a choice come first.
     sections = list(dict.fromkeys(field.rpartition(".")[0] for field in order))
@@ -171,10 +171,10 @@ def _telling_fields(
 def _with_alternatives(
     fields: Sequence[str], configs: Mapping[str, Flat]
 ) -> tuple[list[str], dict[str, list[str]]]:
-    """The fields, each followed by those given in its place; and for each, the ones given in its place.
+    """The fields, each followed by its alternatives; and the alternatives of each field.
 
-    A field stands in for another of its section where no configuration gives both, and some that leave the
-    one empty give the other.
+    A field is an alternative to another field of its section if no configuration gives both, and some
+    configurations that leave one of them empty give the other.
     """
     every = dict.fromkeys(field for config in configs.values() for field in config)
     given = {f: {key for key, config in configs.items() if config.get(f) is not None} for f in every}
@@ -208,13 +208,14 @@ def _rank(field: str) -> int:
 
 
 def _number(values: Mapping[str, Hashable]) -> dict[str, int]:
-    """Equal values get equal small numbers."""
+    """Give the values small numbers; equal values get equal numbers."""
     numbers: dict[Hashable, int] = {}
     return {key: numbers.setdefault(value, len(numbers)) for key, value in values.items()}
 
 
 def _field_names(fields: Sequence[str]) -> dict[str, str]:
-    """The last part of a dotted key where no other field ends the same way; `target.` always goes."""
+    """The last part of each dotted key if no other field has the same last part; `target.` is always
+    removed."""
     last = [field.rsplit(".", 1)[-1] for field in fields]
     return {
         field: name if last.count(name) == 1 or field == f"target.{name}" else field
@@ -223,7 +224,7 @@ def _field_names(fields: Sequence[str]) -> dict[str, str]:
 
 
 def _tell_apart(labels: dict[str, str], groups: Mapping[str, str]) -> dict[str, str]:
-    """Adds digits of the id to labels that two members of one group share."""
+    """Add digits of the id to labels that several members of one group share."""
     seen: dict[tuple[str, str], list[str]] = defaultdict(list)
     for key, label in labels.items():
         seen[groups.get(key, ""), label].append(key)

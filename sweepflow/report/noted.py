@@ -1,4 +1,4 @@
-"""A table with sentences under it, each a line of its own."""
+"""A table with notes under it, each on its own line."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from rich.text import Text
 
 
 class NotedTable(Table):
-    """A borderless table for a terminal. Its notes are as wide as the terminal, where a caption of rich's is
-    broken and padded to the width of the table.
+    """A borderless table for a terminal. Its notes are as wide as the terminal, but a caption of rich is
+    wrapped and padded to the width of the table.
 
     Attributes:
-        notes: Plain text, one line each.
+        notes: Notes as plain text, one line each.
     """
 
     def __init__(self) -> None:
@@ -22,7 +22,7 @@ class NotedTable(Table):
         self.notes: list[str] = []
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """The table, then the notes."""
+        """Render the table, then the notes."""
         yield from super().__rich_console__(console, options)
         yield from self._lines()
 

@@ -1,4 +1,4 @@
-"""How numbers are written for people: as many digits as their error bar deserves, and no more."""
+"""Numbers as text for people: with only as many digits as their error bar justifies."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from sweepflow.fingerprint import frozen
 
 NOTHING = "–"
 NOT_SET = "not set"
-"""What stands for the value of a key that a configuration does not have."""
+"""Text for the value of a key that a configuration does not have."""
 WORDS = frozenset({"none", "null", "true", "false", NOTHING, NOT_SET})
-"""Text that reads as no text."""
+"""Words that look like a value other than text."""
 
 
 def number(figures: Mapping[str, Any], name: str) -> float | None:
-    """A figure as a finite float; None where it is absent, None, NaN or infinite."""
+    """A figure as a finite float; None if it is absent, None, NaN or infinite."""
     value = figures.get(name)
     if isinstance(value, (int, float)) and math.isfinite(value):
         return float(value)
@@ -27,7 +27,7 @@ def number(figures: Mapping[str, Any], name: str) -> float | None:
 
 
 def short(value: float | None, digits: int = 3) -> str:
-    """`value` to `digits` significant digits: 0.0123, 12.3, 1234, 1.2e7, 1e-5."""
+    """Write `value` with `digits` significant digits: 0.0123, 12.3, 1234, 1.2e7, 1e-5."""
     if value is None or not math.isfinite(value):
         return NOTHING
     if value == 0:
@@ -40,7 +40,7 @@ def short(value: float | None, digits: int = 3) -> str:
 
 
 def with_error(value: float | None, half_width: float | None) -> str:
-    """`value ± half_width`, both to the place of the half-width's second digit: 12.35 ± 0.42."""
+    """Write `value ± half_width`, both rounded to the second digit of the half-width: 12.35 ± 0.42."""
     if value is None or half_width is None or half_width <= 0:
         return short(value)
     if max(abs(value), half_width) >= 1e6 or half_width < 1e-6:
@@ -61,13 +61,13 @@ def llc_text(figures: Mapping[str, Any]) -> str:
 
 
 def setting(value: Any, whole: bool = False) -> str:
-    """A configuration's value in a label: 1e-5, 32×32, tanh; long paths and hashes are cut.
+    """Write a configuration's value for a label: 1e-5, 32×32, tanh; long paths and hashes are cut.
 
-    Text that reads as something else is in quotes: `none` is no value, `"none"` is text.
+    Text that looks like another value is in quotes: `none` is no value, `"none"` is text.
 
     Args:
-        value: Plain.
-        whole: Whether to leave every digit and letter, so that no two values read the same.
+        value: A plain value.
+        whole: Whether to keep all digits and letters, so that different values have different texts.
 
     >>> setting(None), setting("none"), setting("1e3"), setting("adam")
     ('none', '"none"', '"1e3"', 'adam')
@@ -95,7 +95,7 @@ def setting(value: Any, whole: bool = False) -> str:
 
 
 def reads_alike(key: str, rows: Iterable[Mapping[str, Any]]) -> bool:
-    """Whether two different values that rows have of a key have one short form.
+    """Return whether two different values of a key in the rows have the same short form.
 
     >>> reads_alike("x", [{"x": 0.1}, {"x": 0.2}, {}]), reads_alike("x", [{"x": 1}, {"x": 1.0}])
     (False, True)
@@ -105,7 +105,7 @@ def reads_alike(key: str, rows: Iterable[Mapping[str, Any]]) -> bool:
 
 
 def _misread(text: str) -> bool:
-    """Whether text reads as a value of another type, or as several."""
+    """Return whether text looks like a value of another type, or like several values."""
     try:
         float(text)
     except ValueError:
@@ -115,7 +115,7 @@ def _misread(text: str) -> bool:
 
 
 def counted(count: int, noun: str) -> str:
-    """`1 target`, `1,200 targets`."""
+    """A count with its noun: `1 target`, `1,200 targets`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
@@ -135,7 +135,7 @@ def markdown_table(
 
 
 def points(values: Iterable[float], digits: int = 5) -> list[float | None]:
-    """Numbers as JSON for a chart: few digits, and None where not finite."""
+    """Numbers as JSON for a chart: with few digits, and None for numbers that are not finite."""
     numbers = values.tolist() if isinstance(values, np.ndarray) else values
     return [float(f"{v:.{digits}g}") if math.isfinite(v) else None for v in numbers]
 

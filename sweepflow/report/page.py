@@ -1,4 +1,4 @@
-"""The report of estimates: one HTML file with everything in it, readable without a network for years."""
+"""The report of estimates: one self-contained HTML file, readable without a network for years."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sweepflow.storage.atomic import write_bytes
 from sweepflow.storage.record import Record
 
 MAX_ROWS = 2000
-"""Rows of the page's table; `results.csv` has them all."""
+"""Most rows of the page's table; `results.csv` has all of them."""
 MAX_WARNINGS = 2000
 
 
@@ -48,18 +48,18 @@ def write_report(
     targets: Mapping[str, Record],
     arrays: Arrays,
 ) -> None:
-    """Writes the report aside and renames it to `path`.
+    """Write the report to a temporary file and rename it to `path`.
 
     Args:
         path: The HTML file; its directory is made.
-        name: The sweep's name.
-        command: What the user typed.
-        estimates: Records of the workload `llc`, in the order in which they were asked for.
+        name: Name of the sweep.
+        command: The command that the user typed.
+        estimates: Records of the workload `llc`, in the requested order.
         targets: Records of the workload `target`, by id.
-        arrays: Loads the arrays of an estimate; called only for those that are drawn.
+        arrays: Function that loads the arrays of an estimate; called only for estimates that are drawn.
 
     Raises:
-        StoreError: where the directory cannot be written.
+        StoreError: if the directory cannot be written.
     """
     page = render(name=name, command=command, estimates=estimates, targets=targets, arrays=arrays)
     write_bytes(path, page.encode())
@@ -113,7 +113,8 @@ def _charts(estimates: Sequence[Record], labels: Labels, arrays: Arrays) -> list
 
 
 def _series(estimates: Sequence[Record], labels: Labels) -> dict[str, Style]:
-    """A style an estimate: by sampler where few are told apart by eye, else by the sampler's kind."""
+    """A style for each estimate: by sampler if there are at most `MAX_LINES` samplers, which the eye can
+    distinguish, else by the sampler's kind."""
     few = len(set(labels.sampler.values())) <= MAX_LINES
     names = {e.id: (labels.sampler if few else labels.kind)[e.id] for e in estimates}
     known = styles(list(names.values()))

@@ -1,7 +1,7 @@
-"""One flat row an estimate, and the files that hold them: `results.csv` and `results.parquet`.
+"""Flat rows of estimates, one row each, and their files: `results.csv` and `results.parquet`.
 
-Any other flat rows are written by the same `write_rows`. Settings are written as `--from` reads them: what
-goes back is the same configuration.
+`write_rows` also writes any other flat rows. Settings are written in the form that `--from` reads: reading
+them gives the same configuration.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Row = dict[str, Any]
 
 TEXT, REAL, WHOLE = pa.string(), pa.float64(), pa.int64()
 _HELD: dict[pa.DataType, set[type]] = {TEXT: {str}, pa.bool_(): {bool}, WHOLE: {int}, REAL: {int, float}}
-"""The types of values that a column of a type has."""
+"""Python types of the values in a column of each type."""
 
 COLUMNS: dict[str, pa.DataType] = {
     "id": TEXT,
@@ -70,18 +70,18 @@ COLUMNS: dict[str, pa.DataType] = {
     "device": TEXT,
     "versions": TEXT,
 }
-"""Columns that every table has, with their types, even where no estimate has a value."""
+"""Columns that every table has, with their types, even if no estimate has a value."""
 
 
 def estimate_rows(estimates: Sequence[Record], targets: Mapping[str, Record]) -> list[Row]:
-    """One flat row an estimate: its status, figures, settings, target's figures, cost and provenance.
+    """One flat row for each estimate: its status, figures, settings, target's figures, cost and provenance.
 
-    Settings are dotted as on the command line (`model.*`, `data.*`, `target.*`, `sampler.*`). Figures of
-    the target that the estimate does not state itself are prefixed `target_`. Lists are JSON strings.
+    Settings are dotted as on the command line (`model.*`, `data.*`, `target.*`, `sampler.*`). Figures of the
+    target that the estimate does not have itself get the prefix `target_`. Lists are JSON strings.
 
     Args:
         estimates: Records of the workload `llc`.
-        targets: Records of the workload `target` by id; a missing one leaves its columns out.
+        targets: Records of the workload `target` by id; the columns of a missing target are left out.
     """
     return [cells(row) for row, _ in _rows(estimates, targets)]
 
@@ -89,13 +89,14 @@ def estimate_rows(estimates: Sequence[Record], targets: Mapping[str, Record]) ->
 def write_tables(
     estimates: Sequence[Record], targets: Mapping[str, Record], directory: Path
 ) -> tuple[Path, Path]:
-    """Writes `results.csv` and `results.parquet`, each aside and then renamed; see `estimate_rows`.
+    """Write `results.csv` and `results.parquet`, each to a temporary file that is renamed; see
+    `estimate_rows`.
 
     Returns:
         The two paths.
 
     Raises:
-        StoreError: where the directory cannot be written.
+        StoreError: if the directory cannot be written.
     """
     rows = _rows(estimates, targets)
     settings = {key for _, ours in rows for key in ours}
@@ -109,17 +110,18 @@ def write_rows(
     columns: Mapping[str, pa.DataType],
     settings: Collection[str],
 ) -> tuple[Path, Path]:
-    """Writes `STEM.csv` and `STEM.parquet`, each aside and then renamed; as `write_tables` for any rows.
+    """Write `STEM.csv` and `STEM.parquet`, each to a temporary file that is renamed; as `write_tables`, for
+    any rows.
 
-    All rows get all columns. A column that mixes types is text, in which text that reads as another type is
-    in quotes. Settings are read back by `read_table`, of either file, as what they were; one that is None is
-    `null`, while figures without a value are empty.
+    All rows get all columns. A column of mixed types is a text column; in it, text that looks like another
+    type is in quotes. `read_table` reads the settings of either file back unchanged. A setting that is None
+    is `null`, but figures without a value are empty.
 
     Args:
-        rows: Flat, of JSON's values.
-        directory: Is made where it is not there.
-        stem: Name of both files.
-        columns: Those that the table has first, with their types, even where no row has a value.
+        rows: Flat rows with values that JSON can hold.
+        directory: Directory of the files; it is made if it does not exist.
+        stem: Name of both files without the suffix.
+        columns: First columns of the table, with their types; they are there even if no row has a value.
         settings: Names of the columns that are settings.
     """
     csv, parquet = directory / f"{stem}.csv", directory / f"{stem}.parquet"
@@ -131,18 +133,18 @@ def write_rows(
 
 
 def cells(row: Row) -> Row:
-    """A row as people look at it: every value as `cell` has it."""
+    """A row for people: every value is converted by `cell`."""
     return {key: cell(value) for key, value in row.items()}
 
 
 def cell(value: Any) -> Any:
-    """A value as one cell: lists and mappings are JSON, a number that is not finite is None."""
+    """A value as one cell: lists and mappings become JSON, a number that is not finite becomes None."""
     value = _given(value)
     return json.dumps(value, ensure_ascii=False) if isinstance(value, (list, dict)) else value
 
 
 def _rows(estimates: Sequence[Record], targets: Mapping[str, Record]) -> list[tuple[Row, Row]]:
-    """One row an estimate, and the part of it that is its settings."""
+    """One row for each estimate, with the part of the row that is its settings."""
     return [_row(estimate, targets.get(target_key(estimate))) for estimate in estimates]
 
 
@@ -196,7 +198,7 @@ def _csv_of(rows: Sequence[Row], columns: Mapping[str, pa.DataType], settings: C
 def _values(
     rows: Sequence[Row], columns: Mapping[str, pa.DataType], settings: Collection[str]
 ) -> dict[str, list[Any]]:
-    """The values of each column. Figures and settings that only some rows have stand after the columns that
+    """The values of each column. Figures and settings that only some rows have come after the columns that
     all tables have."""
     names = dict.fromkeys([*columns, *(key for row in rows for key in row)])
     found = {name: [row.get(name, NO_CELL) for row in rows] for name in names}
@@ -207,7 +209,7 @@ def _values(
 
 
 def _given(value: Any) -> Any:
-    """A figure as it is written: None where there is none, and for a number that is not finite."""
+    """A figure as it is written: None for a missing figure and for a number that is not finite."""
     match value:
         case list() | tuple():
             return [_given(item) for item in value]
@@ -219,7 +221,8 @@ def _given(value: Any) -> Any:
 
 
 def _figures(kind: pa.DataType | None, values: list[Any]) -> pa.Array:
-    """A column of a type, or of its values'; of text where that could not hold them as they are."""
+    """A column of the given type, or of the type of its values; a text column if that type cannot hold the
+    values exactly."""
     kinds = {type(v) for v in values if v is not None}
     if kind is None:
         kind = next((one for one, held in _HELD.items() if kinds <= held), TEXT)
@@ -234,6 +237,6 @@ def _figures(kind: pa.DataType | None, values: list[Any]) -> pa.Array:
 
 
 def _texts(values: list[Any], *, bare: bool) -> list[str | None]:
-    """Values as cells; text as it stands where nothing else is in a column of text."""
+    """Values as cells; text is unchanged if `bare` and the column has no other values than text and JSON."""
     bare &= all(value is None or isinstance(value, (str, list, dict)) for value in values)
     return [v if v is None or (bare and isinstance(v, str)) else cell_text(v) for v in values]

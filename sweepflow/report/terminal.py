@@ -1,4 +1,4 @@
-"""The tables that a terminal shows: one line an estimate, one line a target."""
+"""The tables for a terminal: one line for each estimate, one line for each target."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from sweepflow.storage.record import Record
 
 MAX_ROWS = 40
 MAX_SENTENCES = 6
-"""Lines of what to do, and of notes, under a table."""
+"""Most lines of advice, and of notes, under a table."""
 STYLE = {"ok": "green", "flagged": "yellow", "diverged": "red", "failed": "red"}
 
 
 def results_table(estimates: Sequence[Record], targets: Mapping[str, Record], *, ids: bool = False) -> Table:
-    """Estimates as they were asked for, with what was found under them; `MAX_ROWS` at most, or all of
-    them where `ids` asks for their ids too.
+    """Estimates in the requested order, with the findings under them; `MAX_ROWS` at most, or all of them if
+    `ids` asks for their ids too.
 
     Columns: target, sampler, λ̂ ± half the 95 % interval, effective sample size, R̂, λ̂ lost to the
     step size, and the status with its first reason.
@@ -107,7 +107,7 @@ def _status(record: Record, otherwise: str = "") -> Text:
 
 
 def _lines(word: str, said: Iterable[tuple[Record, Sequence[str]]], labels: Labels) -> list[str]:
-    """What is said of estimates, the commonest first, each with what it is said of."""
+    """Lines with the sentences about estimates, the most common first, each with its estimates."""
     of: dict[str, list[Record]] = defaultdict(list)
     for estimate, sentences in said:
         for sentence in dict.fromkeys(filter(None, sentences)):

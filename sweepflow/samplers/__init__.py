@@ -1,8 +1,9 @@
-"""Samplers of the local posterior, one a file: each turns a posterior and a key into the run of one chain.
+"""Samplers of the local posterior, one in each file: each turns a posterior and a key into the run of one
+chain.
 
 A chain is cut at its **points**: a block of steps (SGLD, SGNHT), a trajectory (HMC, NUTS), a step (MCLMC).
-Its traces have an entry at every **recorded** point: those that thinning passes over, and MCLMC's tuning,
-leave none.
+Its traces have an entry for every **recorded** point: points that thinning skips, and points of MCLMC's
+tuning, have no entry.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from sweepflow.schema.sampler import (
 )
 
 LEAST_NUTS_COST = 4.0
-"""Gradients of a NUTS trajectory that room is made for: most take more, and the budget then ends the chain
-first."""
+"""Number of gradients of a NUTS trajectory that the room for traces assumes: most take more, and the budget
+then ends the chain first."""
 
 
 def chain(
@@ -36,15 +37,15 @@ def chain(
     lane: Int[Array, ""],
     length: int,
 ) -> Course:
-    """The configured sampler's run of one chain; its results are a `Chain`.
+    """Return the configured sampler's run of one chain; its results are a `Chain`.
 
     Args:
         config: The sampler's static part.
         traced: The sampler's traced numbers by field name, float64 scalars.
-        posterior: What to draw from.
+        posterior: Posterior to draw from.
         key: The trial's own key.
         lane: The chain's number within its trial.
-        length: Recorded points that its traces have room for.
+        length: Number of recorded points that its traces have room for.
     """
     match config:
         case SgldSampler():
@@ -60,12 +61,12 @@ def chain(
 
 
 def chains_per_trial(config: SamplerConfig) -> int:
-    """Chains that one trial runs, bias chains included."""
+    """Return the number of chains that one trial runs, including bias chains."""
     return config.chains + (config.bias_chains if isinstance(config, StochasticSampler) else 0)
 
 
 def tuning_points(config: SamplerConfig) -> int:
-    """Leading points of a chain in which it tunes itself, and no draw can be."""
+    """Return the number of leading points in which a chain tunes itself; none of them can be a draw."""
     match config:
         case SgldSampler() | SgnhtSampler():
             return stochastic.tuning_blocks(config)
@@ -76,7 +77,7 @@ def tuning_points(config: SamplerConfig) -> int:
 
 
 def recorded(config: SamplerConfig, point: int) -> int:
-    """Recorded points among the first so many points.
+    """Return the number of recorded points among the first `point` points.
 
     >>> recorded(HmcSampler(warmup=100, thinning=5), 200)
     120
@@ -91,7 +92,7 @@ def recorded(config: SamplerConfig, point: int) -> int:
 
 
 def point_of(config: SamplerConfig, number: int) -> int:
-    """Points that make so many recorded ones.
+    """Return the number of points that give `number` recorded points.
 
     >>> point_of(HmcSampler(warmup=100, thinning=5), 120)
     200
@@ -106,8 +107,8 @@ def point_of(config: SamplerConfig, number: int) -> int:
 
 
 def step_of_point(config: SamplerConfig, number: int) -> int:
-    """The sampler step, counted from 1, after which a point of the trace was recorded; points are counted
-    from 0."""
+    """Return the sampler step, counted from 1, after which a point of the trace was recorded; points are
+    counted from 0."""
     match config:
         case SgldSampler() | SgnhtSampler():
             searched = stochastic.searched_blocks(config)
@@ -117,7 +118,7 @@ def step_of_point(config: SamplerConfig, number: int) -> int:
 
 
 def cost_of_points(config: SamplerConfig, rows: int, points: int) -> Float[np.ndarray, " points"]:
-    """Full gradients of each of the first points, all chains together; of NUTS, the least that is
+    """Return the full gradients of each of the first points, over all chains; for NUTS, the least that is
     expected."""
     match config:
         case SgldSampler() | SgnhtSampler():

@@ -2,12 +2,12 @@
 
 Warm-up tunes the step size (dual averaging to `target_acceptance`) and a diagonal mass matrix.
 
-An HMC trajectory has 1 to `num_integration_steps` steps, uniformly: in a nearly quadratic basin all
-directions have one frequency once the mass matrix is right, and trajectories of one length would come back to
-where they began (Neal 2011, section 3.2). How many it has follows from its number by van der Corput's
-sequence, whose values are spread more evenly than random ones (Hoffman, Radul and Sountsov 2021, section 3,
-jitter by a Halton sequence). It is the same for all chains, so that those of a vector do not wait for the
-longest among them.
+The number of steps of an HMC trajectory is uniform on 1 to `num_integration_steps`. In a nearly quadratic
+basin all directions have the same frequency once the mass matrix is right, and trajectories of one length
+would come back to their start (Neal 2011, section 3.2). The number of steps follows from the trajectory's
+number by van der Corput's sequence, whose values are spread more evenly than random ones (Hoffman, Radul and
+Sountsov 2021, section 3, jitter by a Halton sequence). It is the same for all chains, so that the chains of a
+vector do not wait for the longest trajectory.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ class HmcRun(NamedTuple):
 
     Attributes:
         chain: blackjax's state.
-        warmup: State of the adaptation; it stays as the last warm-up step left it.
-        loss, full_gradients, acceptance, rejected, distance: The traces, as far as they are; acceptance is
-            the mean over the trajectories that belong to a point.
-        spent: int64, gradients so far.
+        warmup: State of the adaptation; it does not change after the last warm-up step.
+        loss, full_gradients, acceptance, rejected, distance: The traces so far; acceptance is the mean over
+            the trajectories that belong to a point.
+        spent: int64, number of gradients so far.
     """
 
     chain: Any
@@ -48,8 +48,10 @@ class HmcRun(NamedTuple):
 
 
 def integration_steps(number: Int[Array, ""], most: int) -> Int[Array, ""]:
-    """Steps of a trajectory, 1 to `most`, from its number: 1 + floor(most x), x the number's 32 bits reversed
-    behind the binary point."""
+    """Return the number of steps of a trajectory, 1 to `most`, from the trajectory's number.
+
+    It is 1 + floor(most x), with x the number's 32 bits in reverse order behind the binary point.
+    """
     bits = number.astype(jnp.uint64)
     for shift, mask in ((1, 0x55555555), (2, 0x33333333), (4, 0x0F0F0F0F), (8, 0x00FF00FF), (16, 0x0000FFFF)):
         width, low = jnp.uint64(shift), jnp.uint64(mask)
@@ -65,8 +67,8 @@ def chain(
     lane: Int[Array, ""],
     length: int,
 ) -> Course:
-    """Adapt, then draw one chain; each chain adapts by itself. A point is a trajectory, `thinning` of them
-    in a draw."""
+    """Adapt, then draw one chain; each chain adapts by itself. A point is a trajectory, and a draw has
+    `thinning` of them."""
     key = jax.random.fold_in(key, lane)
     blackjax, posterior = import_blackjax(), in_float64(posterior)
     algorithm: Any = blackjax.hmc if isinstance(config, HmcSampler) else blackjax.nuts

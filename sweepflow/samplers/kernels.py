@@ -1,4 +1,4 @@
-"""What blackjax needs of whoever uses its kernels: to be imported late, and positions in float64."""
+"""Requirements of blackjax's kernels on their callers: a late import, and positions in float64."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from sweepflow.samplers.posterior import LocalPosterior
 
 
 def import_blackjax() -> ModuleType:
-    """blackjax itself; call it where its kernels are used, not when a module is imported.
+    """Import and return blackjax; call this where its kernels are used, not when a module is imported.
 
-    blackjax computes log 2 on a device as it is imported. That starts JAX's backend, after which the
+    blackjax computes log 2 on a device while it is imported. This starts JAX's backend, after which the
     settings of `sweepflow.engine.devices.configure` have no effect; and inside a function that is being
     traced, the constant would be a leaked tracer.
     """
@@ -25,10 +25,10 @@ def import_blackjax() -> ModuleType:
 
 
 def in_float64(posterior: LocalPosterior) -> LocalPosterior:
-    """The same posterior with float64 positions; the network keeps its dtype.
+    """Return the same posterior with float64 positions; the network keeps its dtype.
 
     blackjax draws its momenta in float64 wherever 64-bit numbers are enabled, so its states cannot be
-    narrower. In float32 only the network is evaluated, which is what takes the time.
+    narrower. In float32 only the network is evaluated, which takes most of the time.
     """
     return replace(
         posterior,

@@ -1,12 +1,12 @@
 """Microcanonical Langevin Monte Carlo on blackjax's kernel (Robnik, De Luca, Silverstein and Seljak 2023).
 
-Unadjusted: its bias is bounded by the energy variance that the step size is tuned to. Tuning can run
-away or freeze, so the tuned step size is cut to `max_step_size` and every step that was not finite is
+The sampler is unadjusted: its bias is bounded by the energy variance that the step size is tuned to. Tuning
+can diverge or freeze, so the tuned step size is cut to `max_step_size` and every step that was not finite is
 counted.
 
-The steps of the tuning and the draws are one loop: the kernel has the network's gradient in it twice, and
-each further copy would be compiled for itself. For the same reason the gradient at w0 is that of a step of
-size zero, which comes before all others.
+The steps of the tuning and the draws are one loop: the kernel contains the network's gradient twice, and each
+further copy would be compiled separately. For the same reason, the gradient at w0 comes from a step of size
+zero, which comes before all other steps.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from sweepflow.samplers.posterior import Chain, LocalPosterior
 from sweepflow.schema.sampler import MclmcSampler
 
 GRADIENTS_PER_STEP = 2
-"""Of the McLachlan integrator."""
+"""Number of gradients of a step of the McLachlan integrator."""
 KERNEL_KEYS = 3
-"""Keys that the kernel makes of its own; splitting and folding in number them alike."""
+"""Number of keys that the kernel makes itself; splitting and folding in give them the same numbers."""
 
 
 class MclmcRun(NamedTuple):
@@ -37,9 +37,9 @@ class MclmcRun(NamedTuple):
 
     Attributes:
         chain: blackjax's state.
-        tuning: State of the tuning; it stays as the last tuning step left it.
-        shifts: Positions less w0 that the tuning of L has kept so far.
-        loss, energy_error, rejected, distance: The traces, as far as they are.
+        tuning: State of the tuning; it does not change after the last tuning step.
+        shifts: Positions minus w0 that the tuning of L has kept so far.
+        loss, energy_error, rejected, distance: The traces so far.
     """
 
     chain: Any
@@ -75,8 +75,10 @@ def course(
     key_of_step: Callable[[Int[Array, ""]], PRNGKeyArray],
     length: int,
 ) -> Course:
-    """A chain whose first momentum is drawn with one key, and each step with one that its number decides; its
-    trace has room for `length` draws."""
+    """Return a chain whose first momentum is drawn with one key, and each step with the key for its number.
+
+    Its trace has room for `length` draws.
+    """
     blackjax, posterior = import_blackjax(), in_float64(posterior)
     kernel = blackjax.mclmc.build_kernel()
     stages = mclmc_tuning.plan(config.warmup)

@@ -2,12 +2,12 @@
 
 Four stages, each of a fixed number of steps (Robnik, De Luca, Silverstein and Seljak 2023, section 4):
 
-1. search: the step size follows the energy error, whose variance grows with its sixth power;
+1. search: the step size follows the energy error, whose variance grows with the step size to the sixth power;
 2. spread: the same, and the variances of the positions are averaged, to become the inverse mass matrix;
 3. readjustment: the step size again, now with that matrix, and L = sqrt(d);
-4. length: nothing moves, positions are kept, and L follows from how fast they forget.
+4. length: no tuned number changes, positions are kept, and L follows from their autocorrelation.
 
-blackjax runs all of them in one call, which has the kernel in it three times; here they share the loop of the
+blackjax runs all stages in one call, which contains the kernel three times. Here they share the loop of the
 draws, and can be cut after any step.
 """
 
@@ -26,17 +26,18 @@ from sweepflow.samplers.posterior import Position
 MAX_LENGTH_STEPS = 300
 """Cap on the steps of the last stage: they are the only ones whose positions are kept in memory."""
 TRUST = 1.5
-"""Width, in logarithms of the step size, of what an energy error is believed to say about the best one."""
+"""Width, in the logarithm of the step size, of the range in which an energy error is trusted to indicate the
+best step size."""
 MEMORY = 150
-"""Energy errors that the step size is an average of."""
+"""Number of energy errors that the step size is averaged over."""
 LENGTH_FACTOR = 0.4
-"""L in units of the way between independent positions."""
+"""L in units of the path length between independent positions."""
 
 Shifts = Float32[Array, "steps d"]
 
 
 class Plan(NamedTuple):
-    """Steps of each stage.
+    """Number of steps of each stage.
 
     Attributes:
         search, spread, readjustment, length: The four stages, in their order.
@@ -49,25 +50,25 @@ class Plan(NamedTuple):
 
     @property
     def adapting(self) -> int:
-        """Steps that move the step size: all but the last stage's."""
+        """Number of steps that change the step size: all but those of the last stage."""
         return self.search + self.spread + self.readjustment
 
     @property
     def steps(self) -> int:
-        """Steps of all stages."""
+        """Number of steps of all stages."""
         return self.adapting + self.length
 
 
 class TuningState(NamedTuple):
-    """What the next step is run with, and what its tuning needs.
+    """The parameters of the next step, and the state that its tuning needs.
 
     Attributes:
         decoherence_length: L, of the momentum.
-        step_size: As tuned so far, not bounded.
+        step_size: The step size as tuned so far, without bounds.
         inverse_mass_matrix: The diagonal preconditioner; ones before the end of the second stage.
         weight, scaled_variance: Sum of the weights of the energy errors, and of the weighted errors over
             step_size^6.
-        largest_step_size: What steps that failed leave possible.
+        largest_step_size: Largest step size that the failed steps leave possible.
         moments: Sum of weights, and weighted means of x and of x^2.
     """
 
@@ -81,7 +82,7 @@ class TuningState(NamedTuple):
 
 
 def plan(warmup: int) -> Plan:
-    """The stages of a warm-up. A stage that is too short for what it has to find out has no steps."""
+    """Return the stages of a warm-up. A stage that is too short for its purpose has no steps."""
     length = min(warmup // 4, MAX_LENGTH_STEPS)
     search = 0.4 * (warmup - length)
     spread = round(1.1 * search)
@@ -116,15 +117,15 @@ def update(
     key: PRNGKeyArray,
     desired_energy_var: Float[Array, ""],
 ) -> tuple[Any, TuningState]:
-    """The chain and the state after a step of the first three stages.
+    """Return the chain and the state after a step of the first three stages.
 
     Args:
         stages: The plan.
-        state: Before the step.
-        number: The step's, from 0; the same for all chains.
-        chains: blackjax's states before and after the step, which is taken back where it failed.
-        info: What the kernel says of the step.
-        key: The step's own.
+        state: State before the step.
+        number: Number of the step, from 0; the same for all chains.
+        chains: blackjax's states before and after the step; a step that failed is undone.
+        info: The kernel's information about the step.
+        key: Key of the step.
         desired_energy_var: Energy variance per dimension that is wanted.
     """
     import_blackjax()
@@ -168,10 +169,10 @@ def update(
 def keep(
     stages: Plan, shifts: Shifts, number: Int[Array, ""], position: Position, center: Position
 ) -> Shifts:
-    """The positions of the last stage, as they are after any step of the run.
+    """Return the positions of the last stage, as they are after any step of the run.
 
-    Written at every step, since a buffer that a condition hands through is copied. Before the stage its first
-    row takes what comes; after it the last one, which nobody reads then.
+    They are written at every step, since a buffer that passes through a condition is copied. Before the
+    stage, its first row is overwritten; after it, the last row, which is then not read any more.
     """
     if not stages.length:
         return shifts
@@ -180,9 +181,10 @@ def keep(
 
 
 def tuned_length(shifts: Shifts, state: TuningState) -> Float[Array, ""]:
-    """L after the last stage: a part of the way between independent positions, averaged over directions.
+    """Return L after the last stage: a part of the path length between independent positions, averaged over
+    directions.
 
-    As before where no direction has moved.
+    L stays as before if no direction has moved.
     """
     times = autocorrelation_times(shifts.astype(jnp.float64))
     finite = jnp.isfinite(times)
@@ -191,11 +193,11 @@ def tuned_length(shifts: Shifts, state: TuningState) -> Float[Array, ""]:
 
 
 def autocorrelation_times(x: Float[Array, "n d"]) -> Float[Array, " d"]:
-    """Steps between independent values, of each column; NaN for one that does not change.
+    """Return the number of steps between independent values of each column; NaN for one that does not change.
 
-    n over blackjax's `effective_sample_size`, for one chain: Geyer's monotone sequence, with the even lag
-    after it. That function's gathers and scatters, and its two scans, would take as long to compile as all
-    of the kernel.
+    It is n divided by blackjax's `effective_sample_size`, for one chain: Geyer's monotone sequence, with the
+    even lag after it. The gathers, the scatters and the two scans of that function would take as long to
+    compile as the whole kernel.
     """
     n = len(x)
     centered = x - x.mean(axis=0)

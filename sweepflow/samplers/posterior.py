@@ -1,4 +1,4 @@
-"""The localised, tempered posterior that every sampler draws from, and what a chain hands back.
+"""The localised, tempered posterior that every sampler draws from, and the results of a chain.
 
     log p(w) = -nbeta L_n(w) - (gamma / 2) ||w - w0||^2 + const
 
@@ -26,16 +26,16 @@ FORWARD_COST = 1 / 3
 
 
 class Chain(NamedTuple):
-    """One chain, as far as it was run; what is behind the last point that was run means nothing.
+    """One chain, as far as it was run; entries after the last point that was run have no meaning.
 
     Attributes:
         loss: float64 (points,), L_n at each recorded point, warm-up first.
         full_gradients: float64 (points,), full-gradient equivalents spent up to each point.
         rejected: bool (points,), whether a trajectory on the way to each point diverged or was not finite.
-        traces: float32 (points,) each, what else is known at each point, by name; NaN where it was not
+        traces: float32 (points,) each, other quantities at each point, by name; NaN where they were not
             measured.
         step_size: The step size used for the draws.
-        restarts: int32, how often the tuning had to put the chain back to w0.
+        restarts: int32, number of times that the tuning had to put the chain back to w0.
     """
 
     loss: Float[Array, " points"]
@@ -46,7 +46,7 @@ class Chain(NamedTuple):
     restarts: Int[Array, ""]
 
     def results(self) -> dict[str, Array]:
-        """Everything, by name, the traces beside the others."""
+        """Return all results by name, with the traces beside the others."""
         return {**{name: value for name, value in self._asdict().items() if name != "traces"}, **self.traces}
 
 
@@ -79,9 +79,9 @@ class LocalPosterior:
         return mean_loss(self.network, self.shape.task, w.astype(self.x.dtype), self.x, self.y)
 
     def minibatch_gradient(self, batch_size: int | None) -> Callable[[PRNGKeyArray, Position], Position]:
-        """An unbiased estimate of the gradient of L_n from `batch_size` rows drawn with replacement.
+        """Return an unbiased estimate of the gradient of L_n, from `batch_size` rows drawn with replacement.
 
-        All rows are used, and the key is not, where batch_size is None.
+        If batch_size is None, all rows are used, and the key is not.
         """
         if batch_size is None:
             return lambda key, w: jax.grad(self.loss)(w)
@@ -101,6 +101,6 @@ class LocalPosterior:
         return -self.nbeta * self.loss(w).astype(w.dtype) - 0.5 * self.gamma * jnp.dot(shift, shift)
 
     def loss_from_logdensity(self, w: Position, logdensity: Float[Array, ""]) -> Float[Array, ""]:
-        """L_n(w) from a log density that is already known, which saves a pass over the data."""
+        """Return L_n(w) from a log density that is already known, which saves a pass over the data."""
         shift = w - self.center
         return (-(logdensity + 0.5 * self.gamma * jnp.dot(shift, shift)) / self.nbeta).astype(jnp.float64)

@@ -7,8 +7,8 @@ bias-corrected second moment of g. With Adam, g is replaced by its bias-correcte
 moments see only the loss gradient, neither the localisation nor the noise: Hitchcock and Hoogland 2025
 (From Global to Local: A Scalable Benchmark for Local Posterior Sampling), appendix D.3.
 
-The Euler-Maruyama step is written here: blackjax's promotes float32 positions to float64 wherever 64-bit
-numbers are enabled, and float32 is what SGLD is run in.
+The Euler-Maruyama step is implemented here: blackjax's step promotes float32 positions to float64 wherever
+64-bit numbers are enabled, and SGLD is run in float32.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from sweepflow.schema.sampler import SgldSampler
 
 
 class SgldState(NamedTuple):
-    """What the next step needs; the moments stay zero where the preconditioner does not use them."""
+    """The state that the next step needs; the moments stay zero if the preconditioner does not use them."""
 
     position: Position
     first_moment: Position
@@ -89,7 +89,8 @@ def _precondition(
 def _scaling(
     config: SgldSampler, traced: dict[str, Float[Array, ""]], state: SgldState
 ) -> Position | Float[Array, ""]:
-    """P, from the moments after `state.step` steps; before the first, as if no gradient was ever seen."""
+    """Return P from the moments after `state.step` steps; before the first, as if no gradient was ever
+    seen."""
     dtype = state.position.dtype
     if config.preconditioner == "none":
         return jnp.ones((), dtype)

@@ -2,14 +2,14 @@
 
     dw = p dt,    dp = -grad U dt - xi p dt + sqrt(2 A) dW,    dxi = (p.p / d - 1) dt
 
-The thermostat xi takes up the noise of minibatch gradients, whose size need not be known: it settles above
-the friction A by as much as that noise heats the momentum.
+The thermostat xi absorbs the noise of minibatch gradients, whose size need not be known: xi settles above the
+friction A by as much as the noise heats the momentum.
 
-A step of length h is made of half a drift A of w, half a kick B by the minibatch gradient there, half a step
+A step of length h consists of half a drift A of w, half a kick B by the minibatch gradient there, half a step
 D of xi, an exact Ornstein-Uhlenbeck step O of p, and D, B, A again (Leimkuhler and Shang 2016, Adaptive
-thermostats for noisy gradient systems): one gradient, and an error in averages of order h^2, where Euler's
-is of order h. `step_size` is h^2, so that it is of the size of SGLD's: a step of MALA is one of this with a
-fresh momentum.
+thermostats for noisy gradient systems). It takes one gradient, and its error in averages is of order h^2,
+while Euler's is of order h. `step_size` is h^2, so that it has the size of SGLD's step size: a step of MALA
+is a step of this sampler with a fresh momentum.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from sweepflow.samplers.stochastic import Dynamics, Moved, langevin
 
 
 class SgnhtState(NamedTuple):
-    """What the next step needs.
+    """The state that the next step needs.
 
     Attributes:
         position, momentum: w and p.
         thermostat: xi.
-        step: Steps so far.
+        step: Number of steps so far.
     """
 
     position: Position

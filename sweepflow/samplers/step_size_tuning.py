@@ -1,30 +1,33 @@
-"""The longest step that adds little to lambda-hat, by what a Metropolis correction would say of it.
+"""Search for the longest step that adds little to lambda-hat, judged by a Metropolis correction.
 
 The correction is that of MALA (Roberts and Tweedie 1996): from w, with the gradient on all rows, propose
 
     w' = w - (eps/2) P grad U(w) + sqrt(eps P) xi,    U(w) = nbeta L_n(w) + (gamma/2) ||w - w0||^2,
 
 and accept it with probability min(1, exp(U(w) - U(w')) q(w | w') / q(w' | w)), q the proposal's density and P
-the preconditioner, held fixed. SGLD takes such steps without the correction, so how often it would refuse
-says how far from the posterior its chains settle, whatever the data, the network and gamma.
+the preconditioner, held fixed. SGLD takes such steps without the correction. So the rate at which the
+correction would reject steps shows how far from the posterior the chains settle, for any data, network and
+gamma.
 
-In 2 lambda directions of precision a, the energy error of a step has variance (eps a)^3 / 16 each, s^2
-together, and a proposal is accepted with probability erfc(s / sqrt 8) (Roberts and Rosenthal 1998, theorem
-2). Without the correction the variance of each, and so lambda-hat, is higher by the share eps a / 4. So of
-few directions more steps have to be accepted than of many. What is wanted is the acceptance at which that
-share is `STEP_SHARE`, with the energy E[nbeta (L_n(w) - L_n(w0))] that is seen for lambda, within bounds:
-many directions may have a few that are far steeper than the rest, and few would have every step accepted.
+In each of 2 lambda directions of precision a, the energy error of a step has variance (eps a)^3 / 16. With
+s^2 the sum of these variances, a proposal is accepted with probability erfc(s / sqrt 8) (Roberts and
+Rosenthal 1998, theorem 2). Without the correction the variance of each direction, and so lambda-hat, is
+higher by the share eps a / 4. So with few directions, more steps have to be accepted than with many. The
+wanted acceptance is the one at which that share is `STEP_SHARE`, with the observed energy E[nbeta (L_n(w) -
+L_n(w0))] in place of lambda. It is kept within bounds: among many directions, a few may be far steeper than
+the rest, and with few directions, every step would have to be accepted.
 
-The correction knows nothing of the noise of minibatch gradients, which a chain takes for heat. With S its
-covariance, in a direction of stationary variance 1 it adds (eps/4) P S to that variance, and so
+The correction does not include the noise of minibatch gradients, which acts on a chain like heat. Let S be
+the covariance of this noise. In a direction of stationary variance 1, the noise adds (eps/4) P S to that
+variance, and so
 
     (eps/8) sum_i P_i S_ii    at most to lambda-hat.
 
-Steps are shortened until that is `NOISE_SHARE` of it: how often a step is accepted counts as no more than it
-would at the same distance from what is wanted.
+Steps are shortened until that is `NOISE_SHARE` of lambda-hat. For this, let w be the wanted acceptance and q
+the share of the noise: the acceptance counts as at most 1 - (1 - w) q / `NOISE_SHARE`.
 
 Dual averaging is blackjax's (Hoffman and Gelman 2014, section 3.2), with the plain mean of all blocks since
-it was begun (kappa = 1): what a step is accepted depends on where the chain is, which changes slowly.
+it was begun (kappa = 1): the acceptance of a step depends on the position of the chain, which changes slowly.
 """
 
 from __future__ import annotations
@@ -41,24 +44,24 @@ from sweepflow.samplers.kernels import import_blackjax
 from sweepflow.samplers.posterior import LocalPosterior, Position
 
 INITIAL = 0.1
-"""Where the search starts, in units of 1 / (nbeta + gamma): the step of a curvature of 1 would be 20 times
+"""Start of the search, in units of 1 / (nbeta + gamma): the step for a curvature of 1 would be 20 times
 that."""
 LEAST, MOST = 1e-14, 1e4
 """Bounds of a tuned step size: a loss that does not depend on w, without localisation, would accept any."""
 STEP_SHARE = 0.075
-"""Of lambda-hat, what the length of the step may add to it, if all directions were equal; the steeper of
-unequal ones come to less. It is measured, and taken off."""
+"""Share of lambda-hat that the length of the step may add to it, if all directions are equal; the steeper of
+unequal directions come to less. It is measured and subtracted."""
 MOST_WANTED = 0.92
-"""Acceptance that is wanted where directions are few: the error of their estimate is larger, too."""
+"""Maximum acceptance that is wanted, for few directions: the error of their estimate is larger, too."""
 NOISE_SHARE = 0.05
-"""Of lambda-hat, what the noise of minibatches may add to it; it is measured, and taken off."""
+"""Share of lambda-hat that the noise of minibatches may add to it; it is measured and subtracted."""
 ENERGY_MEMORY = 32
-"""Blocks over which the energy is averaged."""
+"""Number of blocks over which the energy is averaged."""
 LEAST_ENERGY = 0.5
-"""What a single direction of any curvature comes to."""
+"""The energy of a single direction of any curvature."""
 AWAY = 10.0
-"""A chain whose energy is above so many times d + 10 has left for good: the step was far too large for it.
-In equilibrium it is d/2 at most, give or take a few sqrt(d/2)."""
+"""A chain whose energy is above this many times d + 10 has left for good: the step was far too large for it.
+In equilibrium the energy is at most d/2, plus or minus a few sqrt(d/2)."""
 
 
 class Proposal(NamedTuple):
@@ -67,10 +70,10 @@ class Proposal(NamedTuple):
     Attributes:
         position: w'.
         acceptance: Probability that it is accepted, float64; 0 where anything is not finite.
-        energy: nbeta (L_n(w) - L_n(w0)) of where the chain is.
-        noise: What the noise of minibatches adds to its mean at most, (eps/8) sum_i P_i S_ii; 0 where there
-            are none.
-        away: Whether the chain, not the proposal, is where no chain in equilibrium would be.
+        energy: nbeta (L_n(w) - L_n(w0)) at the position of the chain.
+        noise: Upper bound of what the noise of minibatches adds to the mean energy, (eps/8) sum_i P_i S_ii; 0
+            if there are no minibatches.
+        away: Whether the chain, not the proposal, is at a place where no chain in equilibrium would be.
     """
 
     position: Position
@@ -81,12 +84,12 @@ class Proposal(NamedTuple):
 
 
 class TuningState(NamedTuple):
-    """What the next block of the warm-up needs.
+    """The state that the next block of the warm-up needs.
 
     Attributes:
         averaging: blackjax's state of dual averaging.
-        energy: Mean of the proposals' energies, over the last `ENERGY_MEMORY` blocks or so.
-        restarts: int32, how often a chain was put back to w0, because its step was too large.
+        energy: Mean of the proposals' energies, over about the last `ENERGY_MEMORY` blocks.
+        restarts: int32, number of times that a chain was put back to w0 because its step was too large.
     """
 
     averaging: Any
@@ -104,12 +107,12 @@ def begin(posterior: LocalPosterior) -> TuningState:
 
 
 def step_size(state: TuningState) -> Float[Array, ""]:
-    """What the next block is to be run with."""
+    """Return the step size of the next block."""
     return jnp.clip(jnp.exp(state.averaging.log_step_size), LEAST, MOST)
 
 
 def tuned_step_size(state: TuningState) -> Float[Array, ""]:
-    """What the warm-up has found."""
+    """Return the step size that the warm-up has found."""
     return jnp.clip(jnp.exp(state.averaging.log_step_size_avg), LEAST, MOST)
 
 
@@ -117,13 +120,13 @@ def tuned_step_size(state: TuningState) -> Float[Array, ""]:
 def update(
     state: TuningState, proposal: Proposal, least: Float[Array, ""], renew: Bool[Array, ""]
 ) -> TuningState:
-    """The state after a block.
+    """Return the state after a block.
 
     Args:
-        state: Before it.
-        proposal: What was seen at its end.
+        state: State before the block.
+        proposal: The proposal at the end of the block.
         least: The least acceptance that is wanted.
-        renew: Whether what was seen so far is to be forgotten, but for the step size it led to.
+        renew: Whether to forget what was seen so far, except the step size that it led to.
     """
     moved = state.energy + (proposal.energy - state.energy) / ENERGY_MEMORY
     energy = jnp.where(renew, proposal.energy, moved)
@@ -152,16 +155,16 @@ def propose(
     loss_0: Float[Array, ""],
     minibatch: Callable[[PRNGKeyArray, Position], Position] | None = None,
 ) -> Proposal:
-    """A Metropolis proposal from a position; two gradients on all rows, and one on a minibatch.
+    """Make a Metropolis proposal from a position, with two gradients on all rows, and one on a minibatch.
 
     Args:
-        posterior: What is drawn from.
-        key: Of the noise.
+        posterior: Posterior to draw from.
+        key: Key of the noise.
         position: w.
         step_size: eps, in any float dtype.
         scaling: P, elementwise or one number, in w's dtype.
         loss_0: L_n(w0), float64.
-        minibatch: The gradient of L_n on a minibatch; None where all rows are used, or its noise is not asked
+        minibatch: The gradient of L_n on a minibatch; None if all rows are used, or if its noise is not asked
             for.
     """
     dtype = position.dtype
@@ -208,11 +211,12 @@ def propose(
 
 
 def bias_share(acceptance: float, llc: float) -> float:
-    """What a step size adds to lambda-hat, as a share of it, by how often MALA would accept the step.
+    """Return the share of lambda-hat that a step size adds to it, from the rate at which MALA would accept
+    the step.
 
     Args:
-        acceptance: In (0, 1).
-        llc: lambda-hat; half a direction at least is counted.
+        acceptance: Acceptance rate of MALA, in (0, 1).
+        llc: lambda-hat; a value below `LEAST_ENERGY` counts as `LEAST_ENERGY`.
 
     >>> round(bias_share(0.9, 5.0), 3), round(bias_share(0.56, 30.0), 3)
     (0.116, 0.187)
@@ -224,7 +228,7 @@ def bias_share(acceptance: float, llc: float) -> float:
 
 
 def acceptance_at_share(llc: Float[Array, ""]) -> Float[Array, ""]:
-    """The acceptance of a MALA step that adds `STEP_SHARE` to lambda-hat: the inverse of `bias_share`.
+    """Return the acceptance of a MALA step that adds `STEP_SHARE` to lambda-hat: the inverse of `bias_share`.
 
     Args:
         llc: lambda-hat, float64.
@@ -237,7 +241,8 @@ def acceptance_at_share(llc: Float[Array, ""]) -> Float[Array, ""]:
 
 
 def _averaging(target: Any) -> Any:
-    """blackjax's functions of dual averaging: the first state, the next one, and what they have come to."""
+    """Return blackjax's functions of dual averaging: for the first state, the next state, and the final
+    value."""
     import_blackjax()
     from blackjax.adaptation.step_size import dual_averaging_adaptation
 

@@ -1,13 +1,14 @@
-"""What the samplers by stochastic gradients share: tuning of the step size, bias chains, and traces.
+"""The common parts of the samplers by stochastic gradients: tuning of the step size, bias chains, and traces.
 
 A step size that is not given is found in the first blocks of the warm-up (`step_size_tuning`), by steps of
-Langevin dynamics whatever the sampler. All chains of a trial go through them with the same random numbers,
-so all find the same one.
+Langevin dynamics for every sampler. All chains of a trial go through these blocks with the same random
+numbers, so all find the same step size.
 
-A bias chain takes two steps of half the length for each of the chain whose number it has, driven by the same
-Brownian motion: of its increment xi, the halves are (xi + eta) / sqrt 2 and (xi - eta) / sqrt 2. So what the
-two chains' losses differ by is the step size's doing, and not chance's (Giles 2008, Multilevel Monte Carlo
-path simulation). Minibatches are its own, since their noise is a part of the bias.
+A bias chain takes two steps of half the length for each step of the chain whose number it has, driven by the
+same Brownian motion: the halves of an increment xi are (xi + eta) / sqrt 2 and (xi - eta) / sqrt 2. So the
+difference between the losses of the two chains is due to the step size and not to chance (Giles 2008,
+Multilevel Monte Carlo path simulation). A bias chain has its own minibatches, since their noise is a part of
+the bias.
 """
 
 from __future__ import annotations
@@ -27,26 +28,27 @@ from sweepflow.samplers.step_size_tuning import Proposal, TuningState
 from sweepflow.schema.sampler import StochasticSampler
 
 BIAS_STEPS = 2
-"""Steps of a bias chain for each of the others', each that much smaller."""
+"""Number of steps of a bias chain for each step of the others; each is smaller by this factor."""
 TUNING_BLOCKS = 400
-"""Most blocks of the warm-up in which the step size is tuned."""
+"""Maximum number of blocks of the warm-up in which the step size is tuned."""
 SEARCH_SHARE = 0.125
-"""Of them, those that move by accepted proposals only: the step size may still be far too large."""
+"""Share of these blocks that move by accepted proposals only: the step size may still be far too large."""
 MEASURE_EVERY = 16
-"""Blocks from one measurement of the acceptance to the next, once the step size is fixed."""
+"""Number of blocks from one measurement of the acceptance to the next, once the step size is fixed."""
 MEASURE_COST = 2.0
-"""Of a Metropolis proposal, in full gradients."""
+"""Cost of a Metropolis proposal, in full gradients."""
 
 State = Any
-"""A sampler's own: a named tuple with `position` and `step`, the number of its steps so far."""
+"""A sampler's own state: a named tuple with `position` and `step`, the number of its steps so far."""
 
 
 class Moved(NamedTuple):
     """A step that was taken.
 
     Attributes:
-        state: After it.
-        change, noise: What the gradient and what chance have moved, the position or what moves it.
+        state: State after the step.
+        change, noise: Changes by the gradient and by random noise, of the position or of the momentum that
+            moves it.
     """
 
     state: State
@@ -55,7 +57,7 @@ class Moved(NamedTuple):
 
 
 def langevin(state: State, slope: Position, variance: Position | Float[Array, ""], noise: Position) -> Moved:
-    """A step of Langevin dynamics: half the variance down the slope, and noise of that variance."""
+    """Take a step of Langevin dynamics: half the variance down the slope, and noise of that variance."""
     change, random = 0.5 * variance * slope, jnp.sqrt(variance) * noise
     return Moved(state._replace(position=state.position - change + random), change, random)
 
@@ -65,11 +67,11 @@ class Dynamics(NamedTuple):
 
     Attributes:
         begin: The state at a position, with a key to draw the rest of it.
-        probe: (state, step size, share, tuning) -> where the next step wants the gradient.
-        step: (state, gradient of L_n there, step size, share, standard normal, tuning) -> the step. A share
-            is 1, or for a bias chain 1/2 of the step's length in time. While the step size is tuned, it is
-            one of Langevin dynamics.
-        scaling: P of that, from the state.
+        probe: (state, step size, share, tuning) -> the position at which the next step needs the gradient.
+        step: (state, gradient of L_n there, step size, share, standard normal, tuning) -> the step. The share
+            is 1, or for a bias chain 1/2, of the step's length in time. While the step size is tuned, the
+            step is one of Langevin dynamics.
+        scaling: P of the Langevin step, from the state.
         restart: The state put back to a position.
     """
 
@@ -81,11 +83,11 @@ class Dynamics(NamedTuple):
 
 
 class Run(NamedTuple):
-    """A chain between two blocks of steps, and the traces as far as they are.
+    """A chain between two blocks of steps, and the traces so far.
 
     Attributes:
         chain: The chain's state.
-        tuning: State of the tuning; it stays as the last tuning block left it.
+        tuning: State of the tuning; it does not change after the last tuning block.
         loss_0: L_n(w0), float64.
         loss, acceptance, distance, gradient_norm, noise_norm: As in `Chain`.
     """
@@ -101,12 +103,15 @@ class Run(NamedTuple):
 
 
 def blocks(config: StochasticSampler, steps: int) -> int:
-    """Blocks that have at least so many steps."""
+    """Return the number of blocks that have at least this many steps."""
     return -(-steps // config.thinning)
 
 
 def tuning_blocks(config: StochasticSampler) -> int:
-    """Leading blocks in which the step size is tuned: none where it is given, and half of a short warm-up."""
+    """Return the number of leading blocks in which the step size is tuned.
+
+    There are none if the step size is given; in a short warm-up, half of the blocks.
+    """
     if config.tunes_step_size:
         given = 2 * TUNING_BLOCKS if config.warmup == "auto" else blocks(config, config.warmup)
         return min(TUNING_BLOCKS, given // 2)
@@ -114,12 +119,12 @@ def tuning_blocks(config: StochasticSampler) -> int:
 
 
 def searched_blocks(config: StochasticSampler) -> int:
-    """Leading ones of them, which are a Metropolis proposal each and nothing else."""
+    """Return the number of leading tuning blocks that are a Metropolis proposal each and nothing else."""
     return int(SEARCH_SHARE * tuning_blocks(config))
 
 
 def costs(config: StochasticSampler, rows: int, points: int) -> Float[np.ndarray, "2 points"]:
-    """Full gradients of each block of `thinning` steps: of a chain, and of a bias chain."""
+    """Return the full gradients of each block of `thinning` steps: of a chain, and of a bias chain."""
     number = np.arange(points)
     tuned, searched = tuning_blocks(config), searched_blocks(config)
     share = (config.minibatch(rows) or rows) / rows
@@ -146,7 +151,7 @@ def chain(
 
     Args:
         config: The sampler's static part.
-        dynamics: Its steps.
+        dynamics: Steps of the sampler.
         traced, posterior, key, lane, length: As for `samplers.chain`.
     """
     dtype = posterior.center.dtype

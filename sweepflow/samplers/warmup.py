@@ -19,12 +19,12 @@ from sweepflow.samplers.posterior import Position
 
 
 class WarmupState(NamedTuple):
-    """What the next step of the adaptation needs.
+    """The state that the next step of the adaptation needs.
 
     Attributes:
         averaging: blackjax's state of dual averaging.
         metric: blackjax's state of the diagonal mass matrix.
-        step_size: What the next trajectory is to be run with.
+        step_size: Step size of the next trajectory.
     """
 
     averaging: Any
@@ -33,27 +33,27 @@ class WarmupState(NamedTuple):
 
     @property
     def inverse_mass_matrix(self) -> Position:
-        """The diagonal; ones before the end of the first slow window."""
+        """Diagonal of the inverse mass matrix; ones before the end of the first slow window."""
         found: Position = self.metric.inverse_mass_matrix
         return found
 
     @property
     def tuned_step_size(self) -> Float[Array, ""]:
-        """Dual averaging's mean, to draw with after the warm-up."""
+        """Mean of dual averaging, the step size of the draws after the warm-up."""
         return jnp.exp(self.averaging.log_step_size_avg)
 
 
 FIRST_BUFFER, FIRST_WINDOW, LAST_BUFFER = 75, 25, 50
-"""Steps before the slow windows, of the first of them, and after them."""
+"""Number of steps before the slow windows, in the first slow window, and after the slow windows."""
 LEAST_STEPS = 20
-"""A shorter warm-up moves the step size only."""
+"""Number of steps below which a warm-up adapts the step size only."""
 
 
 def schedule(steps: int) -> tuple[Bool[np.ndarray, " steps"], Bool[np.ndarray, " steps"]]:
-    """Whether each step is one of a slow window, and whether it is the last of one.
+    """Return whether each step belongs to a slow window, and whether it is the last step of one.
 
-    Every window is twice as long as the one before; the last takes what is left. As blackjax's
-    `build_schedule`, which would compile two programs to say so.
+    Every window is twice as long as the one before; the last takes what is left. The schedule is that of
+    blackjax's `build_schedule`, which would compile two programs to compute it.
     """
     slow, last = np.zeros(steps, bool), np.zeros(steps, bool)
     start, window, end = FIRST_BUFFER, FIRST_WINDOW, steps - LAST_BUFFER
@@ -88,13 +88,13 @@ def update(
     slow: Bool[Array, ""],
     last_of_window: Bool[Array, ""],
 ) -> WarmupState:
-    """The state after a trajectory.
+    """Return the state after a trajectory.
 
     Args:
-        state: Before it.
-        position: Where it ended.
+        state: State before the trajectory.
+        position: Position at the end of the trajectory.
         acceptance: Its acceptance probability.
-        target: What that is wanted to be.
+        target: Acceptance probability that is wanted.
         slow, last_of_window: The step's entries of `schedule`; the same for all chains.
     """
     from blackjax.adaptation.mass_matrix import mass_matrix_adaptation

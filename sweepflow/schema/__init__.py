@@ -1,1 +1,1 @@
-"""Typed configurations: what can be asked for, and what of it decides the compiled program."""
+"""Typed configurations: their fields, and the role of each field in the compiled program."""

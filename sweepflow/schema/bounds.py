@@ -1,4 +1,4 @@
-"""What is said of a type beside its name: bounds, in pydantic's spelling and in that of `annotated_types`."""
+"""Metadata of a type: bounds, as pydantic and `annotated_types` write them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 
 
 def unpacked(annotation: Any, metadata: Iterable[Any] = ()) -> tuple[Any, list[Any]]:
-    """A type without `Annotated`, and all that is said of it; pydantic's `Field` is a bundle of bounds."""
+    """A type without `Annotated`, and all its metadata; pydantic's `Field` is split into its bounds."""
     said = list(metadata)
     while get_origin(annotation) is Annotated:
         annotation, *more = get_args(annotation)
@@ -28,7 +28,7 @@ def unpacked(annotation: Any, metadata: Iterable[Any] = ()) -> tuple[Any, list[A
 
 
 def options_of(annotation: Any) -> list[Any]:
-    """The types of a union, within its unions, too; the type itself where it is none."""
+    """The types of a union, including those of nested unions; the type itself if it is no union."""
     annotation, _ = unpacked(annotation)
     if get_origin(annotation) in (Union, types.UnionType):
         return [inner for option in get_args(annotation) for inner in options_of(option)]
@@ -36,7 +36,7 @@ def options_of(annotation: Any) -> list[Any]:
 
 
 def bounds_of(field: FieldInfo) -> list[Any]:
-    """All that is said of a field's type and, in a union, of its members."""
+    """All metadata of a field's type and, for a union, of its members."""
     annotation, found = unpacked(field.annotation, field.metadata)
     for member in get_args(annotation):
         found += unpacked(member)[1]
@@ -44,5 +44,5 @@ def bounds_of(field: FieldInfo) -> list[Any]:
 
 
 def takes_fractions(annotation: Any) -> bool:
-    """Whether a type is `float`, or a union or the like with it: 1 is then 1.0."""
+    """Return whether a type is `float`, or a union or similar type that contains it: 1 is then 1.0."""
     return annotation is float or any(map(takes_fractions, get_args(annotation)))

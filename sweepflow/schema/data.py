@@ -1,4 +1,4 @@
-"""Data sets. Only what sets array shapes is static; the rest decides the arrays' content."""
+"""Data sets. Only the fields that set array shapes are static; the others decide the arrays' content."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 
 class TeacherStudentData(Config):
-    """Inputs from a chosen law, outputs of a random teacher MLP plus chosen noise."""
+    """Inputs from a chosen distribution, and outputs of a random teacher MLP plus chosen noise."""
 
     kind: Literal["teacher_student"] = "teacher_student"
     n_data: PositiveInt = 1000
@@ -29,12 +29,12 @@ class TeacherStudentData(Config):
     separation: Content[NonNegativeFloat] = 2.0
     """Standard deviation of the component means, in units of a component's own (inputs=mixture)."""
     latent_dim: Content[PositiveInt] = 2
-    """Dimension of the factors that the inputs are a noisy linear image of (inputs=latent)."""
+    """Dimension of the latent factors; the inputs are a noisy linear image of them (inputs=latent)."""
     noise: Content[Literal["gaussian", "heteroscedastic", "student_t", "outlier"]] = "gaussian"
     noise_scale: Content[NonNegativeFloat] = 0.1
     """Standard deviation (scale, for student_t) of the label noise, in units of the teacher's output."""
     degrees_of_freedom: Content[Annotated[float, Field(gt=2)]] = 4.0
-    """Of the noise (noise=student_t)."""
+    """Degrees of freedom of the noise (noise=student_t)."""
     outlier_fraction: Content[Fraction] = 0.05
     outlier_scale: Content[PositiveFloat] = 10.0
     """An outlier's noise is this many times wider (noise=outlier)."""
@@ -103,7 +103,7 @@ class BundledData(Config):
     name: Literal["digits", "diabetes", "breast_cancer"] = "digits"
     test_fraction: Fraction = 0.2
     seed: Content[Seed] = 0
-    """Of the split into training and test rows."""
+    """Seed of the split into training and test rows."""
 
 
 class FileData(Config):
@@ -112,9 +112,9 @@ class FileData(Config):
     kind: Literal["file"] = "file"
     path: Location[str] = Field(description="the path of a .npz or .csv file", examples=["FILE.npz"])
     sha256: Content[str] = ""
-    """SHA-256 of the file's bytes; filled in by sweepflow, so that a changed file is another target."""
+    """SHA-256 of the file's bytes. Sweepflow fills it in, so that a changed file is another target."""
     target_column: Content[str | None] = None
-    """CSV only; the last column where it is not given."""
+    """Name of the target column (CSV only); the last column if it is not given."""
     task: Literal["regression", "classification"] = "regression"
     standardize: Content[bool] = True
     test_fraction: Fraction = 0.2
@@ -130,11 +130,11 @@ class MnistData(Config):
         examples=["DIRECTORY"],
     )
     sha256: Content[str] = ""
-    """SHA-256 of the images and labels; filled in by sweepflow, so that other content is another trial."""
+    """SHA-256 of the images and labels. Sweepflow fills it in, so that other content is another trial."""
     n_data: PositiveInt | None = None
-    """The first so many training rows; all of them where it is not given."""
+    """Number of training rows, taken from the beginning; all rows if it is not given."""
     n_test: PositiveInt | None = None
-    """The first so many test rows; all of them where it is not given."""
+    """Number of test rows, taken from the beginning; all rows if it is not given."""
 
 
 DataConfig = Annotated[

@@ -1,13 +1,13 @@
-"""What a configuration field decides: the compiled program, a number fed to it, or neither.
+"""Roles of configuration fields: a field decides the compiled program, a number fed to it, or neither.
 
 Every field of a `Config` has exactly one role, declared once in its annotation:
 
 - **static** (no marker): it changes the compiled program;
 - **traced** (`Traced[float]`): a number fed to the program as a traced scalar: a truth value as a bool, a
   whole number as int32, a fraction as the program computes;
-- **content** (`Content[int]`): it decides what the input arrays or the random key hold, or where a run ends,
-  and neither shapes nor the program (a data seed, a noise scale);
-- **location** (`Location[str]`): where or how the work runs; never part of a fingerprint.
+- **content** (`Content[int]`): it decides the values of the input arrays or of the random key, or the end of
+  a run, but neither shapes nor the program (a data seed, a noise scale);
+- **location** (`Location[str]`): it decides where or how the work runs; never part of a fingerprint.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ C = TypeVar("C", bound="Config")
 
 
 class Role(enum.Enum):
-    """What a field decides; see the module's docstring."""
+    """Role of a field; see the module's docstring."""
 
     STATIC = "static"
     TRACED = "traced"
@@ -39,17 +39,17 @@ class Role(enum.Enum):
 
 
 NOT_STATIC = (Role.TRACED, Role.CONTENT, Role.LOCATION)
-"""What a compiled program does not depend on."""
+"""Roles of the fields that a compiled program does not depend on."""
 
 Traced = Annotated[T, Role.TRACED]
 Content = Annotated[T, Role.CONTENT]
 Location = Annotated[T, Role.LOCATION]
 
 AUTO = "auto"
-"""In place of a number: the program finds its own. That it does is static."""
+"""Value of a field in place of a number: the program finds the number itself. This choice is static."""
 
 OF_A_RUN = "of one run"
-"""Beside a role: the field says something of one run of a trial, and is in no record of it."""
+"""Marker in addition to a role: the field describes one run of a trial, and is in no record of the trial."""
 
 
 class Config(BaseModel):
@@ -68,13 +68,13 @@ def roles(config_type: type[Config]) -> dict[str, Role]:
 
 
 def traced_part(config: Config, prefix: str = "") -> dict[str, Number]:
-    """The traced numbers of a configuration, by dotted key; a field that is None or `auto` has none.
+    """The traced numbers of a configuration, by dotted key; a field that is None or `auto` is omitted.
 
-    Whether a number is a truth value, a whole number or a fraction is its value's affair, but that a field
-    which takes fractions holds nothing else.
+    The value decides whether a number is a truth value, a whole number or a fraction. But a whole number in a
+    field that takes fractions becomes a fraction.
 
     Raises:
-        ConfigError: for a value that is no number.
+        ConfigError: for a value that is not a number.
     """
     numbers: dict[str, Number] = {}
     for name, role in roles(type(config)).items():
@@ -97,16 +97,16 @@ def traced_part(config: Config, prefix: str = "") -> dict[str, Number]:
 
 
 def check_numbers(config: Config, dtype: np.dtype, do: str, prefix: str = "") -> None:
-    """Make sure that a program sees every traced number of a configuration.
+    """Check that a program can represent every traced number of a configuration.
 
     Args:
-        config: Any.
-        dtype: What the program computes with in place of a fraction.
-        do: What to do about a fraction that does not fit it.
+        config: Any configuration.
+        dtype: The type with which the program computes fractions.
+        do: Advice for a fraction that does not fit `dtype`.
 
     Raises:
-        ConfigError: for one that does not fit, and for a fraction whose nearest lies on a bound that its
-            field excludes: a decay below 1 is none if it is computed with as 1.
+        ConfigError: for a number that does not fit its type, and for a fraction that `dtype` rounds to a
+            bound that the field excludes: a decay must be below 1, and must not become 1 in the program.
     """
     for key, number in traced_part(config, prefix).items():
         if not isinstance(number, float):
@@ -125,7 +125,7 @@ def check_numbers(config: Config, dtype: np.dtype, do: str, prefix: str = "") ->
 
 
 def _field(config: Config, key: str) -> FieldInfo:
-    """What a configuration's type says of a field, by dotted key."""
+    """The field of a configuration's type, by dotted key."""
     *sections, name = key.split(".")
     for section in sections:
         config = getattr(config, section)
@@ -133,17 +133,18 @@ def _field(config: Config, key: str) -> FieldInfo:
 
 
 def static_part(config: C) -> C:
-    """The same configuration with only its static fields, nested ones included, and traced ones that are
-    `auto`.
+    """A copy of the configuration with only its static fields, nested ones included, and the traced fields
+    that are `auto`.
 
-    Reading any other field of the copy raises AttributeError, so a workload that would bake a traced
-    number into its program fails in its first test instead of compiling once a value.
+    Reading any other field of the copy raises AttributeError. So a workload that would compile a traced
+    number into its program fails in its first test instead of compiling once for each value.
     """
     return without(config, *NOT_STATIC)
 
 
 def without(config: C, *leave_out: Role) -> C:
-    """The same configuration less the fields of some roles, nested ones included; they cannot be read."""
+    """A copy of the configuration without the fields of some roles, nested ones included. These fields cannot
+    be read."""
     kept = cast(C, type(config).model_construct())
     for name, role in roles(type(config)).items():
         is_auto = role is Role.TRACED and config.__dict__.get(name) == AUTO
@@ -156,11 +157,11 @@ def without(config: C, *leave_out: Role) -> C:
 
 
 def with_numbers(config: C, numbers: Mapping[str, Any], prefix: str = "") -> C:
-    """The static part, with the arrays of a running program as its traced fields.
+    """The static part of a configuration, with the arrays of a running program as its traced fields.
 
     Args:
         config: Any configuration of the group.
-        numbers: By dotted key, as `traced_part` gives them.
+        numbers: The arrays by dotted key, with the keys of `traced_part`.
     """
     filled = static_part(config)
     for name, role in roles(type(config)).items():
@@ -173,7 +174,7 @@ def with_numbers(config: C, numbers: Mapping[str, Any], prefix: str = "") -> C:
 
 
 def dump(config: Config, *leave_out: Role) -> dict[str, Any]:
-    """A JSON-able dict of every field whose role is not left out, nested ones included."""
+    """A dict for JSON of all fields except those of the roles in `leave_out`, nested fields included."""
     out: dict[str, Any] = {}
     for name, role in roles(type(config)).items():
         if role not in leave_out:
@@ -183,6 +184,6 @@ def dump(config: Config, *leave_out: Role) -> dict[str, Any]:
 
 
 def recorded(config: Config) -> dict[str, Any]:
-    """A configuration as records have it: plain JSON, without what is of one run only."""
+    """A configuration as records contain it: plain JSON, without the fields that are `OF_A_RUN`."""
     fields = type(config).model_fields.items()
     return config.model_dump(mode="json", exclude={n for n, field in fields if OF_A_RUN in field.metadata})

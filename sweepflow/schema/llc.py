@@ -31,10 +31,10 @@ class LlcConfig(Config):
     store: str = Field(default_factory=default_store, min_length=1)
     """Directory of records and reports."""
     name: SweepName | None = None
-    """The sweep's name; made from its trials where it is not given."""
+    """Name of the sweep; made from its trials if it is not given."""
 
     def estimate(self) -> EstimateConfig:
-        """The part that decides the result."""
+        """The part of the configuration that decides the result."""
         return EstimateConfig(
             target=TargetConfig(model=self.model, data=self.data, target=self.target),
             sampler=self.sampler,

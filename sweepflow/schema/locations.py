@@ -1,4 +1,4 @@
-"""Files that are no part of a trial's identity: two of them may not be one trial in silence."""
+"""Files that are not part of a trial's identity: two different files must not silently be one trial."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from sweepflow.schema.fields import Config, Role, roles
 
 
 def refuse_other_files(trial_id: str, config: Config, other: Mapping[str, Any]) -> None:
-    """Make sure that two configurations of one trial name no files that differ.
+    """Check that two configurations of one trial name no files with different content.
 
-    A section with a `sha256` knows its file by that, wherever it lies.
+    A section with a `sha256` is skipped: it identifies its file by that, whatever the path.
 
     Args:
-        trial_id: The id of both.
+        trial_id: The id of both configurations.
         config: A configuration.
-        other: The other one, as plain JSON.
+        other: The other configuration, as plain JSON.
 
     Raises:
-        ConfigError: where a `Location` field names a file in each, and their bytes differ.
+        ConfigError: if a `Location` field names a file in each configuration, and the bytes of the two files
+            differ.
     """
     for key, mine, others in _files(config, other, ""):
         if not filecmp.cmp(mine, others, shallow=False):
@@ -36,7 +37,7 @@ def refuse_other_files(trial_id: str, config: Config, other: Mapping[str, Any]) 
 
 
 def _files(config: Config, other: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Path, Path]]:
-    """Dotted keys of Location fields that name two files, and the files."""
+    """Dotted keys of `Location` fields that name two different paths of files, each with the two paths."""
     if getattr(config, "sha256", ""):
         return
     for name, role in roles(type(config)).items():

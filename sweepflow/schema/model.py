@@ -12,10 +12,10 @@ Activation = Literal["relu", "tanh", "gelu", "silu"]
 
 
 class MlpModel(Config):
-    """A multilayer perceptron, by its hidden widths or by a parameter budget.
+    """A multilayer perceptron, given by its hidden widths or by a parameter budget.
 
-    `widths` lists the hidden layers (an empty list is a linear model). Instead, `target_params` and
-    `depth` ask for `depth` equal hidden layers whose width brings the parameter count closest to
+    `widths` lists the widths of the hidden layers (an empty list is a linear model). Instead, `target_params`
+    and `depth` give `depth` equal hidden layers. Their width brings the parameter count closest to
     `target_params`.
     """
 
@@ -36,7 +36,7 @@ class MlpModel(Config):
 
 
 class DeepLinearModel(Config):
-    """A product of matrices without biases or activations; `widths` lists the hidden layers."""
+    """A product of matrices without biases or activations; `widths` lists the widths of the hidden layers."""
 
     kind: Literal["deep_linear"] = "deep_linear"
     widths: tuple[PositiveInt, ...]

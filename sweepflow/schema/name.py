@@ -1,4 +1,4 @@
-"""Names that become files: one check of those that users give, and file names made of any other text."""
+"""Names that become file names: a check of the names that users give, and names made from any other text."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from pydantic import Field
 from sweepflow.errors import ConfigError
 
 MAX_NAME = 200
-"""Characters of a name; file systems take 255 bytes, of which some are left for what is written beside it."""
+"""Most characters of a name. File systems allow 255 bytes; the rest is left for suffixes of related files."""
 MAX_FILE_NAME = 255
-"""Bytes of one part of a path, as Linux and macOS take it."""
+"""Most bytes of one part of a path on Linux and macOS."""
 NAME = rf"^[A-Za-z0-9](?:[A-Za-z0-9._ -]{{0,{MAX_NAME - 2}}}[A-Za-z0-9_-])?$"
 NAME_IN_WORDS = (
     f"letters a–z and digits, and inside it dots, hyphens, underscores, spaces, {MAX_NAME} at most"
 )
 
 SweepName = Annotated[str, Field(pattern=NAME)]
-"""One folder on any file system: neither `..` nor a path, nor what a shell or a disk spells otherwise."""
+"""Name of one folder on any file system: not `..`, not a path, and nothing that shells or disks change."""
 
 
 def check_name(name: str, argument: str) -> str:
-    """A name that a user has given, where no schema has checked it.
+    """Check a name that a user has given and that no schema has checked.
 
     Args:
         name: The name.
-        argument: What it was given as, for the error.
+        argument: Name of the argument, for the error.
 
     Returns:
         The name.
 
     Raises:
-        ConfigError: for one that cannot be a folder of its own.
+        ConfigError: for a name that cannot be the name of a folder.
 
     >>> check_name("first try", "name")
     'first try'
@@ -49,7 +49,7 @@ def check_name(name: str, argument: str) -> str:
 
 
 def as_name(text: str, room: int = 0) -> str:
-    """A name that is near a text; `room` more characters can follow it.
+    """Make a valid name that is similar to a text; `room` more characters can follow the name.
 
     >>> as_name("../größe")
     'gr_e'
@@ -61,17 +61,17 @@ def as_name(text: str, room: int = 0) -> str:
 
 
 def check_path(path: str, do: str) -> str:
-    """A path that a configuration makes.
+    """Check a path that a configuration gives.
 
     Args:
         path: The path.
-        do: What can be done about it, for the error.
+        do: Advice for the error.
 
     Returns:
         The path.
 
     Raises:
-        ConfigError: for one that no file system takes.
+        ConfigError: for a path that no file system allows.
     """
     parts = [part for part in path.split("/") if "\0" in part or len(part.encode()) > MAX_FILE_NAME]
     if parts:

@@ -1,4 +1,4 @@
-"""Numbers as a compiled program holds them: of which type, and what does not fit it."""
+"""Numbers in a compiled program: their types, and the check that a number fits its type."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from sweepflow.errors import ConfigError
 
 Number = bool | int | float
 WHOLE = np.dtype(np.int32)
-"""What a program sees a whole number as."""
+"""Type of whole numbers in a program."""
 FRACTION = np.dtype(np.float64)
-"""What a fraction is fed as; a program that computes with fewer digits rounds it itself, to the nearest."""
+"""Type of fractions fed to a program; a program of lower precision itself rounds them to the nearest."""
 
 
 def plain_number(value: object) -> Number | None:
-    """A NumPy scalar, an enumeration of numbers and the like as Python's own; None for what is no number."""
+    """Convert a NumPy scalar, an enumeration of numbers or the like to Python's bool, int or float; None if
+    it is not a number."""
     if isinstance(value, (bool, np.bool_)):
         return bool(value)
     if isinstance(value, Integral):
@@ -28,22 +29,22 @@ def plain_number(value: object) -> Number | None:
 
 
 def type_of(value: Number) -> np.dtype:
-    """What a number is fed to a program as."""
+    """The type with which a number is fed to a program."""
     if isinstance(value, bool):
         return np.dtype(np.bool_)
     return WHOLE if isinstance(value, int) else FRACTION
 
 
 def held(value: Number, dtype: np.dtype) -> Number | None:
-    """The number that a type holds in a value's place.
+    """The number that represents a value in a type.
 
     Args:
         value: Any number.
-        dtype: The type; a fraction is for a floating one.
+        dtype: The type; a fraction needs a floating type.
 
     Returns:
-        The value itself, or the nearest fraction. None where it does not fit: it would be cut off, infinite,
-        or so small that programs compute with 0 in its place (they flush what is below the normal numbers).
+        The value itself, or the nearest fraction. None if the value does not fit: it would be cut off,
+        infinite, or so small that programs use 0 instead (they flush subnormal numbers to 0).
     """
     if dtype == np.bool_:
         return value if isinstance(value, bool) else None
@@ -60,7 +61,7 @@ def held(value: Number, dtype: np.dtype) -> Number | None:
 
 
 def limits_of(dtype: np.dtype) -> str:
-    """What fits a type, in words."""
+    """The range of a type, in words."""
     if dtype == np.bool_:
         return "true or false"
     if np.issubdtype(dtype, np.integer):
@@ -72,16 +73,16 @@ def limits_of(dtype: np.dtype) -> str:
 
 
 def fitting(key: str, value: Number, dtype: np.dtype, do: str | None = None) -> Number:
-    """What a type holds of a value; see `held`.
+    """The number that represents a value in a type; see `held`.
 
     Args:
-        key: Its dotted key, for the error.
+        key: Dotted key of the value, for the error.
         value: The number.
         dtype: The type.
-        do: What to do where it does not fit.
+        do: Advice for a value that does not fit.
 
     Raises:
-        ConfigError: where it does not fit.
+        ConfigError: if the value does not fit.
     """
     found = held(value, dtype)
     if found is None:
@@ -95,27 +96,27 @@ def fitting(key: str, value: Number, dtype: np.dtype, do: str | None = None) -> 
 
 
 def check_steps(key: str, steps: int) -> None:
-    """Make sure that a program can count its steps.
+    """Check that a program can count its steps.
 
     Args:
-        key: What their number comes from, in dotted keys.
-        steps: How many.
+        key: Dotted keys that give the number of steps, for the error.
+        steps: Number of steps.
 
     Raises:
-        ConfigError: where the count would begin again at its lowest number.
+        ConfigError: if the counter would overflow to its lowest number.
     """
     fitting(key, steps, WHOLE, "ask for fewer steps: programs count them in int32")
 
 
 def fed(key: str, values: Sequence[Number]) -> np.ndarray:
-    """The values of one traced field, of several trials, as they are fed to a program.
+    """The values of one traced field in several trials, as they are fed to a program.
 
     Args:
-        key: Its dotted key.
-        values: All of one type.
+        key: Dotted key of the field.
+        values: The values, all of one type.
 
     Raises:
-        ConfigError: for one that does not fit.
+        ConfigError: for a value that does not fit.
     """
     dtype = type_of(values[0])
     return np.array([fitting(key, value, dtype) for value in values], dtype)

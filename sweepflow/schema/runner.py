@@ -1,4 +1,4 @@
-"""Where and how batches run, and where results are kept; never part of a fingerprint."""
+"""Runners of batches, and the place of the results; never part of a fingerprint."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_va
 from sweepflow.schema.fields import Config
 
 Word = Annotated[str, Field(pattern=r"^[^\s'\"]+$")]
-"""What stands in a `#SBATCH` line without quotes."""
+"""Word that needs no quotes in a `#SBATCH` line."""
 
 
 def default_store() -> str:
-    """The store's directory where none is given."""
+    """Directory of the store if none is given."""
     return os.environ.get("SWEEPFLOW_STORE", "sweepflow-data")
 
 
 class _Runner(Config):
     batch_size: PositiveInt | Literal["auto"] = "auto"
-    """Trials a batch; `auto` shares a group out among the workers, and takes less where the compiled
-    program's memory figures ask for it."""
+    """Trials per batch; `auto` divides a group among the workers, and takes fewer trials where the memory
+    figures of the compiled program require it."""
     memory_fraction: Annotated[float, Field(gt=0, le=1)] = 0.5
-    """Share of the free memory that one batch may take; a batch that wants more is halved."""
+    """Share of the free memory that one batch may take; a batch that needs more is halved."""
     checkpoint_seconds: PositiveFloat = 60.0
-    """Least time between two checkpoints of a batch; never so short that writing them takes 2 % of it."""
+    """Minimum time between two checkpoints of a batch; never so short that writing them takes 2 % of it."""
     concurrency_limit: Word | None = None
-    """A global concurrency limit of Prefect's of which every batch takes one slot while it runs, so that
-    sweeps share devices instead of fighting for them."""
+    """Name of a global concurrency limit of Prefect. Every batch takes one slot of it while it runs, so that
+    sweeps share devices and do not compete for them."""
 
 
 class LocalRunner(_Runner):
@@ -38,13 +38,14 @@ class LocalRunner(_Runner):
 
     kind: Literal["local"] = "local"
     workers: PositiveInt | Literal["auto"] = "auto"
-    """Batches in hand at once: some run, each on devices of its own, while others compile. `auto` takes one
+    """Batches in progress at once: some run, each on its own devices, while others compile. `auto` takes one
     for every two cores, at least 2 and at most 8."""
 
 
 class _ClusterRunner(_Runner):
     replacements: NonNegativeInt = 50
-    """Lost jobs, or worker processes of this machine, that are replaced in one sweep; one more ends it."""
+    """Number of lost jobs, or lost worker processes of this machine, that one sweep replaces; one more loss
+    ends the sweep."""
     connect_seconds: PositiveFloat = 120.0
     """Longest time that a worker whose process has started may take to report for work."""
 
@@ -54,14 +55,14 @@ class DaskRunner(_ClusterRunner):
 
     kind: Literal["dask"] = "dask"
     workers: PositiveInt | Literal["auto"] = "auto"
-    """Worker processes; `auto` takes one for every core, or for every GPU where there are any."""
+    """Worker processes; `auto` takes one for every core, or one for every GPU if there are GPUs."""
 
 
 class SlurmRunner(_ClusterRunner):
     """Worker processes in SLURM jobs, under a Dask scheduler in this process.
 
-    A job has one worker for each of its GPUs, or one single-threaded worker for each of its cores where it
-    has none.
+    A job has one worker for each of its GPUs. Without GPUs, it has one single-threaded worker for each of its
+    cores.
     """
 
     kind: Literal["slurm"] = "slurm"
@@ -69,44 +70,44 @@ class SlurmRunner(_ClusterRunner):
     account: Word | None = None
     qos: Word | None = None
     walltime: Annotated[str, Field(pattern=r"^(\d+-)?\d+(:\d{1,2}){0,2}$")] = "01:00:00"
-    """Of a job, as SLURM writes it: minutes, hours:minutes:seconds, or days-hours:minutes:seconds. Longer
-    batches are checkpointed and go on in the next job."""
+    """Walltime of a job, as SLURM writes it: minutes, hours:minutes:seconds, or days-hours:minutes:seconds.
+    Longer batches are checkpointed and continue in the next job."""
     cores: PositiveInt = 1
-    """Of a job."""
+    """CPU cores of a job."""
     memory: Annotated[str, Field(pattern=r"^\d+(\.\d+)?\s?[KMGT]i?B$")] = "4GB"
-    """Of a job."""
+    """Memory of a job."""
     gpus: NonNegativeInt = 0
-    """Of a job, asked for as `--gres=gpu:N`."""
+    """GPUs of a job, requested as `--gres=gpu:N`."""
     gres: Word | None = None
-    """Instead, where the GPUs need a type, or there is more to ask for: `gpu:a100:2`, of which the number is
-    taken as `gpus`."""
+    """Generic resources of a job, in place of `gpus`, to request GPUs of a type or further resources. In
+    `gpu:a100:2` the number is used as `gpus`."""
     constraint: Word | None = None
     jobs: PositiveInt = 1
-    """Jobs, as long as there is work for them."""
+    """Number of jobs, as long as there is work for them."""
     minimum: NonNegativeInt | None = None
     maximum: PositiveInt | None = None
-    """With these two instead of `jobs`, as many as there is work for."""
+    """`minimum` and `maximum` replace `jobs`: the number of jobs follows the amount of work."""
     interface: Word | None = None
-    """Network interface of scheduler and workers, such as `ib0`; else the one of the default route."""
+    """Network interface of scheduler and workers, such as `ib0`; by default that of the default route."""
     directives: tuple[str, ...] = ()
     """Further `#SBATCH` lines, such as `--exclusive`."""
     prologue: tuple[str, ...] = ()
-    """Lines of shell before the worker starts: modules, a virtual environment, a container's set-up."""
+    """Shell lines that run before the worker starts: modules, a virtual environment, a container's set-up."""
     python: str | None = None
-    """Python on the compute nodes, in words of shell, such as `apptainer exec image.sif python`; this one's
-    path where it is not given."""
+    """Python command on the compute nodes, as shell words, such as `apptainer exec image.sif python`; the
+    path of the current Python if it is not given."""
     logs: str | None = None
-    """Directory of the jobs' output, as compute nodes see it; `logs` in the store where it is not given."""
+    """Directory of the jobs' output, as compute nodes see it; `logs` in the store if it is not given."""
     scratch: str | None = None
-    """Node-local directory of the workers, such as `/scratch/$USER`; the node's TMPDIR where not given."""
+    """Node-local directory of the workers, such as `/scratch/$USER`; the node's TMPDIR if it is not given."""
     leave_seconds: PositiveFloat | None = None
-    """A worker takes no more work, and checkpoints what it has, this long before the walltime; a minute, or a
-    tenth of a walltime under ten minutes, where it is not given."""
+    """Time before the end of the walltime at which a worker takes no more work and checkpoints its batches.
+    If it is not given: a minute, or a tenth of a walltime under ten minutes."""
     submit_seconds: PositiveFloat = 300.0
-    """How long `sbatch` is tried again while SLURM's controller does not answer."""
+    """Time for which `sbatch` is retried while SLURM's controller does not answer."""
     hopeless_seconds: PositiveFloat = 60.0
-    """How long jobs may be pending for a reason that does not pass by waiting, such as a limit of the
-    account. For free resources they wait as long as it takes."""
+    """Time that jobs may be pending for a reason that waiting does not solve, such as a limit of the account.
+    Jobs wait for free resources without a time limit."""
 
     @field_validator("walltime", mode="before")
     @classmethod
@@ -162,12 +163,12 @@ class SlurmRunner(_ClusterRunner):
 
     @property
     def most_jobs(self) -> int:
-        """Jobs at once."""
+        """Maximum number of jobs at once."""
         return self.maximum or self.jobs
 
     @property
     def fewest_jobs(self) -> int:
-        """Jobs that are kept where there is less work than that."""
+        """Number of jobs that are kept if there is work for fewer jobs."""
         return self.minimum or 0
 
     @property
@@ -185,7 +186,7 @@ class SlurmRunner(_ClusterRunner):
 
     @property
     def working_seconds(self) -> float:
-        """How long a worker takes work, from the start of its job."""
+        """Time during which a worker takes work, from the start of its job."""
         return self.walltime_seconds - (self.leave_seconds or min(60.0, 0.1 * self.walltime_seconds))
 
 

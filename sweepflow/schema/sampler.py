@@ -20,38 +20,39 @@ Probability = Annotated[float, Field(gt=0, lt=1)]
 Draws = Annotated[int, Field(ge=4)]
 
 DEFAULT_ESS = 200.0
-"""Effective draws that are wanted where neither they nor the draws are given."""
+"""Effective draws to reach if neither their number nor the number of draws is given."""
 MINIBATCH = 256
 """Rows of `batch_size=auto`."""
 DEFAULT_MAX_GRADIENTS = 300_000
-"""Full gradients that one estimate may take where it is not given: minutes on a laptop, for small
+"""Full gradients that one estimate may take if their number is not given: minutes on a laptop, for small
 networks."""
 
 
 class _Sampler(Config):
     # Each sampler says for itself how long its warm-up is.
     warmup: NonNegativeInt | Auto
-    """Steps a chain before the first kept draw."""
+    """Steps of each chain before the first kept draw."""
     nbeta: Traced[PositiveFloat | None] = None
-    """Inverse temperature times n; n / log n where it is not given. Stored as the number used."""
+    """Inverse temperature times n; n / log n if it is not given. Stored as the number used."""
     gamma: Traced[NonNegativeFloat] = 10.0
     """Strength of the localisation: precision of the Gaussian around w0."""
     chains: PositiveInt = 4
     draws: Draws | Auto = "auto"
-    """Kept draws a chain, after warm-up and thinning; `auto` goes on until there are `ess` effective ones."""
+    """Kept draws of each chain, after warm-up and thinning; `auto` continues until there are `ess` effective
+    draws."""
     ess: Content[PositiveFloat | None] = None
-    """Effective draws, all chains together, at which `draws=auto` ends; 200 where it is not given. Stored as
-    the number used."""
+    """Effective draws, all chains together, at which `draws=auto` ends; 200 if it is not given. Stored as the
+    number used."""
     max_gradients: PositiveInt | None = None
-    """Full gradients, all chains together, that `draws=auto` and `warmup=auto` may take; 300,000 where it is
-    not given. Stored as the number used."""
+    """Full gradients, all chains together, that `draws=auto` and `warmup=auto` may take; 300,000 if it is not
+    given. Stored as the number used."""
     thinning: PositiveInt = 1
     """Steps for each kept draw."""
     seed: Content[Seed] = 0
 
     @property
     def is_sized(self) -> bool:
-        """Whether the length of a chain is known before it is run."""
+        """True if the length of a chain is known before the chain runs."""
         return self.draws != "auto" and self.warmup != "auto"
 
     @model_validator(mode="after")
@@ -62,10 +63,10 @@ class _Sampler(Config):
         return self
 
     def settled(self, nbeta: float) -> Self:
-        """The same sampler with a number in place of each that was left open.
+        """A copy of the sampler with a number in place of each setting that was left open.
 
         Args:
-            nbeta: n / log n.
+            nbeta: n / log n, used if the sampler has no `nbeta`.
         """
         return self.model_copy(
             update={
@@ -78,29 +79,30 @@ class _Sampler(Config):
 
 class _ByStochasticGradients(_Sampler):
     step_size: Traced[PositiveFloat | Auto] = "auto"
-    """`auto` finds the longest one that adds little to λ̂, as a Metropolis correction tells."""
+    """Step size; `auto` finds the longest one that adds little to λ̂, measured by a Metropolis correction."""
     min_acceptance: Traced[Probability] = 0.85
-    """The least that such a correction of a step on all rows would accept, with `step_size=auto`."""
+    """Minimum acceptance that a Metropolis correction of a step on all rows would have, with
+    `step_size=auto`."""
     batch_size: PositiveInt | Auto | None = "auto"
-    """Rows a step, drawn with replacement; `auto` is 256, or all rows where those would be more than half of
-    them. All rows where it is not given, or more than there are."""
+    """Rows of each step, drawn with replacement; `auto` is 256, or all rows if 256 is more than half of them.
+    All rows if it is not given, or if it is larger than their number."""
     bias_chains: NonNegativeInt = 2
-    """Extra chains of half the step's length, which measure the step-size bias."""
+    """Extra chains with half the step size, which measure the step-size bias."""
     dtype: Dtype = "float32"
     thinning: PositiveInt = 10
     warmup: NonNegativeInt | Auto = "auto"
-    """Steps a chain before the first kept draw; `auto` takes what the slowest direction needs to forget
-    w0."""
+    """Steps of each chain before the first kept draw; `auto` takes the number that the slowest direction
+    needs to forget w0."""
 
     def minibatch(self, rows: int) -> int | None:
-        """Rows a step; None for all of so many."""
+        """Rows of each step, for `rows` rows in total; None if a step uses all rows."""
         size = MINIBATCH if self.batch_size == "auto" else self.batch_size
         most = rows // 2 if self.batch_size == "auto" else rows - 1
         return size if size is not None and size <= most else None
 
     @property
     def tunes_step_size(self) -> bool:
-        """Whether the step size is found in the warm-up."""
+        """True if the step size is found in the warm-up."""
         # A static part has the field only where it is `auto`.
         return getattr(self, "step_size", None) == "auto"
 
@@ -117,7 +119,7 @@ class _ByStochasticGradients(_Sampler):
 class SgldSampler(_ByStochasticGradients):
     """Stochastic gradient Langevin dynamics, plain or preconditioned.
 
-    The drift is step_size/2 times the gradient, the noise has variance step_size.
+    The drift is step_size/2 times the gradient; the noise has variance step_size.
     """
 
     kind: Literal["sgld"] = "sgld"
@@ -127,7 +129,8 @@ class SgldSampler(_ByStochasticGradients):
     b2: Traced[Decay] = 0.99
     """Decay of the second moment (rmsprop, adam)."""
     epsilon: Traced[PositiveFloat] = 0.1
-    """Added to the root of the second moment (rmsprop, adam): bounds the preconditioner by 1/epsilon."""
+    """Constant added to the root of the second moment (rmsprop, adam); it bounds the preconditioner by
+    1/epsilon."""
 
 
 class SgnhtSampler(_ByStochasticGradients):
@@ -135,11 +138,11 @@ class SgnhtSampler(_ByStochasticGradients):
 
     kind: Literal["sgnht"] = "sgnht"
     batch_size: PositiveInt | Auto | None = None
-    """Rows a step, drawn with replacement; all rows where it is not given. The thermostat takes up only as
-    much of a minibatch's noise as is alike in all directions: with few rows, shorten the step too."""
+    """Rows of each step, drawn with replacement; all rows if it is not given. The thermostat absorbs only the
+    part of a minibatch's noise that is equal in all directions: with few rows, shorten the step too."""
     friction: Traced[PositiveFloat] = 5.0
-    """A, to which the thermostat adds what the noise of minibatches needs. A direction that only gamma holds
-    forgets fastest at 2 sqrt(gamma)."""
+    """The friction A; the thermostat adds to it the friction that the noise of minibatches needs. A direction
+    that only gamma confines forgets fastest at 2 sqrt(gamma)."""
 
 
 class HmcSampler(_Sampler):
@@ -147,10 +150,10 @@ class HmcSampler(_Sampler):
 
     kind: Literal["hmc"] = "hmc"
     num_integration_steps: PositiveInt = 64
-    """The most steps of a trajectory: each has 1 to so many, uniformly."""
+    """Maximum number of steps of a trajectory; each trajectory has 1 to this many steps, drawn uniformly."""
     target_acceptance: Traced[Probability] = 0.8
     initial_step_size: Traced[PositiveFloat] = 1e-2
-    """Where the adaptation starts."""
+    """Step size at which the adaptation starts."""
     warmup: NonNegativeInt = 200
     dtype: Dtype = "float64"
 
@@ -173,20 +176,20 @@ class MclmcSampler(_Sampler):
     desired_energy_var: Traced[PositiveFloat] = 5e-6
     """Energy variance per dimension that the step size is tuned to; it bounds the bias."""
     max_step_size: Traced[PositiveFloat] = 1.0
-    """A tuned step size above this times the square root of the dimension is cut to it."""
+    """Bound of the tuned step size, which is cut to this value times the square root of the dimension."""
     warmup: NonNegativeInt = 2000
     dtype: Dtype = "float64"
 
 
 StochasticSampler = SgldSampler | SgnhtSampler
-"""Those whose gradients are of minibatches."""
+"""Samplers that use gradients of minibatches."""
 SamplerConfig = Annotated[
     SgldSampler | SgnhtSampler | HmcSampler | NutsSampler | MclmcSampler, Field(discriminator="kind")
 ]
 
 
 def sampler_name(sampler: SamplerConfig) -> str:
-    """A sampler's kind, with its preconditioner where it has one: `hmc`, `sgld`, `sgld-rmsprop`."""
+    """The sampler's kind, with its preconditioner if it has one: `hmc`, `sgld`, `sgld-rmsprop`."""
     if isinstance(sampler, SgldSampler) and sampler.preconditioner != "none":
         return f"{sampler.kind}-{sampler.preconditioner}"
     return sampler.kind

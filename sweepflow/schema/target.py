@@ -1,4 +1,4 @@
-"""How a target is trained, and what identifies a target."""
+"""Training of a target, and the configuration that identifies a target."""
 
 from __future__ import annotations
 
@@ -18,22 +18,23 @@ class TrainingConfig(Config):
     """Training of one target with optax, in one compiled loop."""
 
     start: Literal["random", "truth"] = "random"
-    """Where training starts: the layers' own initialisation, or the data's known true parameter."""
+    """Start of the training: the layers' own initialisation, or the data's known true parameter."""
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     schedule: Literal["constant", "cosine"] = "cosine"
     steps: NonNegativeInt = 20_000
     batch_size: PositiveInt | None = None
-    """Rows a step, drawn with replacement; all rows where it is not given."""
+    """Rows of each step, drawn with replacement; all rows if it is not given."""
     learning_rate: Traced[PositiveFloat] = 1e-2
     momentum: Traced[Decay] = 0.9
-    """sgd only."""
+    """Momentum (sgd only)."""
     weight_decay: Traced[NonNegativeFloat] = 0.0
-    """adamw only (decoupled)."""
+    """Decoupled weight decay (adamw only)."""
     tolerance: Traced[NonNegativeFloat] = 0.0
-    """Stop once the norm of the full-data gradient is at most this. That w0 is no minimum then is a note."""
+    """Training stops once the norm of the full-data gradient is at most this. A note then says that w0 is no
+    minimum."""
     dtype: Dtype = "float64"
     seed: Content[Seed] = 0
-    """Of the initialisation and the minibatches."""
+    """Seed of the initialisation and the minibatches."""
 
 
 class TargetConfig(Config):

@@ -14,7 +14,8 @@ from sweepflow.space.distribution import Distribution, U, check_choices, check_w
 
 
 class Categorical(Distribution):
-    """One of `values`, which may be lists or anything that JSON holds; equally often without weights."""
+    """One of `values`, which may be lists or anything that JSON can hold; without weights, all values have
+    the same probability."""
 
     distribution: Literal["categorical"] = "categorical"
     values: tuple[Any, ...]
@@ -33,7 +34,7 @@ class Categorical(Distribution):
         return [copied(self.values[place]) for place in _places(u, len(self.values), self.weights)]
 
     def levels(self) -> Sequence[Any] | None:
-        """See `Distribution`; a value of weight 0 is none of them."""
+        """See `Distribution`; values of weight 0 are omitted."""
         return _possible(self.values, self.weights)
 
 
@@ -60,7 +61,7 @@ class Constant(Distribution):
 class Joint(Distribution):
     """Several keys drawn as one: each choice maps dotted keys to values.
 
-    A key that a choice does not have is left out there, so that the configuration's own default holds.
+    A key that a choice does not have is left out for that choice, so the configuration's own default applies.
     """
 
     distribution: Literal["joint"] = "joint"
@@ -92,12 +93,12 @@ class Joint(Distribution):
         return [copied(self.choices[place]) for place in _places(u, len(self.choices), self.weights)]
 
     def levels(self) -> Sequence[Any] | None:
-        """See `Distribution`; a choice of weight 0 is none of them."""
+        """See `Distribution`; choices of weight 0 are omitted."""
         return _possible(self.choices, self.weights)
 
 
 def _places(u: U, choices: int, weights: Sequence[float] | None) -> list[int]:
-    """The places of the quantiles in a list of choices."""
+    """The indices of the quantiles in a list of choices."""
     if weights is None:
         drawn = scipy.stats.randint(0, choices).ppf(u)
     else:

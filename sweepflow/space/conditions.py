@@ -1,4 +1,4 @@
-"""When something applies: an expression, or keys with the values they must have."""
+"""Conditions: an expression, or keys with the values that they must have."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def _checked(condition: str | dict[str, Any]) -> str | dict[str, Any]:
 Condition = Annotated[str | dict[str, Any], AfterValidator(_checked)]
 """`"momentum > 0"`, or `{optimizer: [sgd, rmsprop]}`: each key has the value, or one of the listed ones.
 
-A value that is itself a list is written as a list of lists: `{model.widths: [[64, 64]]}`; see `terms` for
-what text stands for.
+A value that is itself a list is written as a list of lists: `{model.widths: [[64, 64]]}`; see `terms` for the
+meaning of text.
 """
 
 
@@ -40,8 +40,9 @@ class Predicate:
 
     Attributes:
         text: The condition in words.
-        keys: The dotted keys that it looks at.
-        holds: Whether it is true of values by dotted key; None where a key it needs has no value.
+        keys: The dotted keys that the condition uses.
+        holds: Function from values by dotted key to the truth of the condition; None if a key that the
+            condition needs has no value.
     """
 
     text: str
@@ -53,7 +54,7 @@ def predicate(condition: str | dict[str, Any], known: Collection[str]) -> Predic
     """Bind a condition.
 
     Raises:
-        ConfigError: for a key that is not known, or an expression that is none.
+        ConfigError: for an unknown key, or an invalid expression.
     """
     if isinstance(condition, str):
         expression = bind(condition, known)

@@ -5,7 +5,7 @@
     {skip: "batch_size * learning_rate > 10"}
     {require: "min_learning_rate <= learning_rate"}
 
-They are applied in their order, each to what the ones before it left. One that looks at a key without a
+Rules are applied in their order, each to the result of the rules before it. A rule that uses a key without a
 value (conditional, and with no default) does not apply.
 """
 
@@ -28,37 +28,37 @@ FORMS = "{when: CONDITION, set: {KEY: VALUE}}, {skip: CONDITION} or {require: CO
 
 
 class SetConstraint(Config):
-    """Where `when` holds, keys take the given values."""
+    """A rule that gives keys the values of `set` if `when` holds."""
 
     when: Condition
     set: dict[str, Any]
 
     @property
     def text(self) -> str:
-        """In words, as reports name it."""
+        """The constraint in words, as reports name it."""
         assigned = ", ".join(f"{key}={value}" for key, value in self.set.items())
         return f"{text_of(self.when)} → {assigned}"
 
 
 class SkipConstraint(Config):
-    """Where `skip` holds, the sample is left out."""
+    """A rule that leaves the sample out if `skip` holds."""
 
     skip: Condition
 
     @property
     def text(self) -> str:
-        """In words, as reports name it."""
+        """The constraint in words, as reports name it."""
         return f"skip {text_of(self.skip)}"
 
 
 class RequireConstraint(Config):
-    """Where `require` does not hold, the sample is left out."""
+    """A rule that leaves the sample out if `require` does not hold."""
 
     require: Condition
 
     @property
     def text(self) -> str:
-        """In words, as reports name it."""
+        """The constraint in words, as reports name it."""
         return f"require {text_of(self.require)}"
 
 
@@ -71,10 +71,10 @@ KINDS: dict[str, type[Constraint]] = {
 
 
 def parse_constraint(raw: object) -> Constraint:
-    """A constraint from plain data.
+    """Parse a constraint from plain data.
 
     Raises:
-        ConfigError: for anything that has none of the three forms.
+        ConfigError: for data in none of the three forms.
     """
     if isinstance(raw, Constraint):
         return raw
@@ -114,10 +114,11 @@ class BoundConstraint:
     """A constraint whose keys are known.
 
     Attributes:
-        text: In words; reports count by it.
-        predicate: Its condition.
-        sets: What it gives keys, each after those that it looks at; empty where it leaves samples out.
-        skips_where: The outcome of the condition that leaves a sample out; None where none does.
+        text: The constraint in words; reports count by this text.
+        predicate: The condition.
+        sets: The values that keys are set to, each after the keys that its value uses; empty if the
+            constraint leaves samples out.
+        skips_where: The result of the condition that leaves a sample out; None if the constraint sets keys.
     """
 
     text: str
@@ -127,18 +128,18 @@ class BoundConstraint:
 
     @property
     def keys(self) -> frozenset[str]:
-        """Every key that it looks at or sets."""
+        """Every key that the constraint uses or sets."""
         return self.predicate.keys.union(self.sets, *(one.keys for one in self.sets.values()))
 
     def skips(self, values: Mapping[str, Any]) -> bool:
-        """Whether a sample with these values is left out."""
+        """Return whether a sample with these values is left out."""
         return self.skips_where is not None and self.predicate.holds(values) is self.skips_where
 
     def assigned(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """What it gives a sample with these values and the sample does not have yet.
+        """The values that the constraint sets in a sample, without the values that the sample already has.
 
-        A value that looks at another key of the same constraint sees what that is given; one that looks at
-        its own key sees what it was before.
+        A value that uses another key of the same constraint sees the new value of that key. A value that uses
+        its own key sees the old value.
         """
         if not self.sets or self.predicate.holds(values) is not True:
             return {}
@@ -155,7 +156,7 @@ def bind_constraint(constraint: Constraint, known: Collection[str]) -> BoundCons
     """Bind a constraint to the keys that a sample or its configuration has.
 
     Raises:
-        ConfigError: for a key that is not known.
+        ConfigError: for an unknown key.
     """
     match constraint:
         case SetConstraint():
@@ -183,5 +184,5 @@ def _ordered(constraint: SetConstraint, known: Collection[str]) -> dict[str, Ter
 
 
 def _has(values: Mapping[str, Any], key: str, value: Any) -> bool:
-    """Whether the key has the value already; True is not 1 here."""
+    """Return whether the key already has the value; True and 1 are different here."""
     return key in values and values[key] == value and isinstance(values[key], bool) == isinstance(value, bool)

@@ -1,4 +1,4 @@
-"""Distributions as Python calls, with the names that YAML has.
+"""Constructors of distributions for Python, with the same names as in YAML.
 
     from sweepflow.space import Space, categorical, log_uniform, uniform
 
@@ -8,7 +8,7 @@
         "momentum": uniform(0.5, 0.99, when={"optimizer": "sgd"}),
     })
 
-Each raises ConfigError for what makes no distribution.
+Each constructor raises ConfigError for arguments that give no valid distribution.
 """
 
 from __future__ import annotations

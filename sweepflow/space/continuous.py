@@ -1,4 +1,4 @@
-"""Distributions over real numbers; quantile functions are SciPy's."""
+"""Distributions over real numbers; the quantile functions are from SciPy."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ class TruncatedNormal(Distribution):
 
 
 def _check_finite(distribution: Normal | LogNormal | TruncatedNormal) -> None:
-    """Raises ConfigError where the outermost quantiles are no float64 numbers."""
+    """Raise ConfigError if the outermost quantiles are not finite, or 0 for a logarithmic distribution."""
     ends = distribution.ppf(np.array([SMALLEST_U, LARGEST_U]))
     if not all(math.isfinite(end) for end in ends) or (distribution.is_log and ends[0] == 0):
         raise ConfigError(
@@ -174,7 +174,7 @@ def _check_finite(distribution: Normal | LogNormal | TruncatedNormal) -> None:
 
 
 def _inside(x: np.ndarray, low: float, high: float) -> list[Any]:
-    """Rounding can carry a quantile past its bound by one unit in the last place."""
+    """Clip quantiles to their bounds: rounding can move one past its bound by one unit in the last place."""
     return _floats(np.clip(x, low, high))
 
 

@@ -1,4 +1,4 @@
-"""Tables as CSV: what a cell stands for, and which character parts them."""
+"""Tables as CSV: the values of cells, and the character that separates cells."""
 
 from __future__ import annotations
 
@@ -13,17 +13,19 @@ from typing import Any
 from sweepflow.errors import DataError
 
 NUMBER = re.compile(r"[+-]?((0|[1-9]\d*)(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
-"""As Hydra reads one: 007 is text, which a field of whole numbers takes for 7, one of text as it is."""
+"""Pattern of a number, as Hydra reads numbers: 007 is text. A field of whole numbers converts it to 7, and a
+text field keeps it."""
 DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+([eE][+-]?\d+)?")
 WORDS = {"true": True, "false": False, "True": True, "False": False, "null": None}
-"""Cells that are no text: JSON's spelling, and what Python and pandas write for truth values."""
+"""Cells that are not text: JSON's spelling, and the spelling of Python and pandas for truth values."""
 _JSON = json.JSONEncoder(allow_nan=False, ensure_ascii=False).encode
 SEPARATORS = {";": "semicolon", "\t": "tab"}
-"""Beside the comma; what spreadsheets write where the comma parts a number, and on their clipboard."""
+"""Separators in addition to the comma. Spreadsheets write them where the comma is the decimal separator, and
+on their clipboard."""
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Iterable[str]]) -> str:
-    """A header and rows of cells, as from `cell_text`, as CSV."""
+    """Write a header and rows of cells, such as those of `cell_text`, as CSV."""
     return "".join(map(_line, [columns, *rows]))
 
 
@@ -35,15 +37,16 @@ def _line(cells: Iterable[str]) -> str:
 
 
 def csv_rows(text: str, path: str, is_text: Callable[[str], bool]) -> tuple[list[str], list[dict[str, Any]]]:
-    """The header and the rows of CSV, parted by commas, semicolons or tabs; one of empty cells has no keys.
+    """Read the header and the rows of CSV, separated by commas, semicolons or tabs; a row of empty cells has
+    no keys.
 
     Args:
-        text: Its whole text.
-        path: Where it is from, for errors.
-        is_text: Whether a key takes text only, so that its cells are text whatever they look like.
+        text: The whole text of the file.
+        path: Path of the file, for errors.
+        is_text: Function that says whether a key takes text only. Cells of such a key are always text.
 
     Raises:
-        DataError: for what is no such table.
+        DataError: for text that is no such table.
     """
     separator = _separator(text)
     try:
@@ -88,21 +91,21 @@ def csv_rows(text: str, path: str, is_text: Callable[[str], bool]) -> tuple[list
 
 
 def _separator(text: str) -> str:
-    """What parts the names of the header: a dotted key holds none of these characters."""
+    """The separator of the names in the header: a dotted key contains none of these characters."""
     first = next((line for line in text.splitlines() if line.strip()), "")
     found = [one for one in SEPARATORS if one in first]
     return "," if "," in first or not found else found[0]
 
 
 def cell_text(value: Any) -> str:
-    """The text of a value: a bare word where it is read back as the same string, JSON elsewhere."""
+    """The text of a value: a bare word if it is read back as the same string, else JSON."""
     if isinstance(value, str) and value.strip() and cell_value(value) == value:
         return value
     return _JSON(value)
 
 
 def cell_value(cell: str) -> Any:
-    """The value of a cell: JSON, a number in any usual spelling, or else the text as it stands."""
+    """The value of a cell: JSON, a number in any usual spelling, or else the unchanged text."""
     text = cell.strip()
     if text in WORDS:
         return WORDS[text]
@@ -115,7 +118,7 @@ def cell_value(cell: str) -> Any:
 
 
 def _text(cell: str) -> str | None:
-    """The text of a cell of a key that takes nothing else."""
+    """The text of a cell of a key that takes text only; None for `null`."""
     text = cell.strip()
     if text == "null":
         return None

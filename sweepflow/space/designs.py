@@ -1,9 +1,9 @@
-"""Points of the unit cube that fill it evenly: scrambled Sobol and Halton, Latin hypercube, random.
+"""Designs of points in the unit cube: scrambled Sobol and Halton, Latin hypercube, random.
 
-The first n points of a larger Sobol, Halton or random design with the same seed are the design of n; a
-Latin hypercube is another one for every n. Sequences are `scipy.stats.qmc`'s: A. B. Owen, "Scrambling
-Sobol' and Niederreiter-Xing points", J. Complexity 14 (1998), and "A randomized Halton algorithm in R",
-arXiv:1706.02808 (2017).
+The points fill the cube evenly. The first n points of a larger Sobol, Halton or random design with the same
+seed are the design of n points; a Latin hypercube is different for every n. The sequences are those of
+`scipy.stats.qmc`: A. B. Owen, "Scrambling Sobol' and Niederreiter-Xing points", J. Complexity 14 (1998), and
+"A randomized Halton algorithm in R", arXiv:1706.02808 (2017).
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ UNIT_METHODS: tuple[UnitMethod, ...] = get_args(UnitMethod)
 
 MAX_SAMPLES = 2**20
 MEASURED_SAMPLES = 1024
-"""Discrepancy costs the square of the samples; beyond this many it is not measured."""
+"""Most samples for which the discrepancy is measured; its cost is quadratic in the number of samples."""
 
 SOBOL_BITS = 30
-"""Sobol's points are multiples of 2^-30."""
+"""Bits of Sobol's points, which are multiples of 2^-30."""
 
 
 def unit_points(
@@ -34,16 +34,13 @@ def unit_points(
     """The points of a design.
 
     Args:
-        method: Which design.
-        samples: Points, 1 to `MAX_SAMPLES`.
-        dimensions: At least 1; for Sobol at most 21,201.
-        seed: Of the scrambling, or of the random points.
+        method: Name of the design.
+        samples: Number of points, 1 to `MAX_SAMPLES`.
+        dimensions: Number of dimensions, at least 1; for Sobol at most 21,201.
+        seed: Seed of the scrambling, or of the random points.
 
     Returns:
-        float64, strictly between 0 and 1.
-
-    Raises:
-        ConfigError: for numbers outside these, or an unknown method.
+        The points, as float64, strictly between 0 and 1.
     """
     check_request(samples, seed)
     match method:
@@ -77,7 +74,7 @@ def unit_points(
 
 
 def check_request(samples: int, seed: int) -> None:
-    """Raises ConfigError for a number of samples that no design has, or a negative seed."""
+    """Raise ConfigError for a number of samples outside 1 to `MAX_SAMPLES`, or a negative seed."""
     if not 1 <= samples <= MAX_SAMPLES:
         raise ConfigError(
             "a design has at least one sample" if samples < 1 else "a design has too many samples",
@@ -92,7 +89,7 @@ def check_request(samples: int, seed: int) -> None:
 
 
 def design_notes(method: UnitMethod, points: Float[np.ndarray, "samples dimensions"], seed: int) -> list[str]:
-    """What a person should know of this design, in words; empty where there is nothing to say."""
+    """Notes on this design for people, in words; empty if there is nothing to note."""
     samples = len(points)
     if method == "latin_hypercube":
         return [

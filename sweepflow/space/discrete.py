@@ -1,4 +1,4 @@
-"""Distributions over integers, and numbers rounded to multiples of a step."""
+"""Distributions over integers, and distributions rounded to multiples of a step."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Integer = Annotated[int, Field(ge=-LARGEST_INT, le=LARGEST_INT)]
 
 
 class IntUniform(Distribution):
-    """Every integer from low to high, both included, equally often."""
+    """Integers from low to high, both included, with equal probability."""
 
     distribution: Literal["int_uniform"] = "int_uniform"
     low: Integer
@@ -47,7 +47,7 @@ class IntUniform(Distribution):
 class LogIntUniform(Distribution):
     """Integers from low to high, both included: x rounded where log x ~ U[log(low - 1/2), log(high + 1/2)].
 
-    So k is drawn with a probability of log((k + 1/2) / (k - 1/2)), up to a factor: very nearly 1/k.
+    So the probability of k is log((k + 1/2) / (k - 1/2)), up to a factor: very nearly 1/k.
     """
 
     distribution: Literal["log_int_uniform"] = "log_int_uniform"
@@ -151,20 +151,21 @@ class Quantized(Distribution):
     def _multiples(self, low: float, high: float) -> tuple[int, int]:
         """The first and the last multiple within bounds, counted in steps.
 
-        In decimals, as the numbers were written: 0.3 is three steps of 0.1, though 0.3 / 0.1 is below 3.
+        The division is decimal, with the numbers as they were written: 0.3 is three steps of 0.1, though
+        0.3 / 0.1 is below 3.
         """
         step = Decimal(repr(self.step))
         return math.ceil(Decimal(repr(low)) / step), math.floor(Decimal(repr(high)) / step)
 
     def _value(self, count: int) -> Any:
-        """So many steps; an int where the distribution below gives ints and the step is whole."""
+        """The value of `count` steps; an int if the distribution `of` gives ints and the step is whole."""
         value = Decimal(repr(self.step)) * count
         whole = isinstance(self.of, IntUniform | LogIntUniform) and self.step.is_integer()
         return int(value) if whole else float(value)
 
 
 class _Multiples(Sequence[Any]):
-    """Multiples of a step, computed on demand: their number may be far larger than the memory."""
+    """Multiples of a step, computed on demand: there may be far more of them than fit into memory."""
 
     def __init__(self, of: Quantized, counts: range) -> None:
         self._of, self._counts = of, counts

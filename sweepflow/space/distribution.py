@@ -1,4 +1,4 @@
-"""What every distribution over one key is, and the checks that several of them share."""
+"""Base class of the distributions over one key, and the checks that several distributions share."""
 
 from __future__ import annotations
 
@@ -19,51 +19,51 @@ U = Float[np.ndarray, "n"]
 """Points of the unit interval, float64, strictly between 0 and 1."""
 
 SMALLEST_U, LARGEST_U = 2.0**-53, 1 - 2.0**-53
-"""No point of a design is outside these, so that no quantile function is asked for an infinity."""
+"""Limits of the points of a design, so that no quantile function has to return an infinite value."""
 
 LARGEST_INT = 2**53
-"""Integers beyond it are no float64 numbers any more."""
+"""Largest integer up to which float64 represents every integer exactly."""
 
 WEIGHT_TOLERANCE = 1e-9
 
 
 class Distribution(Config):
-    """A distribution over the values of one dotted key (of several, for a joint one).
+    """A distribution over the values of one dotted key (of several keys, for a joint distribution).
 
-    Final classes have a field `distribution`, their name in YAML.
+    Final classes have a field `distribution`: their name in YAML.
     """
 
     when: Condition | None = None
-    """The key is left out where this does not hold, so that the configuration's own default does."""
+    """Condition; the key is left out if it does not hold, so the configuration's own default applies."""
 
     @abstractmethod
     def ppf(self, u: U) -> list[Any]:
         """The quantiles at `u`, as plain Python values.
 
         Args:
-            u: float64 (n,), strictly between 0 and 1.
+            u: Points as float64 (n,), strictly between 0 and 1.
 
         Returns:
-            n values; numbers do not decrease where `u` does not.
+            n values; numbers are non-decreasing in `u`.
         """
 
     @property
     def bounds(self) -> tuple[float, float] | None:
-        """The least and the greatest number it gives; None where it is unbounded or gives no numbers."""
+        """The smallest and the largest number; None if the distribution is unbounded or gives no numbers."""
         return None
 
     @property
     def is_log(self) -> bool:
-        """Whether it is drawn on a log scale: its axes in reports are logarithmic."""
+        """True if values are drawn on a log scale: the axes of the key in reports are then logarithmic."""
         return False
 
     def levels(self) -> Sequence[Any] | None:
-        """Every value it can give, in order; None where it is continuous or unbounded."""
+        """All possible values, in order; None if the distribution is continuous or unbounded."""
         return None
 
 
 def check_interval(name: str, low: float, high: float) -> None:
-    """Raises ConfigError unless low < high and their difference is a number."""
+    """Raise ConfigError unless low < high and their difference is finite."""
     if low >= high:
         raise ConfigError(
             f"{name}: low has to be below high",
@@ -81,7 +81,7 @@ def check_interval(name: str, low: float, high: float) -> None:
 
 
 def check_positive(name: str, field: str, value: float, do: str) -> None:
-    """Raises ConfigError unless the value is above 0."""
+    """Raise ConfigError unless the value is above 0."""
     if not value > 0:
         raise ConfigError(
             f"{name}: {field} has to be above 0", got=f"{field}={value!r}", allowed=f"{field} > 0", do=do
@@ -89,7 +89,7 @@ def check_positive(name: str, field: str, value: float, do: str) -> None:
 
 
 def check_choices(name: str, choices: Sequence[Any]) -> None:
-    """Raises ConfigError for no choices, one given twice, or one that JSON cannot hold."""
+    """Raise ConfigError for no choices, a choice given twice, or a choice that JSON cannot hold."""
     if not choices:
         raise ConfigError(
             f"{name} has no values", got="[]", allowed="at least one value", do="list its values"
@@ -113,7 +113,7 @@ def check_choices(name: str, choices: Sequence[Any]) -> None:
 
 
 def check_weights(name: str, weights: Sequence[float], choices: int) -> None:
-    """Raises ConfigError unless there is a weight for each choice, none negative, and they sum to 1."""
+    """Raise ConfigError unless each choice has a weight, no weight is negative, and the weights sum to 1."""
     if len(weights) != choices:
         raise ConfigError(
             f"{name}: {len(weights)} weights for {choices} values",
@@ -140,7 +140,7 @@ def check_weights(name: str, weights: Sequence[float], choices: int) -> None:
 
 
 def copied(value: Any) -> Any:
-    """A value of its own for each sample: a list in one row must not be the list of another."""
+    """A copy of a value, so that samples do not share lists or mappings."""
     match value:
         case list() | tuple():
             return [copied(item) for item in value]

@@ -1,11 +1,11 @@
-"""Expressions over dotted keys, written by a person: `optimizer == adam and batch_size * learning_rate > 10`.
+"""Expressions over dotted keys, written by people: `optimizer == adam and batch_size * learning_rate > 10`.
 
-Text is parsed by Python's `ast` and walked by a whitelist; nothing is ever handed to `eval`. There are no
-attributes of values, no subscripts, no calls but `FUNCTIONS`, and powers are floating point, so that no
-text, however hostile, reaches the interpreter or costs more than microseconds.
+Python's `ast` parses the text, and a whitelist checks every node; `eval` is never called. There are no
+attributes of values, no subscripts, no calls except `FUNCTIONS`, and powers are floating point. So no text,
+even a hostile one, reaches the interpreter or costs more than microseconds.
 
-A word is a key where a key of that name is known. Elsewhere it is a string, where a string makes sense: to
-the right of `==`, `!=`, `in` and `not in`, and in a list. Anywhere else it has to be a key.
+A word is a key if a key of that name is known. Otherwise it is a string in places where a string makes sense:
+to the right of `==`, `!=`, `in` and `not in`, and in a list. In all other places it has to be a key.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ T = TypeVar("T")
 
 MAX_CHARACTERS = 500
 LARGEST_EXACT = 2**53
-"""Whole numbers beyond it are no float64 numbers any more."""
+"""Largest integer up to which float64 represents every integer exactly."""
 GRAMMAR = "keys, numbers, words, lists, + - * / // % **, == != < <= > >=, in, and, or, not, "
 WORDS = {"true": True, "false": False, "null": None}
-"""YAML's spelling of what Python spells in capitals."""
+"""YAML's words for Python's True, False and None."""
 
 
 class NoValueError(Exception):
-    """A key of the expression has no value in this row: it is conditional, and has no default."""
+    """A key of the expression has no value in this row: the key is conditional and has no default."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,9 @@ class Expression:
     """A condition bound to the keys that are known.
 
     Attributes:
-        text: As it was written.
-        tree: Its syntax, in which every `ast.Name` is a known dotted key and every word a constant.
-        keys: The keys that it looks at.
+        text: The expression as it was written.
+        tree: The syntax tree, in which every `ast.Name` is a known dotted key and every word is a constant.
+        keys: The keys that the expression uses.
     """
 
     text: str
@@ -49,11 +49,12 @@ class Expression:
     keys: frozenset[str]
 
     def holds(self, values: Mapping[str, Any]) -> bool | None:
-        """Whether it is true of these values, by dotted key; None where a key it needs has no value.
+        """Return whether the expression is true for these values, by dotted key; None if a key that it needs
+        has no value.
 
         Raises:
-            ConfigError: where it cannot be computed (a division by zero, a string compared with a number)
-                or is no truth value.
+            ConfigError: if the expression cannot be computed (a division by zero, a string compared with a
+                number), or is no truth value.
         """
         try:
             return self._computed(_truth, values)
@@ -61,11 +62,11 @@ class Expression:
             return None
 
     def value(self, values: Mapping[str, Any]) -> Any:
-        """What it gives of these values, by dotted key.
+        """Compute the expression for these values, by dotted key.
 
         Raises:
-            NoValueError: where a key it needs has no value.
-            ConfigError: where it cannot be computed.
+            NoValueError: if a key that the expression needs has no value.
+            ConfigError: if the expression cannot be computed.
         """
         return self._computed(_value, values)
 
@@ -82,10 +83,10 @@ class Expression:
 
 
 def check_syntax(text: str) -> ast.expr:
-    """The syntax tree of an expression whose keys are not known yet.
+    """Return the syntax tree of an expression whose keys are not known yet.
 
     Raises:
-        ConfigError: for text that is no expression, is too long, or uses what expressions do not have.
+        ConfigError: for text that is no expression, is too long, or uses syntax that expressions do not have.
     """
     if len(text) > MAX_CHARACTERS:
         raise ConfigError(
@@ -108,14 +109,14 @@ def check_syntax(text: str) -> ast.expr:
 
 
 def bind(text: str, known: Collection[str]) -> Expression:
-    """An expression over known keys.
+    """Bind an expression to known keys.
 
     Args:
-        text: Such as `optimizer in [adam, adamw] and weight_decay > learning_rate`.
-        known: Every dotted key that it may look at.
+        text: An expression such as `optimizer in [adam, adamw] and weight_decay > learning_rate`.
+        known: Every dotted key that the expression may use.
 
     Raises:
-        ConfigError: as `check_syntax`, and for a word that has to be a key and is not known.
+        ConfigError: as for `check_syntax`, and for a word that has to be a key and is not known.
     """
     syntax = check_syntax(text)
     try:
@@ -131,7 +132,7 @@ def _grammar() -> str:
 
 
 def _rewrite(text: str) -> str | None:
-    """The likely slip of the fingers, and how to write it."""
+    """Advice for a likely typing error; None if no such error is found."""
     for wrong, right in (("&&", "and"), ("||", "or"), ("!", "not")):
         if wrong in text.replace("!=", ""):
             return f"write {right!r} for {wrong!r}"
@@ -142,12 +143,12 @@ def _rewrite(text: str) -> str | None:
 
 
 def _bound(node: ast.expr, known: Collection[str] | None, words: bool) -> ast.expr:
-    """The same syntax with dotted keys as single names and words as constants.
+    """The same syntax tree with dotted keys as single names and words as constants.
 
     Args:
-        node: Any expression's syntax.
-        known: The keys; None before they are known, when every name passes.
-        words: Whether an unknown name is a string here.
+        node: The syntax tree of any expression.
+        known: The known keys; None if they are not known yet, and every name is accepted.
+        words: Whether an unknown name is a string at this place.
     """
     match node:
         case ast.Name() | ast.Attribute() if (name := _dotted(node)) is not None:
@@ -201,7 +202,8 @@ def _bound_name(name: str, known: Collection[str] | None, words: bool) -> ast.ex
 
 
 def _dotted(node: ast.expr) -> str | None:
-    """`model.widths` of a name or an attribute of a name; None for an attribute of anything else."""
+    """The dotted name of a name or of an attribute of a name, such as `model.widths`; None for an attribute
+    of anything else."""
     match node:
         case ast.Name(id=name):
             return name
@@ -212,7 +214,7 @@ def _dotted(node: ast.expr) -> str | None:
 
 
 def _value(node: ast.AST, values: Mapping[str, Any]) -> Any:
-    """The value of bound syntax; its names are dotted keys."""
+    """The value of a bound syntax tree; its names are dotted keys."""
     match node:
         case ast.Constant(value=value):
             return value
@@ -259,9 +261,10 @@ def _number(value: Any) -> float:
 
 
 def _power(base: float, exponent: float) -> float:
-    """Of floats: 9**9**9 overflows at once, where Python's integers would fill the memory.
+    """The power of two numbers as floats: 9**9**9 overflows at once, but Python's integers would fill the
+    memory.
 
-    Whole where both are whole and the result is exact.
+    The result is an int if both numbers are ints and the result is exact.
     """
     power = math.pow(base, exponent)
     whole = isinstance(base, int) and isinstance(exponent, int) and exponent >= 0

@@ -1,4 +1,4 @@
-"""A full grid over a space: every value of what is discrete, evenly spaced quantiles of what is not."""
+"""A full grid over a space: every value of discrete parameters, evenly spaced quantiles of the others."""
 
 from __future__ import annotations
 
@@ -14,19 +14,16 @@ from sweepflow.space.distribution import Distribution
 
 
 def grid_columns(distributions: Mapping[str, Distribution], samples: int) -> tuple[dict[str, list[Any]], str]:
-    """The grid with the most quantiles that has at most so many points.
+    """The grid with the most quantiles that has at most `samples` points.
 
-    A continuous distribution is taken at its quantiles (i + 1/2) / k, the same k for all of them.
+    The grid has the quantiles (i + 1/2) / k of each continuous distribution, with the same k for all of them.
 
     Args:
-        distributions: By name; the last varies fastest.
-        samples: Points at most.
+        distributions: The distributions by name; the last one varies fastest.
+        samples: Maximum number of points.
 
     Returns:
-        The values by name, all of one length, in the grid's order; and a note that says its shape.
-
-    Raises:
-        ConfigError: where even k = 1 has more points than asked for.
+        The values by name, all of one length, in the grid's order; and a note with the shape of the grid.
     """
     levels = {name: distribution.levels() for name, distribution in distributions.items()}
     sizes = {name: len(values) for name, values in levels.items() if values is not None}
@@ -54,7 +51,7 @@ def grid_columns(distributions: Mapping[str, Distribution], samples: int) -> tup
 
 
 def _largest_power(most: int, exponent: int) -> int:
-    """The largest k with k^exponent <= most; 1 where the exponent is 0."""
+    """The largest k with k^exponent <= most; 1 if the exponent is 0."""
     if exponent == 0:
         return 1
     k = int(most ** (1 / exponent))

@@ -25,10 +25,11 @@ def distribution_of(override: Override) -> Distribution | None:
     """The distribution that a parsed override gives its key.
 
     Returns:
-        None for an override that is none: a value, or a list of values to take in turn (`a,b`, `range`).
+        The distribution; None for an override that gives none: a value, or a list of values to take in turn
+        (`a,b`, `range`).
 
     Raises:
-        ConfigError: for a tag other than `log`, or an interval that makes no distribution.
+        ConfigError: for a tag other than `log`, or an interval that gives no valid distribution.
     """
     value: Any = override.value()
     if isinstance(value, IntervalSweep):
@@ -55,7 +56,7 @@ def _of_interval(interval: IntervalSweep, override: Override) -> Distribution:
 
 
 def _named(override: Override, constructor: Any, *arguments: Any) -> Distribution:
-    """What a constructor makes, or its error with the override as it was typed."""
+    """Call a constructor; its error is raised again with the override as it was typed."""
     try:
         return constructor(*arguments)
     except ConfigError as error:

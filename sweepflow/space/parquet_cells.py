@@ -1,6 +1,7 @@
-"""Columns of Parquet that are read back as they were: of one type where they can be, and of text elsewhere.
+"""Columns of Parquet that are read back exactly: columns of one type where possible, else columns of text.
 
-What a type cannot say is in the field's metadata, which pyarrow keeps with the column; pandas drops it.
+The field's metadata stores the facts that a type cannot express. Pyarrow keeps the metadata with the column;
+pandas drops it.
 """
 
 from __future__ import annotations
@@ -14,21 +15,21 @@ import pyarrow as pa
 from sweepflow.space.csv_cells import cell_text, cell_value
 
 NO_CELL = object()
-"""In the place of a value that a row does not have."""
+"""Placeholder for a value that a row does not have."""
 AS_CELLS = {b"sweepflow": b"cells"}
-"""Marks a column of lists, or of several types: its text is that of cells of CSV."""
+"""Mark of a column of lists, or of several types: its text is that of CSV cells."""
 AS_JSON = {b"sweepflow": b"json"}
-"""Marks such a column in files of before: JSON, which cells are, too."""
+"""Mark of such a column in older files: its text is JSON, which is also valid text of cells."""
 WITH_NULL = {b"sweepflow": b"null"}
-"""Marks a column whose empty cells are null, and not left out."""
+"""Mark of a column whose empty cells mean null, not a missing value."""
 
 
 def column_of(key: str, values: Sequence[Any]) -> tuple[pa.Field, pa.Array]:
-    """A column that `values_of` reads back as the same values.
+    """Make a column that `values_of` reads back as the same values.
 
     Args:
-        key: Its name.
-        values: As JSON holds them, or `NO_CELL`.
+        key: Name of the column.
+        values: Values that JSON can hold, or `NO_CELL`.
 
     Raises:
         ValueError, TypeError: for a value that JSON cannot hold.
@@ -50,7 +51,7 @@ def column_of(key: str, values: Sequence[Any]) -> tuple[pa.Field, pa.Array]:
 
 
 def values_of(field: pa.Field, column: pa.ChunkedArray) -> list[Any]:
-    """The values of a column, whoever wrote it; `NO_CELL` where a row has none."""
+    """The values of a column, written by any program; `NO_CELL` if a row has no value."""
     mark = (field.metadata or {}).items()
     missing = None if mark >= WITH_NULL.items() else NO_CELL
     read = cell_value if mark >= AS_CELLS.items() or mark >= AS_JSON.items() else _as_it_is

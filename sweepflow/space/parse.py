@@ -1,4 +1,4 @@
-"""Distributions from plain data (YAML, Python), with errors that name the key."""
+"""Parser of distributions from plain data (YAML, Python), with errors that name the key."""
 
 from __future__ import annotations
 
@@ -37,11 +37,12 @@ KINDS: dict[str, type[Distribution]] = {
 
 
 def parse_distribution(key: str, raw: object) -> Distribution:
-    """A distribution from a mapping with a field `distribution`; one that is a distribution passes.
+    """Parse a mapping with a field `distribution`; a value that already is a distribution is returned
+    unchanged.
 
     Args:
-        key: What it is a distribution over; named in errors.
-        raw: Such as `{"distribution": "log_uniform", "low": 1e-4, "high": 0.1}`.
+        key: Key of the distribution; named in errors.
+        raw: A mapping such as `{"distribution": "log_uniform", "low": 1e-4, "high": 0.1}`.
 
     Raises:
         ConfigError: for an unknown name or field, a missing field, or numbers that make no distribution.
@@ -73,7 +74,7 @@ def parse_distribution(key: str, raw: object) -> Distribution:
 
 
 def build(kind: type[D], **fields: Any) -> D:
-    """A distribution of a kind.
+    """Build a distribution of a kind.
 
     Raises:
         ConfigError: for an unknown or missing field, or a value of the wrong type or size.
@@ -98,7 +99,7 @@ def build(kind: type[D], **fields: Any) -> D:
 
 
 def keys_of(name: str, distribution: Distribution) -> tuple[str, ...]:
-    """The dotted keys that a parameter draws: its own name, or those of a joint one."""
+    """The dotted keys that a parameter draws: its own name, or the keys of a joint distribution."""
     return distribution.keys if isinstance(distribution, Joint) else (name,)
 
 

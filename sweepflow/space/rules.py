@@ -1,4 +1,4 @@
-"""A space's conditions and constraints at work on one sample."""
+"""Application of a space's conditions and constraints to one sample."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sweepflow.space.distribution import Distribution, copied
 from sweepflow.space.parse import keys_of
 
 Row = dict[str, Any]
-"""One sample: values by dotted key; a key that is left out has the configuration's own default."""
+"""One sample: values by dotted key; the configuration's own default applies to a missing key."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class Settled:
     """A sample after the rules.
 
     Attributes:
-        row: Its values; None where it is left out.
-        fired: The constraints that changed it or left it out, in words, in their order.
+        row: The values of the sample; None if the sample is left out.
+        fired: The constraints that changed the sample or left it out, in words, in their order.
     """
 
     row: Row | None
@@ -36,12 +36,12 @@ class Rules:
     """Conditions and constraints, bound to the keys that are known.
 
     Attributes:
-        conditions: By parameter name, in an order in which a key comes before what depends on it; None
-            for a parameter that is always there.
+        conditions: Conditions by parameter name, ordered so that a key comes before the parameters that
+            depend on it; None for a parameter that is always drawn.
         joints: Names of the parameters whose values are mappings of keys.
-        constraints: In their order.
-        fixed: Values and defaults of keys, as constraints see those that a sample leaves out.
-        undrawn: The same without those that the space draws, as conditions see them.
+        constraints: The constraints in their order.
+        fixed: Values and defaults of keys; constraints see them for keys that a sample leaves out.
+        undrawn: `fixed` without the keys that the space draws, as conditions see it.
     """
 
     conditions: Mapping[str, Predicate | None]
@@ -53,8 +53,8 @@ class Rules:
     def settle(self, drawn: Mapping[str, Any]) -> Settled:
         """Apply conditions and constraints to one sample.
 
-        Each constraint sees what the ones before it left. A key that one of them sets stays set; the
-        conditions of other keys are looked at again.
+        Each constraint sees the result of the constraints before it. A key that a constraint sets stays set;
+        the conditions of the other keys are then evaluated again.
 
         Args:
             drawn: A value for each parameter name.
@@ -74,9 +74,9 @@ class Rules:
         return Settled(row, tuple(fired))
 
     def _active(self, drawn: Mapping[str, Any], overlay: Row) -> Row:
-        """What constraints have set, and what was drawn for the other keys whose conditions hold.
+        """The values that constraints have set, and the drawn values of the other keys whose conditions hold.
 
-        A condition on a drawn key that is itself left out does not hold, whatever that key's default is.
+        A condition on a drawn key that is left out does not hold, whatever that key's default is.
         """
         row = dict(overlay)
         for name, condition in self.conditions.items():
@@ -92,13 +92,13 @@ def bind_rules(
     """Bind the rules of a space.
 
     Args:
-        parameters: Its distributions, with their conditions, by name.
-        constraints: In the order in which they are applied.
+        parameters: The distributions of the space, with their conditions, by name.
+        constraints: The constraints in the order in which they are applied.
         fixed: Values and defaults of keys that are not drawn.
 
     Raises:
-        ConfigError: for a key that neither the space nor `fixed` has, and for conditions that go round in
-            a circle.
+        ConfigError: for a key that neither the space nor `fixed` has, and for conditions that depend on each
+            other in a cycle.
     """
     owner = {key: name for name, item in parameters.items() for key in keys_of(name, item)}
     assigned = {key for item in constraints if isinstance(item, SetConstraint) for key in item.set}
@@ -125,7 +125,7 @@ def _condition(name: str, distribution: Distribution, known: set[str]) -> Predic
 
 
 def _ordered(conditions: Mapping[str, Predicate | None], owner: Mapping[str, str]) -> list[str]:
-    """Parameter names, each after those that its condition looks at."""
+    """Parameter names, each after the parameters that its condition uses."""
     needs = {
         name: {owner[key] for key in condition.keys if key in owner} if condition else set()
         for name, condition in conditions.items()

@@ -25,15 +25,16 @@ METHODS: tuple[Method, ...] = (*UNIT_METHODS, "grid")
 
 @dataclass(frozen=True)
 class Design:
-    """What was drawn from a space.
+    """The samples that were drawn from a space.
 
     Attributes:
-        rows: The samples, constraints applied and duplicates removed, in the design's order.
-        changed: Samples that constraints gave another value and did not leave out.
-        skipped: Samples that constraints left out.
-        duplicates: Samples left out because an earlier one is the same.
-        by_constraint: Samples changed or left out by each constraint, by its words, in their order.
-        notes: What a person should know of the design, in words.
+        rows: The samples, with constraints applied and duplicates removed, in the design's order.
+        changed: Number of samples that constraints changed but did not leave out.
+        skipped: Number of samples that constraints left out.
+        duplicates: Number of samples left out because an earlier sample is the same.
+        by_constraint: Number of samples that each constraint changed or left out, by the constraint's words,
+            in the order of the constraints.
+        notes: Notes on the design for people, in words.
     """
 
     rows: list[Row]
@@ -48,7 +49,7 @@ class EmptyDesignError(ConfigError):
     """Constraints that leave no sample.
 
     Args:
-        design: What is left: no rows, and the counts that say why.
+        design: The empty design: no rows, and the counts that show the cause.
     """
 
     def __init__(self, design: Design) -> None:
@@ -65,10 +66,10 @@ class EmptyDesignError(ConfigError):
 
 
 class Space(Config):
-    """Distributions by dotted key; a joint one stands under any name.
+    """Distributions by dotted key; a joint distribution may have any name.
 
-    Every parameter is one dimension of the design, in the order of the sorted names and whether or not
-    its condition holds. So neither the order in a file nor a condition moves what is drawn.
+    Every parameter is one dimension of the design, in the order of the sorted names, whether or not its
+    condition holds. So neither the order in a file nor a condition changes the drawn values.
     """
 
     parameters: dict[str, AnyDistribution] = Field(default_factory=dict)
@@ -76,10 +77,10 @@ class Space(Config):
 
     @classmethod
     def of(cls, raw: Mapping[str, Any]) -> Space:
-        """A space from plain data, as a file of `conf/space/` holds it.
+        """Parse a space from plain data, as in a file of `conf/space/`.
 
         Raises:
-            ConfigError: for anything that is no space.
+            ConfigError: for data that is no space.
         """
         names = list(cls.model_fields)
         for name in raw:
@@ -140,9 +141,9 @@ class Space(Config):
         return tuple(sorted(key for item in self.parameters.items() for key in keys_of(*item)))
 
     def replaced(self, parameters: Mapping[str, Distribution]) -> Space:
-        """The same space with these parameters added, or in the place of those with the same name.
+        """A copy of the space with these parameters added; they replace parameters with the same name.
 
-        One that has no condition of its own keeps that of the one it replaces.
+        A parameter without a condition keeps the condition of the parameter that it replaces.
         """
         merged: dict[str, Distribution] = dict(self.parameters)
         for name, distribution in parameters.items():
@@ -153,7 +154,7 @@ class Space(Config):
         return Space(parameters=merged, constraints=self.constraints)
 
     def without(self, keys: Collection[str]) -> Space | None:
-        """The same space without these keys, which are given elsewhere; None where nothing is left.
+        """A copy of the space without these keys, which are given elsewhere; None if nothing is left.
 
         Raises:
             ConfigError: for a key that is drawn together with others.
@@ -188,17 +189,17 @@ class Space(Config):
         """Draw a design.
 
         Args:
-            samples: How many to draw; rows are fewer where some are skipped or the same.
-            method: `sobol`, `halton` and `random` extend: the rows of a smaller design with the same
-                seed come first in a larger one.
-            seed: Of the design.
-            fixed: Values and defaults of the keys that are not drawn, by dotted key: what conditions and
-                constraints see of them.
+            samples: Number of samples to draw; there are fewer rows if some samples are skipped or the same.
+            method: The design. `sobol`, `halton` and `random` can be extended: the rows of a smaller design
+                with the same seed are the first rows of a larger one.
+            seed: Seed of the design.
+            fixed: Values and defaults of the keys that are not drawn, by dotted key, as conditions and
+                constraints see them.
 
         Raises:
             ConfigError: for an impossible number of samples, a condition on an unknown key, and conditions
-                that go round in a circle.
-            EmptyDesignError: where constraints leave no sample.
+                that depend on each other in a cycle.
+            EmptyDesignError: if constraints leave no sample.
         """
         fixed = fixed or {}
         check_request(samples, seed)
@@ -244,7 +245,7 @@ class Space(Config):
 
 
 def _unique(rows: Iterable[Row], fixed: Mapping[str, Any]) -> list[Row]:
-    """The rows without those that give the same configuration as an earlier one."""
+    """The rows without duplicates: rows that give the same configuration as an earlier row."""
     rows = list(rows)
     keys = sorted({key for row in rows for key in row})
     seen: dict[str, Row] = {}

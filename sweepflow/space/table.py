@@ -1,8 +1,9 @@
-"""Designs as files: a row a sample, a column a dotted key.
+"""Designs as files, with one row for each sample and one column for each dotted key.
 
-CSV, Parquet, JSON or YAML by suffix. What is written is read back exactly, types included. A key that a row
-leaves out is an empty cell in CSV and Parquet, and not there in JSON and YAML. A row of empty cells is no
-sample, since spreadsheets write them; where a sample has no keys, the rows are numbered in their own column.
+The suffix selects CSV, Parquet, JSON or YAML. Written values are read back exactly, types included. A key
+that a row leaves out is an empty cell in CSV and Parquet, and is absent in JSON and YAML. A row of empty
+cells is no sample, because spreadsheets write such rows. If a sample has no keys, a column of its own numbers
+the rows.
 """
 
 from __future__ import annotations
@@ -25,21 +26,22 @@ from sweepflow.space.parquet_cells import NO_CELL, column_of, values_of
 from sweepflow.storage.atomic import write_bytes
 
 IsText = Callable[[str], bool]
-"""Whether a dotted key takes text only."""
+"""Function that returns whether a dotted key takes text only."""
 Found = Sequence[dict[str, Any] | None]
-"""Rows of a file; None for a blank one."""
+"""Rows of a file; None for a blank row."""
 
 Rows = Sequence[Mapping[str, Any]]
 NUMBER = "#"
-"""Column of the rows' numbers, which is no key: a row that has one is a sample, even if all else is empty."""
+"""Column of the rows' numbers, which is no key. A row with a number is a sample, even if all its other cells
+are empty."""
 
 
 @dataclass(frozen=True)
 class TableRows:
-    """What a table holds.
+    """The content of a table.
 
     Attributes:
-        rows: Values by dotted key, by the number of the row, from 1; without the keys whose cells are empty.
+        rows: Values by dotted key, by row number from 1; keys with empty cells are omitted.
         blank: Numbers of the rows that are no samples: all of their cells are empty.
     """
 
@@ -51,12 +53,12 @@ def write_table(path: Path | str, rows: Rows) -> None:
     """Write a design.
 
     Args:
-        path: Ends in .csv, .parquet, .json, .yaml or .yml.
+        path: Path with the suffix .csv, .parquet, .json, .yaml or .yml.
         rows: Values by dotted key.
 
     Raises:
         ConfigError: for another suffix, no rows, or values that a file cannot hold.
-        StoreError: where the file cannot be written.
+        StoreError: if the file cannot be written.
     """
     path = Path(path)
     write, _ = _format(path)
@@ -83,26 +85,28 @@ def columns_of(path: Path | str) -> set[str]:
     """The columns of a table that have a value in some row.
 
     Raises:
-        ConfigError, DataError: as `read_table` does.
+        ConfigError, DataError: as for `read_table`.
     """
     return {column for row in read_table(path, lambda key: True).rows.values() for column in row}
 
 
 def read_table(path: Path | str, is_text: IsText = lambda key: False) -> TableRows:
-    """Read a table of configurations, whoever made it.
+    """Read a table of configurations, written by any program.
 
     Args:
-        path: Ends in .csv, .parquet, .json, .yaml or .yml. CSV may be parted by semicolons or tabs.
-        is_text: Which keys take text only: a cell `007`, `1e5` or `true` of CSV is text there.
+        path: Path with the suffix .csv, .parquet, .json, .yaml or .yml. The separator of CSV may also be a
+            semicolon or a tab.
+        is_text: Function that says whether a key takes text only: a CSV cell `007`, `1e5` or `true` of such a
+            key is text.
 
     Returns:
-        Its rows; whether their keys are the workload's is the caller's to check.
+        The rows. The caller must check that their keys are keys of the workload.
 
     Raises:
         ConfigError: for another suffix.
-        DataError: for a file that is not there or cannot be read as its suffix says, no rows, a column
-            without a name or given twice, rows of another length than the header, and values that are no
-            numbers, text, truth values, or lists and mappings of them.
+        DataError: for a file that does not exist or does not have the format of its suffix, no rows, a column
+            without a name or given twice, rows of another length than the header, and values other than
+            numbers, text, truth values, null, or lists and mappings of them.
     """
     path = Path(path)
     _, read = _format(path)
@@ -155,14 +159,14 @@ def _read_csv(content: bytes, path: str, is_text: IsText) -> Found:
 
 
 def _numbered(rows: Rows) -> Rows:
-    """The rows, with their numbers where one is empty: nobody can tell it from a spreadsheet's blank row."""
+    """The rows; with row numbers if one is empty, because it would look like a spreadsheet's blank row."""
     if any(NUMBER in row for row in rows):
         raise ValueError(f"{NUMBER!r} is no key, but the column of the rows' numbers")
     return rows if all(rows) else [{NUMBER: number, **row} for number, row in enumerate(rows, 1)]
 
 
 def _samples(rows: Rows) -> Found:
-    """Rows without their numbers; None for those in which every cell is empty."""
+    """Rows without their numbers; None for rows in which every cell is empty."""
     return [{key: value for key, value in row.items() if key != NUMBER} if row else None for row in rows]
 
 
@@ -222,10 +226,10 @@ def _read_json(content: bytes, path: str, is_text: IsText) -> Found:
 
 
 def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """The mapping of these pairs.
+    """Make a mapping of these pairs.
 
     Raises:
-        ValueError: for a key that is there twice.
+        ValueError: for a key that occurs twice.
     """
     found = dict(pairs)
     if len(found) < len(pairs):
@@ -235,13 +239,13 @@ def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 
 
 class _Yaml(yaml.SafeLoader):  # type: ignore[misc]
-    """YAML 1.2's plain scalars: 1e-4 is a number, and 010, 1:30, yes and 2024-01-01 are text; PyYAML's are of
-    version 1.1, where they are 8, 90, true and a date."""
+    """YAML loader with the plain scalars of YAML 1.2: 1e-4 is a number, and 010, 1:30, yes and 2024-01-01 are
+    text. PyYAML follows version 1.1, where these texts are 8, 90, true and a date."""
 
     yaml_implicit_resolvers: ClassVar[dict[str, list[Any]]] = {}
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[str, Any]:
-        """See PyYAML; a key that is there twice is refused."""
+        """See PyYAML; a key that occurs twice is refused."""
         pairs = [
             (self.construct_object(key, deep), self.construct_object(value, deep))
             for key, value in node.value
@@ -305,7 +309,7 @@ def _read_parquet(content: bytes, path: str, is_text: IsText) -> Found:
 
 
 def _columns(rows: Rows) -> list[str]:
-    """Every key, in the order in which they first appear."""
+    """All keys, in the order of their first appearance."""
     return list(dict.fromkeys(key for row in rows for key in row))
 
 

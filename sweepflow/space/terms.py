@@ -1,11 +1,11 @@
-"""What a value stands for where a rule of a space has one: `set: {KEY: VALUE}`, `when: {KEY: VALUE}`.
+"""Meaning of the values in the rules of a space: `set: {KEY: VALUE}`, `when: {KEY: VALUE}`.
 
-    16, 1e-3, true, null     itself; "16" with quotes could be either, and is refused
+    16, 1e-3, true, null     itself; "16" with quotes is ambiguous, and is refused
     "learning_rate / 2"      an expression over keys
     adam                     text, as no key has this name
-    "'runs/a-1.csv'"         text, whatever it looks like
+    "'runs/a-1.csv'"         always text
 
-A list or a mapping stands for what its values stand for.
+The meaning of a list or a mapping follows from its values.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from sweepflow.space.expressions import bind
 _WORD = re.compile(r"[^\W\d]\w*")
 _LITERAL = re.compile(r"\s*([+-]?(\d[\d_]*\.?\d*|\.\d+)([eE][+-]?\d+)?|[Tt]rue|[Ff]alse|null|None)\s*")
 _SLIP = 0.8
-"""A word that is so like a key is a slip of the fingers, and not text."""
+"""Similarity to a key from which a word is taken for a typing error, and not for text."""
 FORMS = "a number, true, false, null, a word that is no key, an expression, or text in quotes of its own"
 
 
@@ -32,8 +32,8 @@ class Term:
     """A value bound to the keys that are known.
 
     Attributes:
-        keys: The keys that it looks at.
-        of: What it stands for, from values by dotted key.
+        keys: The keys that the value uses.
+        of: Function that computes the value from values by dotted key.
     """
 
     keys: frozenset[str]
@@ -44,9 +44,9 @@ def term(raw: Any, known: Collection[str], where: str) -> Term:
     """Bind a value.
 
     Args:
-        raw: As YAML or Python has it.
-        known: Every dotted key that it may look at.
-        where: What has the value, for errors: `set: args.l2`.
+        raw: The value from YAML or Python.
+        known: Every dotted key that the value may use.
+        where: Place of the value, for errors: `set: args.l2`.
 
     Raises:
         ConfigError: for text that is neither a word nor an expression over these keys.

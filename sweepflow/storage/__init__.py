@@ -1,1 +1,1 @@
-"""The result store: records and arrays, written aside and renamed, safe to read."""
+"""The result store: records and arrays, written to temporary files and renamed, safe to read."""

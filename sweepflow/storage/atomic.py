@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Atomic writes of files: a file is complete or does not exist."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from sweepflow.errors import StoreError
 TEMPORARY_SUFFIX = ".tmp"
 TEMPORARY = re.compile(r"\..+\.(?P<host>[^.]*)\.(?P<pid>\d+)\.[0-9a-f]{8}\.tmp")
 LONGEST_WRITE_SECONDS = 3600.0
-"""A temporary file that was written to longer ago is nobody's."""
+"""Seconds since the last write after which a temporary file counts as abandoned."""
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write aside in the same directory, then rename over `path`.
+    """Write to a temporary file in the same directory, then rename it to `path`.
 
-    Two writers of one path do not mix: each has a temporary name of its own, and the last rename wins.
+    Two writers of one path do not interfere: each has its own temporary name, and the last rename wins.
 
     Raises:
-        StoreError: where the directory cannot be written.
+        StoreError: if the directory cannot be written.
     """
     writer = f"{_host()}.{os.getpid()}.{secrets.token_hex(4)}"
     temporary = path.with_name(f".{path.name}.{writer}{TEMPORARY_SUFFIX}")
@@ -38,10 +38,10 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Append one line; lines of two writers do not mix.
+    """Append one line; lines of two writers are never mixed.
 
     Raises:
-        StoreError: where the file cannot be written.
+        StoreError: if the file cannot be written.
     """
     with _writing(path), path.open("ab", buffering=0) as file:
         file.write(line.encode() + b"\n")  # one write in append mode
@@ -49,7 +49,7 @@ def append_line(path: Path, line: str) -> None:
 
 @contextmanager
 def _writing(path: Path) -> Iterator[None]:
-    """The directory of a file is there, and an error of the file system's is a `StoreError`."""
+    """Make the directory of a file, and raise errors of the file system as `StoreError`."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield
@@ -62,15 +62,15 @@ def _writing(path: Path) -> Iterator[None]:
 
 
 def read_bytes(path: Path, what: str, do: str) -> bytes | None:
-    """The content of a file, or None where there is none.
+    """The content of a file, or None if there is no file.
 
     Args:
         path: The file.
-        what: Is wrong where it cannot be read.
-        do: What to do then.
+        what: Problem named in the error if the file cannot be read.
+        do: Advice in that error.
 
     Raises:
-        StoreError: where it cannot be read.
+        StoreError: if the file cannot be read.
     """
     try:
         return path.read_bytes()
@@ -81,7 +81,7 @@ def read_bytes(path: Path, what: str, do: str) -> bytes | None:
 
 
 def abandoned_temporaries(root: Path) -> list[Path]:
-    """Half-written files under a directory whose writer is dead, or has not touched them for an hour."""
+    """Temporary files under a directory whose writer is dead, or that have not been written for an hour."""
     oldest = time.time() - LONGEST_WRITE_SECONDS
     found = []
     for path in sorted(root.rglob(f".*{TEMPORARY_SUFFIX}")):
@@ -100,7 +100,7 @@ def _host() -> str:
 
 
 def _is_dead(host: str, pid: int) -> bool:
-    """Whether a process was one of this machine's, and is there no more."""
+    """Return whether a process belonged to this machine and no longer exists."""
     if host != _host():
         return False
     try:

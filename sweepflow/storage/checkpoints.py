@@ -1,7 +1,8 @@
-"""How far unfinished trials are: one file a trial, written aside and renamed, removed once there is a record.
+"""Checkpoints of unfinished trials: one file for each trial, written to a temporary file that is renamed, and
+removed once there is a record.
 
-A checkpoint is only ever a short cut. One that is torn, was made by other code or by another program, or is
-of another trial, is passed over with a warning, and the trial begins at the beginning.
+A checkpoint only saves time. A checkpoint that is torn, was made by other code or by another program, or
+belongs to another trial, is ignored with a warning, and the trial starts from the beginning.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ from sweepflow.storage.store import TRIAL_ID, Store
 
 FORMAT = "1"
 OLD_DAYS = 30.0
-"""A checkpoint that has not been written for so long is stale."""
+"""Days since the last write after which a checkpoint is stale."""
 HEAD = "head"
-"""The safetensors metadata entry that holds everything but the arrays, as JSON."""
+"""The safetensors metadata entry with everything except the arrays, as JSON."""
 
 
 class CheckpointWarning(UserWarning):
-    """A checkpoint that cannot be gone on from."""
+    """A checkpoint from which a trial cannot continue."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,11 +40,11 @@ class Checkpoint:
 
     Attributes:
         trial_id: The trial's fingerprint.
-        identity: Digest of all that has to be the same for the bits of its result to be so.
-        done: Points that are done.
-        of: Points of the whole run.
-        seconds: The trial's share of what they took, over all processes.
-        state: The state's leaves, each with a leading axis of the trial's lanes.
+        identity: Digest of everything that must be the same for a bitwise identical result.
+        done: Number of points that are done.
+        of: Number of points of the whole run.
+        seconds: The trial's share of the time of these points, over all processes.
+        state: Leaves of the state, each with a leading axis of the trial's lanes.
     """
 
     trial_id: str
@@ -55,10 +56,10 @@ class Checkpoint:
 
 
 def write_checkpoint(store: Store, checkpoint: Checkpoint) -> None:
-    """Keep a checkpoint, in place of the trial's last one.
+    """Write a checkpoint; it replaces the trial's previous one.
 
     Raises:
-        StoreError: where the store cannot be written.
+        StoreError: if the store cannot be written.
     """
     leaves = {str(i): np.require(leaf, requirements="C") for i, leaf in enumerate(checkpoint.state)}
     head = {
@@ -75,16 +76,16 @@ def write_checkpoint(store: Store, checkpoint: Checkpoint) -> None:
 
 
 def read_checkpoint(store: Store, trial_id: str, identity: str, of: int) -> Checkpoint | None:
-    """A trial's checkpoint, or None where there is none that can be gone on from.
+    """Read a trial's checkpoint; None if there is none from which the run can continue.
 
     Args:
-        store: Where it would be.
+        store: Store of the trial.
         trial_id: The trial's fingerprint.
-        identity: As the run that would go on from it has it.
-        of: Points of that run.
+        identity: Identity of the run that would continue from the checkpoint.
+        of: Number of points of that run.
 
     Raises:
-        StoreError: where there is a file that cannot be read.
+        StoreError: if there is a file that cannot be read.
     """
     path = store.paths.checkpoint(trial_id)
     content = read_bytes(
@@ -117,10 +118,10 @@ def read_checkpoint(store: Store, trial_id: str, identity: str, of: int) -> Chec
 
 
 def remove_checkpoint(store: Store, trial_id: str) -> None:
-    """Forget how far a trial was; nothing where that is not known.
+    """Remove a trial's checkpoint, if there is one.
 
     Raises:
-        StoreError: where the file cannot be removed.
+        StoreError: if the file cannot be removed.
     """
     path = store.paths.checkpoint(trial_id)
     try:
@@ -134,7 +135,8 @@ def remove_checkpoint(store: Store, trial_id: str) -> None:
 
 
 def stale_checkpoints(store: Store, older_than_days: float = OLD_DAYS) -> list[Path]:
-    """Checkpoints that nobody will go on from: their trial has a result, or they are old, or no trial's."""
+    """Checkpoints from which no run will continue: the trial has a result, or the file is old or belongs to
+    no trial."""
     oldest = time.time() - older_than_days * 24 * 3600
     stale = []
     for path in sorted(store.paths.checkpoints.glob("??/*.safetensors")):

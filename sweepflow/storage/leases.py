@@ -1,8 +1,9 @@
-"""Trials that are being run, and who runs them: two sweeps at once share the work instead of doing it twice.
+"""Leases of trials that are running, with their owners: two sweeps at once share the work instead of doing it
+twice.
 
-A lease is a symbolic link: its name is the trial's, what it points to is its owner's name. So it is made and
-read in one step, on network file systems too, and is never half there. It is no lock: it says who is at
-work, not who may be, and one whose owner is dead counts for nothing.
+A lease is a symbolic link: its name is the trial's id, and its target is the owner's name. So a lease is made
+and read in one step, also on network file systems, and is never incomplete. A lease is not a lock: it says
+who runs the trial, not who is allowed to. A lease whose owner is dead has no effect.
 """
 
 from __future__ import annotations
@@ -16,16 +17,16 @@ from pathlib import Path
 from sweepflow.storage.store import Store
 
 TRIES = 5
-"""To take a trial whose lease comes and goes meanwhile."""
+"""Number of tries to take a trial whose lease appears and disappears meanwhile."""
 
 
 class Leases:
     """The leases of one owner; for one thread.
 
     Args:
-        store: Where the trials' records are.
-        owner: Whose they are: the id of a flow run.
-        is_alive: Whether an owner shows signs of life.
+        store: Store of the trials' records.
+        owner: Owner of the leases: the id of a flow run.
+        is_alive: Function that says whether an owner is alive.
 
     Example:
         >>> import tempfile
@@ -48,13 +49,13 @@ class Leases:
         self._held: set[str] = set()
 
     def take(self, trial_ids: Collection[str]) -> set[str]:
-        """Take trials that nobody alive runs.
+        """Take trials that no living owner runs.
 
         Args:
-            trial_ids: Those that are wanted.
+            trial_ids: Ids of the wanted trials.
 
         Returns:
-            Those that are this owner's now, with those that were before.
+            Ids of the wanted trials that this owner has now, including those that it had before.
         """
         dead: dict[str, bool] = {}
         mine = {trial_id for trial_id in trial_ids if self._take(trial_id, dead)}
@@ -75,7 +76,7 @@ class Leases:
         return True
 
     def _link(self, path: Path) -> str | None:
-        """Make a lease where there is none; whose it is, None where that cannot be said."""
+        """Make a lease if there is none. Return the owner of the lease, or None if it is not known."""
         try:
             os.symlink(self._owner, path)
         except FileNotFoundError:
@@ -90,10 +91,10 @@ class Leases:
         return None
 
     def _take_over(self, path: Path, owner: str, dead: dict[str, bool]) -> bool:
-        """Replace a dead owner's lease; False where another is about to.
+        """Replace a dead owner's lease; False if another owner is about to replace it.
 
-        Who does that has a lease for it: else of three that come at once, the third might take from the
-        first what that has just taken from the dead.
+        Replacing needs a lease of its own. Otherwise, with three owners at once, the third one might take the
+        lease from the first one, which has just taken it from the dead owner.
         """
         successor = path.with_name(f"{path.name}.next")
         who = self._link(successor)
@@ -115,13 +116,13 @@ class Leases:
         return dead[owner]
 
     def others(self, trial_ids: Collection[str]) -> dict[str, str]:
-        """The living owners of trials that others run, by trial."""
+        """The living other owners of these trials, by trial."""
         owners = {i: owner for i in trial_ids if (owner := _owner(self._store.paths.lease(i)))}
         alive = {owner: self._is_alive(owner) for owner in {*owners.values()} - {self._owner}}
         return {i: owner for i, owner in owners.items() if alive.get(owner, False)}
 
     def release(self, trial_ids: Collection[str] | None = None) -> None:
-        """Let go of trials: all that are held where none are named. What is not held stays as it is."""
+        """Release trials, or all held trials if none are given. Leases that this owner does not hold stay."""
         for trial_id in self._held & set(self._held if trial_ids is None else trial_ids):
             path = self._store.paths.lease(trial_id)
             forget(path, self._owner)  # unless this owner was taken for dead, and it is another's
@@ -129,7 +130,7 @@ class Leases:
 
 
 def leases_by_owner(store: Store) -> dict[str, list[Path]]:
-    """Every lease that there is, by its owner."""
+    """All leases, by owner."""
     found: dict[str, list[Path]] = defaultdict(list)
     for path in store.paths.leases.glob("??/*"):
         if (owner := _owner(path)) is not None:
@@ -138,14 +139,14 @@ def leases_by_owner(store: Store) -> dict[str, list[Path]]:
 
 
 def forget(path: Path, owner: str) -> None:
-    """Remove an owner's lease, unless it is another's by now."""
+    """Remove an owner's lease, unless it now belongs to another owner."""
     if _owner(path) == owner:
         with suppress(OSError):
             path.unlink()
 
 
 def _owner(path: Path) -> str | None:
-    """Whose a lease is; None where there is none, and nobody's where it is no link."""
+    """The owner of a lease; None if there is no lease, and an empty string if it cannot be read as a link."""
     try:
         return os.readlink(path)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""The one class that knows where things lie in a store directory."""
+"""The only class that knows the layout of a store directory."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class StorePaths:
                                                   its arrays, if any, named by their own hash too
     estimates/..., trials/..., jobs/...           likewise
     trials/ab/trl_abcdef0123456789.log            output of a trial that was a process
-    trials/ab/trl_abcdef0123456789/               what it has written
+    trials/ab/trl_abcdef0123456789/               files that it has written
     checkpoints/ab/est_abcdef0123456789.safetensors
-                                                  how far a trial is that has no record yet
-    leases/ab/trl_abcdef0123456789                who runs a trial now, as a link to the name of a flow run
-    reruns/FLOW_RUN_ID.json                       trials that are to be run again, and what their records were
+                                                  checkpoint of a trial that has no record yet
+    leases/ab/trl_abcdef0123456789                owner of a running trial: a link to the name of a flow run
+    reruns/FLOW_RUN_ID.json                       trials to run again, and digests of their old records
     sweeps/NAME/                                  manifest.json, results.csv, results.parquet, report.html
-    sweeps/NAME/jobs/CALL/0, 1, ...               what jobs of a Python function leave, if anything
-    runs/FLOW_RUN_ID.json, .pem                   where a flow run is, and that it is alive; its workers' key
+    sweeps/NAME/jobs/CALL/0, 1, ...               files that jobs of a Python function leave, if any
+    runs/FLOW_RUN_ID.json, .pem                   place of a flow run and its sign of life; its workers' key
     calls/FLOW_RUN_ID/                            Python functions' jobs on their way to workers and back
     logs/                                         output of cluster jobs
     """
@@ -45,16 +45,17 @@ class StorePaths:
     def arrays(self, trial_id: str, sha256: str) -> Path:
         """The arrays beside a record.
 
-        Their hash is in the name, so that of two writers of one trial the record that wins has its own.
+        The file name contains the hash of the arrays. So with two writers of one trial, the remaining record
+        has its own arrays.
         """
         return self.record(trial_id).with_name(f"{trial_id}.{sha256[:8]}.safetensors")
 
     def log(self, trial_id: str) -> Path:
-        """What a trial that was a process has printed, beside its record."""
+        """The output of a trial that was a process, beside its record."""
         return self.record(trial_id).with_suffix(".log")
 
     def trial_folder(self, trial_id: str) -> Path:
-        """A folder of its own for a trial that is a process, beside its record."""
+        """The own folder of a trial that is a process, beside its record."""
         return self.record(trial_id).with_suffix("")
 
     @property
@@ -63,7 +64,7 @@ class StorePaths:
         return self.root / "checkpoints"
 
     def checkpoint(self, trial_id: str) -> Path:
-        """How far an unfinished trial is."""
+        """The checkpoint of an unfinished trial."""
         return self.checkpoints / trial_id.split("_", 1)[1][:2] / f"{trial_id}.safetensors"
 
     @property
@@ -72,7 +73,7 @@ class StorePaths:
         return self.root / "leases"
 
     def lease(self, trial_id: str) -> Path:
-        """Who runs a trial now."""
+        """The lease of a trial: its link says who runs the trial now."""
         return self.leases / trial_id.split("_", 1)[1][:2] / trial_id
 
     @property
@@ -81,31 +82,31 @@ class StorePaths:
         return self.root / "reruns"
 
     def rerun(self, flow_run_id: str) -> Path:
-        """What one flow run asks to be run again."""
+        """The trials that one flow run asks to run again."""
         return self.reruns / f"{flow_run_id}.json"
 
     def sweep(self, name: str) -> Path:
         """The folder of one sweep's manifest, tables and report.
 
         Raises:
-            ConfigError: for what cannot be a sweep's name.
+            ConfigError: for a text that cannot be a sweep's name.
         """
         return self.root / "sweeps" / check_name(name, "name")
 
     def jobs(self, name: str, call: str) -> Path:
-        """The folder of what Python functions leave in one call of a sweep, by the jobs' numbers."""
+        """The folder of the files that Python functions leave in one call of a sweep, by job number."""
         return self.sweep(name) / "jobs" / call
 
     def run(self, flow_run_id: str) -> Path:
-        """What is known of one flow run that works on this store."""
+        """The known facts about one flow run that works on this store."""
         return self.root / "runs" / f"{flow_run_id}.json"
 
     def run_key(self, flow_run_id: str) -> Path:
-        """The key by which the workers of a flow run talk to it, while it runs."""
+        """The key that the workers of a flow run use to communicate with it, while it runs."""
         return self.root / "runs" / f"{flow_run_id}.pem"
 
     def calls(self, flow_run_id: str) -> Path:
-        """What a flow run sends to its workers in files, and they send back, while it runs."""
+        """The files that a flow run sends to its workers, and that they send back, while it runs."""
         return self.root / "calls" / flow_run_id
 
     @property

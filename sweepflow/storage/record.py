@@ -1,4 +1,4 @@
-"""What the store keeps of one trial."""
+"""The record that the store keeps of one trial."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any, Literal
 import numpy as np
 
 Status = Literal["ok", "flagged", "diverged", "failed"]
-"""ok; finished but not to be trusted (the reasons say why); left the finite numbers; could not run."""
+"""Outcome of a trial: sound; finished but not reliable (the reasons say why); values became infinite or NaN;
+could not run."""
 
 Json = Any
 
@@ -23,17 +24,16 @@ class Record:
         id: The trial's fingerprint.
         workload: The workload's name, `target` or `llc`.
         version: The workload's `VERSION`.
-        status: How it ended.
-        reasons: In words, why the status is not `ok`; empty where it is.
-        advice: What to do about each reason, in their order: an override as a rule, empty where nothing is
-            known to help.
-        notes: In words, what is worth knowing and speaks against nothing.
+        status: Outcome of the trial.
+        reasons: Reasons why the status is not `ok`, in words; empty if it is `ok`.
+        advice: Advice for each reason, in the same order: usually an override; empty if no remedy is known.
+        notes: Other facts worth knowing, in words, which do not question the result.
         config: Everything that decided the result, as plain JSON.
-        figures: The numbers that tables show; None for one that could not be computed.
-        seconds: `compile` (0.0 where the program was there already) and `run`: the batch's times, each
-            divided by its trials.
+        figures: The numbers that tables show; None for a number that could not be computed.
+        seconds: `compile` (0.0 if the program was already compiled) and `run`: the batch's times, each
+            divided by the number of its trials.
         provenance: Versions, host, device, time of writing.
-        arrays: What pictures and later stages need; saved beside the JSON, loaded on demand.
+        arrays: Arrays for charts and later stages; saved beside the JSON, loaded on demand.
     """
 
     id: str
@@ -51,10 +51,10 @@ class Record:
 
     @property
     def findings(self) -> tuple[tuple[str, str], ...]:
-        """Each reason and what to do about it; records of before there was advice have none."""
+        """Each reason with its advice; older records have no advice."""
         return tuple(zip_longest(self.reasons, self.advice[: len(self.reasons)], fillvalue=""))
 
     @property
     def advised(self) -> tuple[str, ...]:
-        """Each reason, with what to do about it behind it."""
+        """Each reason, followed by its advice."""
         return tuple(f"{reason} (do: {do})" if do else reason for reason, do in self.findings)

@@ -1,9 +1,9 @@
-"""Records that are to be made again: what was asked for, and which of them are still those of before.
+"""Requests to run trials again: the requested trials, and which of them still have their old records.
 
-A request is one file, written aside and renamed: the trials asked for, and a digest of the record that
-each had. A record with that digest is one of before, and no result that a sweep can use; it stays until the
-new one takes its place. So whoever goes on with an interrupted rerun, in whichever process, runs what is
-left of it, and nothing for a third time; and no clock is asked.
+A request is one file, written to a temporary file that is renamed. It contains the requested trials, and a
+digest of the record that each had. A record with that digest is an old record, and a sweep cannot use it as a
+result; it stays until the new record replaces it. So any process that continues an interrupted rerun runs
+only the remaining trials, and runs no trial a third time. No clock is needed.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ class _Request:
     before: Mapping[str, str]
 
     def left(self, paths: StorePaths) -> set[str]:
-        """Trials whose records are still those of before."""
+        """Trials that still have their old records."""
         return {i for i, digest in self.before.items() if _digest(paths, i) == digest}
 
 
 def ask_again(paths: StorePaths, trial_ids: Collection[str], owner: str) -> None:
     """Ask for trials to be run again, though the store has their records.
 
-    Nothing where this owner has asked before, or an interrupted request for all of them is going on. The
-    checkpoints of before are removed.
+    Do nothing if this owner has asked before, or if an interrupted request for all of them is still in
+    progress. Old checkpoints are removed.
 
     Args:
-        paths: Of the store.
-        trial_ids: What is to be run again; those without a record may be among them.
-        owner: Who asks: the id of a flow run, the same where it is resumed.
+        paths: Paths of the store.
+        trial_ids: Trials to run again; some may have no record.
+        owner: Owner of the request: the id of a flow run, which is the same if the flow run is resumed.
 
     Raises:
-        StoreError: where the store cannot be written.
+        StoreError: if the store cannot be written.
     """
     mine = paths.rerun(owner)
     if mine.is_file() or is_going_on(paths, trial_ids):
@@ -67,15 +67,15 @@ def ask_again(paths: StorePaths, trial_ids: Collection[str], owner: str) -> None
 
 
 def all_again(paths: StorePaths, trial_ids: Collection[str], owner: str | None) -> bool:
-    """Ask for trials to be run again; for a plan that nobody runs yet, only say what asking would do.
+    """Ask for trials to be run again. For a plan that is not running yet, only predict the effect.
 
     Args:
-        paths: Of the store.
-        trial_ids: Everything that a sweep asks for.
-        owner: The id of the flow run that asks; None where there is none yet.
+        paths: Paths of the store.
+        trial_ids: All trials of a sweep.
+        owner: The id of the flow run that asks; None if there is none yet.
 
     Returns:
-        Whether a plan has to take all of them for missing: not where the store tells which are.
+        Whether a plan has to count all trials as missing; False if the store knows which ones are missing.
     """
     if owner is None:
         return not is_going_on(paths, trial_ids)
@@ -84,13 +84,13 @@ def all_again(paths: StorePaths, trial_ids: Collection[str], owner: str | None) 
 
 
 def is_going_on(paths: StorePaths, trial_ids: Collection[str]) -> bool:
-    """Whether an interrupted request for all of these trials has some left."""
+    """Return whether an interrupted request for all of these trials has remaining trials."""
     wanted = set(trial_ids)
     return any(wanted <= request.asked and request.left(paths) for request in _requests(paths))
 
 
 def of_before(paths: StorePaths, trial_ids: Collection[str]) -> set[str]:
-    """Trials among these whose records are to be replaced."""
+    """The trials among these whose records are to be replaced."""
     found: set[str] = set()
     for request in _requests(paths):
         asked = request.before.keys() & set(trial_ids)

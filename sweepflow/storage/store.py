@@ -32,15 +32,15 @@ TRIAL_ID = re.compile(rf"({'|'.join(FOLDERS)})_[0-9a-f]{{16}}")
 
 
 class TornRecordWarning(UserWarning):
-    """A file in the store that is not a whole record; it counts as a miss."""
+    """A file in the store that is not a complete record; it counts as a miss."""
 
 
 @dataclass(frozen=True)
 class Store:
-    """The results that are known, in one directory.
+    """The known results, in one directory.
 
-    A record's arrays are written before its JSON, so a record that can be read has its arrays. A file
-    that is torn, or is not a record, is a miss and a warning.
+    A record's arrays are written before its JSON, so a record that can be read has its arrays. A file that is
+    torn, or is not a record, counts as a miss and gives a warning.
     """
 
     root: Path
@@ -51,17 +51,17 @@ class Store:
         object.__setattr__(self, "paths", StorePaths(Path(self.root)))
 
     def check_writable(self) -> None:
-        """Make the directory and prove that files can be renamed into it.
+        """Make the directory and check that files can be renamed into it.
 
         Raises:
-            StoreError: where that fails; before any work starts.
+            StoreError: if that fails; before any work starts.
         """
         probe = self.root / ".writable"
         write_bytes(probe, b"")
         probe.unlink(missing_ok=True)
 
     def put(self, record: Record) -> None:
-        """Keep a record, in place of any with the same id."""
+        """Write a record; it replaces any record with the same id."""
         arrays: dict[str, Any] = {}
         if record.arrays:  # else there is no file beside it: sweeps of figures alone are many
             content = save({name: _native(value) for name, value in record.arrays.items()})
@@ -87,7 +87,7 @@ class Store:
         write_bytes(self.paths.record(record.id), text.encode())
 
     def get(self, trial_id: str) -> Record | None:
-        """The record of a trial without its arrays, or None where there is none or it is torn."""
+        """The record of a trial without its arrays, or None if there is no record or it is torn."""
         path = self.paths.record(trial_id)
         content = read_bytes(
             path,
@@ -115,7 +115,7 @@ class Store:
         """The arrays of a record that `get` has found.
 
         Raises:
-            StoreError: where they are missing or do not match the record.
+            StoreError: if the arrays are missing or do not match the record.
         """
         try:
             arrays = json.loads(self.paths.record(trial_id).read_bytes())["arrays"]
@@ -134,26 +134,27 @@ class Store:
             ) from error
 
     def known(self, trial_ids: Iterable[str]) -> dict[str, Record]:
-        """The records that there are among these trials, by id."""
+        """The existing records of these trials, by id."""
         found = ((trial_id, self.get(trial_id)) for trial_id in trial_ids)
         return {trial_id: record for trial_id, record in found if record is not None}
 
     def current(self, trial_ids: Iterable[str]) -> dict[str, Record]:
-        """The records among these that are not to be replaced by those of a rerun, by id."""
+        """The existing records of these trials that no rerun will replace, by id."""
         found = self.known(trial_ids)
         replaced = of_before(self.paths, found)
         return {i: record for i, record in found.items() if i not in replaced}
 
     def finished(self, trial_ids: Iterable[str]) -> dict[str, Record]:
-        """The records among these that are results, by id: a `failed` trial is to be run again, and so is one
-        that a rerun asks for."""
+        """The records of these trials that are results, by id. A `failed` trial is run again, and so is a
+        trial that a rerun asks for."""
         return {i: record for i, record in self.current(trial_ids).items() if record.status != "failed"}
 
     def written(self, trial_ids: Iterable[str]) -> dict[str, int]:
-        """When the records among these were written, in ns since 1970, by id; without reading them.
+        """Times at which the records of these trials were written, in ns since 1970, by id; without reading
+        the records.
 
-        To list their folders makes a network file system look for what other machines have written. What
-        cannot be listed is not seen; who reads it is told why.
+        Listing their folders makes a network file system look for files that other machines have written.
+        Folders that cannot be listed are skipped; reading a record there gives the error.
         """
         folders: dict[Path, dict[str, str]] = defaultdict(dict)
         for trial_id in trial_ids:
@@ -168,21 +169,21 @@ class Store:
         return found
 
     def records(self, prefix: str) -> Iterator[Record]:
-        """Every record with this id prefix, by id."""
+        """All records with this id prefix, ordered by id."""
         for trial_id in self._ids(prefix):
             if (record := self.get(trial_id)) is not None:
                 yield record
 
     def _ids(self, prefix: str) -> list[str]:
-        """Ids of the files that are where a record of theirs would be."""
+        """Ids of the files that are in the right place for a record of that id."""
         paths = self.paths.folder(prefix).glob("??/*.json")
         return sorted(p.stem for p in paths if TRIAL_ID.fullmatch(p.stem) and p == self.paths.record(p.stem))
 
     def find(self, name: str) -> Record:
-        """The one record whose id starts with `name`.
+        """The only record whose id starts with `name`.
 
         Raises:
-            ConfigError: where there is none, or more than one.
+            ConfigError: if there is no such record or more than one, or if the record is damaged.
         """
         prefix = name.split("_", 1)[0]
         matches = [i for i in self._ids(prefix) if i.startswith(name)] if prefix in FOLDERS else []
@@ -210,10 +211,10 @@ class Store:
         )
 
     def make_folder(self, trial_id: str) -> None:
-        """Make the folder of a trial that is a process; what an earlier try has left there stays.
+        """Make the folder of a trial that is a process; files of an earlier try stay.
 
         Raises:
-            StoreError: where that fails.
+            StoreError: if that fails.
         """
         folder = self.paths.trial_folder(trial_id)
         try:
@@ -231,7 +232,7 @@ class Store:
             self.paths.trial_folder(trial_id).rmdir()
 
     def remove(self, trial_id: str) -> None:
-        """Forget a record, its arrays, its log, and the folder of its own."""
+        """Remove a record, its arrays, its log, and its own folder."""
         try:
             record = self.paths.record(trial_id)
             record.unlink(missing_ok=True)  # first: without it the arrays are nobody's
@@ -270,6 +271,6 @@ def _miss(path: Path, why: str) -> Record | None:
 
 
 def _native(value: np.ndarray) -> np.ndarray:
-    """Contiguous and in this machine's byte order: safetensors writes the bytes as they lie."""
+    """The array, contiguous and in this machine's byte order: safetensors writes the bytes unchanged."""
     array = np.require(value, requirements="C")
     return array.astype(array.dtype.newbyteorder("="), copy=False)

@@ -1,4 +1,5 @@
-"""Whether training reached a minimum, in words: an LLC at a point that is none is not an LLC."""
+"""The check that training reached a minimum, in words: an LLC at a point that is not a minimum is not an
+LLC."""
 
 from __future__ import annotations
 
@@ -6,17 +7,17 @@ import numpy as np
 from jaxtyping import Float
 
 TAIL = 0.1
-"""Share of the training curve that is looked at."""
+"""Share of the training curve that is examined."""
 TOLERANCE = 0.5
-"""What may be missing to a minimum, in units of lambda-hat: less than error bars usually are."""
+"""Tolerated distance to a minimum, in units of lambda-hat: less than error bars usually are."""
 
 
 def complaints(loss_curve: Float[np.ndarray, " checks"], grad_norm: float, nbeta: float) -> tuple[str, ...]:
-    """What speaks against w0 being a minimum; empty where nothing does.
+    """Return the reasons against w0 being a minimum; empty if there are none.
 
     Both measures are in units of lambda-hat. A loss that falls by D over the tail of training would
     lower lambda-hat by nbeta D. The posterior around w0, localised with gamma = 1, runs down a slope g by
-    (nbeta g)^2 / 2 where nothing curves upwards.
+    (nbeta g)^2 / 2 if nothing curves upwards.
 
     Args:
         loss_curve: L_n at evenly spaced checks of training; may be empty.

@@ -1,6 +1,7 @@
 """optax optimizers built from traced numbers, inside the compiled program.
 
-Built outside, or through `inject_hyperparams`, every learning rate would compile anew or be rounded.
+If they were built outside, or through `inject_hyperparams`, every learning rate would compile anew or be
+rounded.
 """
 
 from __future__ import annotations

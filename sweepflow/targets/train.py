@@ -1,4 +1,4 @@
-"""Training one target: steps by optax, checked on the full data a hundred times on the way."""
+"""Training of one target: steps by optax, with a hundred checks on the full data."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sweepflow.schema.target import TrainingConfig
 from sweepflow.targets.optimizer import build_optimizer
 
 CHECKS = 100
-"""Times a training run is looked at on the full data: for its curve and for stopping early."""
+"""Maximum number of checks of a training run on the full data: for its curve and for stopping early."""
 
 
 class Trained(NamedTuple):
@@ -29,10 +29,10 @@ class Trained(NamedTuple):
         loss_train: float64, L_0 = L_n(w0) on all training rows, computed in float64.
         loss_test: float64; NaN where there are no test rows.
         accuracy_train: float64; NaN unless the task is classification.
-        accuracy_test: float64; likewise.
+        accuracy_test: float64; NaN unless the task is classification and there are test rows.
         grad_norm: float64, Euclidean norm of the gradient of L_n at w0.
-        steps: Optimizer steps taken.
-        loss_curve: float64 (checks,), L_n at each check; repeats the last once training has stopped.
+        steps: Number of optimizer steps taken.
+        loss_curve: float64 (checks,), L_n at each check; the last value repeats once training has stopped.
         steps_curve: int32 (checks,), steps taken at each check.
     """
 
@@ -55,7 +55,7 @@ class _State(NamedTuple):
 
 
 class Training(NamedTuple):
-    """A training between two checks, and the curves as far as they are."""
+    """A training between two checks, and the curves so far."""
 
     network: _State
     loss_curve: Float[Array, " checks"]
@@ -63,7 +63,7 @@ class Training(NamedTuple):
 
 
 def steps_and_checks(config: TrainingConfig) -> tuple[int, int]:
-    """Steps before each check, and checks."""
+    """Return the number of steps before each check, and the number of checks."""
     length = max(1, -(-config.steps // CHECKS))
     return length, -(-config.steps // length)
 
@@ -76,9 +76,8 @@ def train(
     data: Mapping[str, Float[Array, "rows ..."]],
     key: PRNGKeyArray,
 ) -> Course:
-    """Train from the layers' initialisation, or from `data["truth"]` where start=truth.
-
-    A point is a check, with the steps before it. The results are a `Trained`.
+    """Train from the layers' initialisation, or from `data["truth"]` if start=truth. A point is a check, with
+    the steps before it. The results are a `Trained`.
 
     Args:
         config: Static part of the training configuration.

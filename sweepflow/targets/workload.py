@@ -34,7 +34,7 @@ def target_trial(config: TargetConfig) -> Trial[TargetConfig]:
 
 
 def check(config: TargetConfig) -> None:
-    """Make sure that a target can be built, without building it.
+    """Check that a target can be built, without building it.
 
     Raises:
         ConfigError: where model and data do not fit, a number does not fit the type that is computed with, or
@@ -73,7 +73,7 @@ def _program_key(config: TargetConfig) -> str:
 
 
 def target_label(config: TargetConfig) -> str:
-    """A group's name for people: architecture and parameter count."""
+    """Return a human-readable name of a group: architecture and parameter count."""
     size = build_network(config.model, data.describe(config.data)).num_params
     return f"{config.model.kind} d={size}"
 
@@ -153,7 +153,7 @@ def _record(trial: Trial[TargetConfig], results: Mapping[str, np.ndarray], store
 
 
 def _earlier(training: TrainingConfig, steps: int) -> str:
-    """The override that asked for a point before the minimum; empty where training was to reach it."""
+    """Return the override that asked for a point before the minimum; empty if training was to reach it."""
     if training.start == "random" and training.steps == 0:
         return "target.steps=0"
     return f"target.tolerance={training.tolerance:g}" if steps < training.steps else ""

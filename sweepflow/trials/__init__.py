@@ -1,1 +1,1 @@
-"""Hyperparameter sweeps: from a request to trials, what has to be run of them, and what was found."""
+"""Hyperparameter sweeps: from a request to trials, the trials that have to be run, and the results."""

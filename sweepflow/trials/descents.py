@@ -12,20 +12,20 @@ from sweepflow.storage.store import Store
 from sweepflow.trials.result import TrialsSweep
 
 WIDTH, HEIGHT = 620, 480
-"""Of one panel, in pixels."""
+"""Size of one panel, in pixels."""
 GAP = 0.16
 """Room for a colour bar, as a share of the figure's width."""
 
 
 def descents_figure(sweep: TrialsSweep) -> go.Figure:
-    """Where each optimizer went: the report's panels, one a landscape, with one legend.
+    """Return a figure of each optimizer's path: the report's panels, one per landscape, with one legend.
 
     Args:
-        sweep: What `flows.sweep` gives, of `workload=landscape keep_path=true`.
+        sweep: Return value of `flows.sweep`, for `workload=landscape keep_path=true`.
 
     Raises:
-        ConfigError: where no trial has a path.
-        StoreError: where a trial's path is no longer in the store.
+        ConfigError: if no trial has a path.
+        StoreError: if a trial's path is no longer in the store.
     """
     store = Store(sweep.directory.parents[1])
     chart = descents_chart(sweep.view, lambda record: store.arrays(record.id))

@@ -25,15 +25,15 @@ DEFAULT_SAMPLES = 64
 
 @dataclass(frozen=True)
 class DesignOptions:
-    """How configurations are chosen.
+    """Options for the choice of configurations.
 
     Attributes:
-        samples: How many to draw from the space for every point of the grid; `DEFAULT_SAMPLES` where it is
-            not given and there is a space.
+        samples: Number of samples from the space for every point of the grid; `DEFAULT_SAMPLES` if it is not
+            given and there is a space.
         method: The design.
-        seed: Of the design, and of the seeds of repeats.
-        repeats: Trials of every configuration, each with a seed of its own; None where seeds are as given.
-        table: A file of configurations to run instead.
+        seed: Seed of the design, and of the seeds of repeats.
+        repeats: Trials of every configuration, each with its own seed; None if seeds are used as given.
+        table: File of configurations to run instead.
     """
 
     samples: int | None = None
@@ -48,12 +48,12 @@ class Drawn:
     """The trials of a sweep.
 
     Attributes:
-        trials: Distinct, by id, in the order of the design.
-        rows: What was chosen for each, by dotted key: the grid's values and the drawn ones.
-        notes: What a person should know: what was changed, skipped, mended.
+        trials: Distinct trials, by id, in the order of the design.
+        rows: Values chosen for each trial, by dotted key: the grid's values and the drawn values.
+        notes: Notes for people: anything that was changed, skipped or corrected.
         log_keys: Dotted keys drawn on a log scale.
-        left_out: Dotted keys that the space draws for other trials and not for these, whose condition did
-            not hold; only trials that have any.
+        left_out: Dotted keys, by trial, that the space draws for other trials only, because their condition
+            did not hold; only trials with such keys.
     """
 
     trials: dict[str, Trial[Any]]
@@ -71,7 +71,7 @@ class _Tally:
 
 
 def draw_trials(request: TrialsRequest, options: DesignOptions) -> Drawn:
-    """Every trial that a request asks for, validated, completed and distinct.
+    """Return every trial that a request asks for, validated, completed and distinct.
 
     Raises:
         ConfigError: before any work, for anything that cannot be run.
@@ -162,7 +162,7 @@ def _check_options(request: TrialsRequest, options: DesignOptions) -> None:
 def _seeds(
     request: TrialsRequest, options: DesignOptions, table: ConfigurationTable | None
 ) -> list[dict[str, int]]:
-    """What repeats set: a seed each, drawn from the design's seed."""
+    """Return the values that repeats set: one seed each, drawn from the design's seed."""
     if options.repeats is None:
         return [{}]
     key = request.workload.seed_key
@@ -201,7 +201,7 @@ def _refuse_constraints_on(key: str, request: TrialsRequest, space: Space, optio
 def _rows(
     request: TrialsRequest, options: DesignOptions, point: Mapping[str, Any], tally: _Tally
 ) -> Sequence[dict[str, Any]]:
-    """What is drawn at one point of the grid."""
+    """Return the samples that are drawn at one point of the grid."""
     if request.space is None:
         return [{}]
     try:
@@ -218,7 +218,7 @@ def _rows(
 
 
 def _fixed(request: TrialsRequest, point: Mapping[str, Any]) -> dict[str, Any]:
-    """Values and defaults of what is not drawn, as conditions and constraints see them."""
+    """Return values and defaults of the keys that are not drawn, as conditions and constraints see them."""
     defaults = {
         name: one.get_default(call_default_factory=True)
         for name, one in request.workload.config_type.model_fields.items()

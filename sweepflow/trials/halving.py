@@ -1,7 +1,7 @@
-"""Successive halving (Jamieson and Talwalkar 2016): after each rung only the best go on.
+"""Successive halving (Jamieson and Talwalkar 2016): after each rung only the best continue.
 
-A rung is a number of epochs. The trials of a group are run up to it, the best 1/eta of them go on from their
-kept states, and the rest stop there. A trial that stops is a trial of its own, with a record of its own; one
+A rung is a number of epochs. The trials of a group run up to the rung, the best 1/eta of them continue from
+their kept states, and the rest stop. A trial that stops is a separate trial, with its own record. A trial
 that reaches the end has the same result as without halving.
 """
 
@@ -22,10 +22,10 @@ from sweepflow.workloads.goal import Goal
 
 
 def rungs(epochs: int, eta: int) -> tuple[int, ...]:
-    """Epochs at which trials are compared, the last one being all of them.
+    """Return the numbers of epochs at which trials are compared; the last one is all epochs.
 
-    Each rung is eta times the one before it; there are no more than three, so that a first look is not
-    taken too early (Li et al. 2018 hedge over that; a sweep that is in doubt can be run without halving).
+    Each rung is eta times the one before it. There are at most three rungs, so that the first comparison is
+    not too early (Li et al. 2018 hedge over that; a sweep that is in doubt can be run without halving).
 
     Raises:
         ConfigError: for an eta below 2.
@@ -45,16 +45,17 @@ def survivors(
     goal: Goal,
     eta: int,
 ) -> set[str]:
-    """Ids that go on: of each group the best 1/eta of its configurations, rounded up, with all their repeats.
+    """Return the ids of trials that continue: of each group, the best 1/eta of its configurations, rounded
+    up, with all their repeats.
 
-    A configuration that lost a repeat (diverged, failed, no value) does not go on.
+    A configuration that lost a repeat (diverged, failed, no value) does not continue.
 
     Args:
         groups: Configurations by group, each as the ids of its repeats.
-        records: Each id's record at this rung.
-        metric: The figure to compare by; a configuration's is the mean over its repeats.
-        goal: Its direction.
-        eta: One in eta goes on.
+        records: Record of each id at this rung.
+        metric: Figure to compare by; the figure of a configuration is the mean over its repeats.
+        goal: Direction of the metric.
+        eta: One in eta continues.
     """
     sign = 1 if goal == "minimize" else -1
     kept: set[str] = set()
@@ -71,7 +72,7 @@ def survivors(
 
 
 def repeats(trials: Iterable[Trial[Any]], seed_key: str | None) -> list[list[str]]:
-    """Ids of trials that differ in their seed only, together; in the order asked for."""
+    """Group the ids of trials that differ only in their seed; in the order asked for."""
     found: dict[str, list[str]] = {}
     for trial in trials:
         config = dump(trial.config, Role.LOCATION)
@@ -86,7 +87,8 @@ def repeats(trials: Iterable[Trial[Any]], seed_key: str | None) -> list[list[str
 
 
 def call_size(trials: int, eta: int, stops: int, lanes: int) -> int:
-    """Trials that a group's program holds at every rung: as many as the last one has, at least one call's.
+    """Return the number of trials that a group's program holds at every rung: the number of trials at the
+    last rung, but at least the trials of one call.
 
     Then survivors fill fewer calls of the same compiled program.
     """

@@ -1,4 +1,4 @@
-"""Which way of running a sweep is the cheapest, predicted from measured times."""
+"""Choice of the cheapest way to run a sweep, predicted from measured times."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ MODES: tuple[Mode, ...] = ("batched", "sequential", "auto")
 
 @dataclass(frozen=True)
 class Measured:
-    """What a probe of one way took.
+    """Measured times of a probe of one way.
 
     Attributes:
-        compile: Seconds that compiling one program takes.
-        run: Seconds of one call of it.
-        lanes: Trials that one call holds, over all devices; a call with fewer costs the same.
+        compile: Seconds to compile one program.
+        run: Seconds of one call of the program.
+        lanes: Trials that one call holds, over all devices; a call with fewer trials costs the same.
     """
 
     compile: float
@@ -31,14 +31,14 @@ class Measured:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What one way would take.
+    """Predicted time of one way.
 
     Attributes:
         way: `batched`, `sequential` or `padded`.
         programs: Programs to compile.
-        calls: Calls of a program, one trial a lane.
-        seconds: Predicted, compilation included.
-        measured: What it was predicted from.
+        calls: Calls of a program, with one trial per lane.
+        seconds: Predicted seconds, including compilation.
+        measured: Measured times that the prediction is based on.
     """
 
     way: str
@@ -48,7 +48,7 @@ class Prediction:
     measured: Measured
 
     def words(self) -> str:
-        """For people: what the prediction is made of."""
+        """Return the parts of the prediction in words, for people."""
         return (
             f"{self.way} {self.seconds:.2g} s ({self.programs} x {self.measured.compile:.2g} s compiling + "
             f"{self.calls} x {self.measured.run:.2g} s running)"
@@ -58,10 +58,10 @@ class Prediction:
 def probe_trials(
     groups: Sequence[Sequence[Trial[Any]]], lanes: int, padded: bool
 ) -> dict[str, list[Trial[Any]]]:
-    """Trials to probe each way with, none of them in two ways: what is stored takes no time.
+    """Return trials to probe each way with. No trial is probed in two ways: a stored trial takes no time.
 
-    One call of a way is enough. The largest group is probed in batches; a way for which no trial is left
-    is left out.
+    One call of a way is enough. The largest group is probed in batches. A way is omitted if no trial is left
+    for it.
 
     Args:
         groups: Trials to run, by program.
@@ -79,10 +79,10 @@ def probe_trials(
 
 
 def measured(records: Sequence[Record], lanes: int) -> Measured | None:
-    """What the records of one call say of it: their seconds are the call's, divided by its trials.
+    """Return the times of one call from its records: their seconds are the call's, divided by its trials.
 
     Returns:
-        None where nothing was run to its end.
+        The times; None if no trial was run to its end.
     """
     ran = [record for record in records if record.status != "failed" and record.seconds]
     if not ran:
@@ -95,14 +95,14 @@ def measured(records: Sequence[Record], lanes: int) -> Measured | None:
 
 
 def predict(way: str, group_sizes: Sequence[int], probe: Measured) -> Prediction:
-    """What it takes to run groups of these sizes, if every program is like the one that was probed."""
+    """Predict the time to run groups of these sizes, if every program is like the one that was probed."""
     calls = sum(math.ceil(size / probe.lanes) for size in group_sizes)
     seconds = len(group_sizes) * probe.compile + calls * probe.run
     return Prediction(way, len(group_sizes), calls, seconds, probe)
 
 
 def choose(predictions: Mapping[str, Prediction]) -> tuple[str, str]:
-    """The cheapest way, and why, in words; batched where nothing could be measured."""
+    """Return the cheapest way, and the reason in words; batched if nothing could be measured."""
     if not predictions:
         return "batched", "mode auto: batched, as nothing could be measured"
     order = sorted(predictions.values(), key=lambda one: one.seconds)

@@ -1,4 +1,4 @@
-"""From trials to what has to be run: minus what the store has, in batches."""
+"""The trials that have to be run: all trials except those that the store has, in batches."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from sweepflow.trials.draw import Drawn
 from sweepflow.workloads import SweepWorkload
 
 MOST_BATCHES = 4
-"""Batches that a group is cut into by itself."""
+"""Maximum number of batches that a group is cut into automatically."""
 WORKER_DEVICES = 2
-"""JAX devices of a worker process: it has one core, and programs are compiled for no fewer devices."""
+"""JAX devices of a worker process: it has one core, and programs are compiled for at least this many."""
 SMALLEST_BATCH = 16
-"""A group of no more trials is one batch."""
+"""A group of at most this many trials is one batch."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,12 @@ class TrialsPlan:
 
     Attributes:
         name: The sweep's name.
-        workload: What every trial runs.
-        runner: How its batches run.
+        workload: Workload of every trial.
+        runner: Runner of its batches.
         drawn: The trials, and how they were chosen.
-        known: Records that the store has of them, by id; a `failed` one is run again.
-        run_batches: What has to be run.
-        groups: Each trial's group, in words.
+        known: Records of the trials in the store, by id; a `failed` trial is run again.
+        run_batches: Batches that have to be run.
+        groups: Group of each trial, in words.
     """
 
     name: str
@@ -55,17 +55,17 @@ class TrialsPlan:
 
     @property
     def batches(self) -> int:
-        """Batches to run."""
+        """Number of batches to run."""
         return len(self.run_batches)
 
     @property
     def hits(self) -> int:
-        """Trials that the store has."""
+        """Number of trials that the store has."""
         return len(self.known)
 
     @property
     def trials(self) -> int:
-        """Trials asked for."""
+        """Number of trials asked for."""
         return len(self.drawn.trials)
 
 
@@ -79,19 +79,19 @@ def make_plan(
     *,
     again: bool = False,
 ) -> TrialsPlan:
-    """Look the trials up, and cut what is missing into batches.
+    """Look the trials up in the store, and cut the missing ones into batches.
 
     Args:
-        workload: What every trial runs.
+        workload: Workload of every trial.
         drawn: The trials.
-        runner: How their batches run.
-        store: What is known.
-        name: Of the sweep; None makes one of the trials.
-        halving: One in so many goes on after a rung, and is part of the name.
-        again: Whether all of them are to be run, though the store may know them.
+        runner: Runner of their batches.
+        store: Store with the known records.
+        name: Name of the sweep; None makes a name from the trials.
+        halving: One in this many trials continues after a rung; the number is part of the name.
+        again: Whether to run all trials, even if the store has them.
 
     Raises:
-        ConfigError: where what the store has of a trial was made of another file.
+        ConfigError: if the store's record of a trial was made from another file.
     """
     known = {} if again else store.finished(drawn.trials)
     for record in known.values():
@@ -117,7 +117,7 @@ def make_plan(
 def cut_for(
     runner: RunnerConfig, workload: SweepWorkload[Any], trials: Sequence[Trial[Any]]
 ) -> list[Batch[Any]]:
-    """Batches of trials as a runner wants them."""
+    """Cut trials into batches as a runner needs them."""
     elsewhere = runner.kind != "local"
     return cut(workload, trials, runner.batch_size, workers=worker_count(runner), elsewhere=elsewhere)
 
@@ -130,17 +130,18 @@ def cut(
     workers: int = 1,
     elsewhere: bool = False,
 ) -> list[Batch[Any]]:
-    """Batches of trials; those of an external program are one batch in this process, of which several would
-    run side by side: each keeps to the limits that the trials have.
+    """Cut trials into batches. In this process, the trials of an external program are one batch: several
+    batches would run side by side, and each batch applies the limits of its trials on its own.
 
     Args:
-        workload: What they run.
+        workload: Workload of the trials.
         trials: Distinct trials.
-        batch_size: Most trials a batch. `auto` cuts a group into few batches, each a number of whole calls:
-            enough to see it progress and to lose little when it is killed, and too few to cost anything.
-        hold: Trials that every program holds, where later batches with fewer are to share it.
-        workers: Processes that they are shared out among; 1 where they run in this one.
-        elsewhere: Whether those are other processes than this one, be it a single one.
+        batch_size: Maximum number of trials per batch. `auto` cuts a group into few batches, each a number of
+            whole calls: enough to see progress and to lose little when it is killed, and too few to cost
+            anything.
+        hold: Number of trials that every program holds, if later batches with fewer trials are to share it.
+        workers: Number of processes that the trials are distributed to; 1 if they run in this process.
+        elsewhere: Whether the trials run in other processes than this one, even in a single one.
     """
     if not trials:
         return []
@@ -168,7 +169,7 @@ def cut(
 
 
 def _unheeded(workload: SweepWorkload[Any], runner: RunnerConfig) -> list[str]:
-    """What was asked for of batches and has no effect, in words."""
+    """Return the requested batch settings that have no effect, in words."""
     if runner.batch_size == "auto" or runner.kind != "local" or isinstance(workload.run, Workload):
         return []
     return [
@@ -182,10 +183,10 @@ def _held(found: list[Batch[Any]], hold: int | None) -> list[Batch[Any]]:
 
 
 def group_labels(workload: SweepWorkload[Any], trials: Sequence[Trial[Any]]) -> dict[str, str]:
-    """The group of each trial, in words.
+    """Return the group of each trial, in words.
 
-    Groups that the workload calls by one name are told apart by the static fields that they differ in, nested
-    ones too; by a number where they differ in none, but in their inputs say.
+    Groups with the same name from the workload are distinguished by the static fields in which they differ,
+    including nested fields; by a number if they differ in no field, but in their inputs, for example.
     """
     if not isinstance(workload.run, Workload):
         return {trial.id: workload.name for trial in trials}
@@ -203,7 +204,8 @@ def group_labels(workload: SweepWorkload[Any], trials: Sequence[Trial[Any]]) -> 
 
 
 def labelled(batches: Sequence[Batch[Any]], groups: Mapping[str, str]) -> list[Batch[Any]]:
-    """The batches under their groups' labels; one whose trials are of several, or of none, keeps its own."""
+    """Return the batches with the labels of their groups. A batch whose trials are of several groups, or of
+    none, keeps its own label."""
     labels = [{groups.get(trial.id, batch.label) for trial in batch.trials} for batch in batches]
     return [
         replace(batch, label=min(ours)) if len(ours) == 1 else batch

@@ -1,4 +1,4 @@
-"""What a sweep of trials found: its records, and the files made of them."""
+"""The results of a sweep of trials: its records, and the files made from them."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ MANIFEST = "manifest.jsonl"
 
 @dataclass(frozen=True, eq=False)
 class TrialsSweep:
-    """Everything that one sweep found.
+    """All results of one sweep.
 
     Attributes:
         name: The sweep's name.
-        command: What was typed to get it.
-        directory: Where its manifest, tables, best configuration and report are.
-        view: Its records, and what they are judged by.
+        command: Command that was typed to get it.
+        directory: Directory of its manifest, tables, best configuration and report.
+        view: Its records, and the criterion by which they are judged.
         missing: Ids of trials without a record: their batches failed.
-        notes: How the trials were chosen and run, in words.
-        option: The option of the group `workload` that it took.
-        own: The workload's path, where it is the user's own.
+        notes: Notes on how the trials were chosen and run, in words.
+        option: Option of the group `workload` that the sweep used.
+        own: Path of the workload, if it is the user's own.
     """
 
     name: str
@@ -57,18 +57,19 @@ class TrialsSweep:
 
     @property
     def sound(self) -> bool:
-        """Whether every trial has a result, and one of them a value; a trial may diverge."""
+        """Soundness of the sweep: true if every trial has a result, and at least one a value. A trial may
+        diverge."""
         statuses = [record.status for record in self.trials]
         return not self.missing and "failed" not in statuses and bool({"ok", "flagged"} & set(statuses))
 
     @property
     def best(self) -> Mapping[str, Any] | None:
-        """The best configuration; None where no trial has a value."""
+        """The best configuration; None if no trial has a value."""
         found = best(self.view)
         return None if found is None else self.view.records[found.place].config
 
     def rows(self) -> list[dict[str, Any]]:
-        """One flat row a trial: all settings and figures."""
+        """Return one flat row per trial: all settings and figures."""
         return trial_rows(self.view)
 
     def write(self, store: Store) -> None:
@@ -85,7 +86,7 @@ class TrialsSweep:
 
 
 def note_in_manifest(directory: Path, event: str, **what: Any) -> None:
-    """Append one line to a sweep's manifest, which is never rewritten: what happened, and when (UTC)."""
+    """Append one line, with the event and its time (UTC), to a sweep's manifest, which is never rewritten."""
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     path, line = directory / MANIFEST, json.dumps({"event": event, "time": now, **what})
     # A line that a kill has torn has no end; this one must not be lost with it.
@@ -94,11 +95,11 @@ def note_in_manifest(directory: Path, event: str, **what: Any) -> None:
 
 
 def replaced_note(directory: Path, command: str, trials: Sequence[str]) -> list[str]:
-    """A note where the folder holds the results of other trials, which are about to be replaced.
+    """Return a note if the folder holds the results of other trials, which are about to be replaced.
 
     Args:
-        directory: Of the sweep.
-        command: What was typed to get it.
+        directory: Directory of the sweep.
+        command: Command that was typed to get it.
         trials: Ids of its trials.
     """
     ended = _last_ended(directory)
@@ -115,10 +116,10 @@ def replaced_note(directory: Path, command: str, trials: Sequence[str]) -> list[
 
 
 def load_sweep(store: Store, name: str) -> TrialsSweep:
-    """A sweep as its manifest and the store have it.
+    """Return a sweep from its manifest and the store.
 
     Raises:
-        ConfigError: where there is no such sweep.
+        ConfigError: if there is no such sweep.
     """
     directory = store.paths.sweep(name)
     if not (directory / MANIFEST).is_file():
@@ -151,7 +152,7 @@ def load_sweep(store: Store, name: str) -> TrialsSweep:
 
 
 def _last_ended(directory: Path) -> Any:
-    """The last whole `ended` event of a sweep's manifest; None where there is none."""
+    """Return the last complete `ended` event of a sweep's manifest; None if there is none."""
     try:
         lines = (directory / MANIFEST).read_text("utf-8").splitlines()
     except OSError:
@@ -167,13 +168,13 @@ def _last_ended(directory: Path) -> Any:
 
 
 def as_shown(record: Record, rung: int | None, left_out: Sequence[str]) -> Record:
-    """A record as tables and pictures show it.
+    """Return a record as tables and charts show it.
 
     Args:
-        record: As stored.
-        rung: At which halving stopped it, which becomes a figure; that it stopped is no setting then.
-        left_out: Dotted keys whose default it has, because the condition under which they are drawn does not
-            hold: they are left out, since they decide nothing.
+        record: Record as stored.
+        rung: Rung at which halving stopped the trial. It becomes a figure, and the stop is then no setting.
+        left_out: Dotted keys that have their defaults because the condition under which they are drawn does
+            not hold. They are left out, since they decide nothing.
     """
     config, figures = dict(record.config), dict(record.figures)
     if rung is not None:

@@ -1,4 +1,4 @@
-"""Seeds of repeats: drawn so that the field takes them, and the program tells them apart."""
+"""Seeds of repeats, drawn so that the field accepts them and the program distinguishes them."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ WORD = 2**32
 """Seeds are drawn below this."""
 SINGLE = np.dtype(np.float32)
 MOST_LOOKED_AT = 10_000
-"""Seeds that are looked at in place of one that is refused."""
+"""Maximum number of seeds that are tried in place of a refused one."""
 
 
 def draw_seeds(config_type: type[Config], key: str, count: int, design_seed: int) -> list[int]:
-    """Distinct seeds, of which more begin with the fewer.
+    """Return distinct seeds; a longer list begins with the shorter one.
 
-    Each is a word of 32 bits, where the field takes that; else the word taken into what the field takes, or
-    the next one that is free. Two seeds are distinct where the program sees them so.
+    Each seed is a 32-bit word, if the field accepts the word. Otherwise the word is mapped to a value that
+    the field accepts, or to the next free one. Two seeds are distinct if the program sees them as distinct.
 
     Args:
         config_type: The workload's type of configurations.
-        key: The dotted key of its seed.
-        count: How many.
-        design_seed: What they are drawn from.
+        key: Dotted key of its seed.
+        count: Number of seeds.
+        design_seed: Seed that they are drawn from.
 
     Raises:
-        ConfigError: where the field takes fewer.
+        ConfigError: if the field accepts fewer seeds.
     """
     field = _Field(config_type, key)
     found: dict[object, int] = {}
@@ -56,7 +56,7 @@ def draw_seeds(config_type: type[Config], key: str, count: int, design_seed: int
 
 
 class _Field:
-    """What a seed's field takes."""
+    """The values that a seed's field accepts."""
 
     def __init__(self, config_type: type[Config], key: str) -> None:
         *sections, name = key.split(".")
@@ -84,7 +84,7 @@ class _Field:
         return ", ".join(map(str, self.choices)) if self.choices else f"from {self.low} to {self.high}"
 
     def near(self, word: int) -> Iterator[int]:
-        """What may stand for a word, the word itself first."""
+        """Yield the values that may stand for a word, the word itself first."""
         yield word
         there_are = len(self.choices) or max(0, self.high - self.low + 1)
         for step in range(min(there_are, MOST_LOOKED_AT)):
@@ -92,7 +92,7 @@ class _Field:
             yield self.choices[place] if self.choices else self.low + place
 
     def seen(self, seed: int) -> object:
-        """What the program sees of a seed; None where the field does not take it as it is."""
+        """Return the value that the program sees for a seed; None if the field does not take it unchanged."""
         try:
             if self.takes.validate_python(seed) != seed:
                 return None
@@ -102,7 +102,7 @@ class _Field:
 
 
 def _choices(annotation: Any) -> Sequence[int]:
-    """The whole numbers that a type lists, of those that list them."""
+    """Return the whole numbers that a type lists, if it lists any."""
     if get_origin(annotation) is Literal:
         return [value for value in get_args(annotation) if isinstance(value, int)]
     if isinstance(annotation, type) and issubclass(annotation, enum.IntEnum):

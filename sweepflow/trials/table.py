@@ -1,7 +1,7 @@
-"""The rows of a table of configurations, against the keys of a workload and what is typed beside it.
+"""The rows of a table of configurations, matched with the keys of a workload and with typed overrides.
 
-What is typed wins over a column of the same key, as it wins over a space. A group that is typed
-(`model=small`) is chosen first, and columns of keys within it hold.
+A typed override takes precedence over a column of the same key, as it does over a space. A typed group
+(`model=small`) is chosen first, and columns of keys within it apply.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from sweepflow.space import read_table
 from sweepflow.space.table import NUMBER
 
 MOST_NUMBERS = 5
-"""Of blank rows in a note."""
+"""Maximum number of blank rows that a note names."""
 
 
 @dataclass(frozen=True)
 class ConfigurationTable:
-    """What a table asks for.
+    """The configurations that a table asks for.
 
     Attributes:
-        rows: Values by dotted key, a key before those within it, without the columns that were typed; by the
-            number of the row.
-        notes: Which were, which rows are blank, and which are the defaults.
+        rows: Values by dotted key, a key before the keys within it, without the typed columns; by the number
+            of the row.
+        notes: Notes on the typed columns, the blank rows, and the rows that are the defaults.
         within: Typed keys that lie within a column.
     """
 
@@ -43,7 +43,7 @@ class ConfigurationTable:
     within: Sequence[tuple[str, Axis]]
 
     def at(self, row: Mapping[str, Any], point: Mapping[str, Any]) -> dict[str, Any]:
-        """A row at a point of the grid: typed keys within its columns have their values there."""
+        """Return a row at a point of the grid: typed keys within its columns have the point's values."""
         found = dict(row)
         for column, axis in self.within:
             if column not in row:
@@ -63,8 +63,8 @@ def configuration_table(request: TrialsRequest, path: Path) -> ConfigurationTabl
     """Read a table for a request.
 
     Raises:
-        ConfigError: for a table that cannot be read, a column that is no key of the workload, and one that
-            an experiment sweeps.
+        ConfigError: for a table that cannot be read, a column that is not a key of the workload, and a column
+            that an experiment sweeps.
     """
     kind = request.workload.config_type
     table = read_table(path, lambda column: takes_only_text(kind, _key(column, kind)))
@@ -117,7 +117,7 @@ def configuration_table(request: TrialsRequest, path: Path) -> ConfigurationTabl
 
 
 def _key(column: str, kind: type[BaseModel]) -> str:
-    """The key of a column; reports write `setting_NAME` for one that is called as a column of results is."""
+    """Return the key of a column; reports write `setting_NAME` for a key named like a column of results."""
     key = column.removeprefix(SETTING)
     known = kind.model_fields
     return key if column.split(".")[0] not in known and key.split(".")[0] in known else column
@@ -132,7 +132,7 @@ def _skipped(blank: Sequence[int], path: Path) -> str:
 
 
 def _replaces(axis: Axis, column: str) -> bool:
-    """Whether an override has the value of a column: it gives the same key, or a value that holds it."""
+    """Return whether an override replaces a column: it gives the same key, or a value that contains it."""
     if axis.source != TYPED and not axis.sweeps:
         return False  # what a file says, the table overrides
     if axis.key == column:
@@ -142,7 +142,7 @@ def _replaces(axis: Axis, column: str) -> bool:
 
 
 def takes_only_text(kind: Any, key: str) -> bool:
-    """Whether a dotted key of a configuration takes text, and no numbers or truth values.
+    """Return whether a dotted key of a configuration accepts text, and no numbers or truth values.
 
     Args:
         kind: A type of configurations, or of a part of one.

@@ -1,4 +1,4 @@
-"""Estimates held against what is known in closed form: the cases, and how each compares."""
+"""Comparison of estimates with values that are known in closed form: the cases, and the result of each."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ __all__ = [
 
 
 def cases(quick: bool = False) -> tuple[Case, ...]:
-    """Everything that `sweepflow verify` runs: quadratics and linear regression, normal crossings, deep
+    """Return all cases that `sweepflow verify` runs: quadratics and linear regression, normal crossings, deep
     linear networks.
 
     Args:
-        quick: Only a subset of few and small programs.
+        quick: Whether to return only a subset, of few and small programs.
     """
     everything = (*quadratics.cases(), *crossings.cases(), *deep_linear.cases())
     return tuple(case for case in everything if case.quick or not quick)

@@ -1,4 +1,4 @@
-"""One comparison with the truth: what to run, what has to come out, and how close."""
+"""One comparison with the truth: the configuration to run, the true value, and the tolerance."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from sweepflow.schema.sampler import sampler_name
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How far an estimate may be from the truth; every bound that is given has to hold.
+    """Maximum distance of an estimate from the truth; every bound that is given has to hold.
 
     Attributes:
-        relative: Share of the truth.
-        standard_errors: Multiples of the estimate's own Monte Carlo standard error; None where the
-            sampler, or the truth at this n, is known to be biased by more than that.
-        or_flagged: Whether an estimate that is farther off is in order where its own verdict says so.
+        relative: Maximum distance as a share of the truth.
+        standard_errors: Maximum distance in multiples of the estimate's own Monte Carlo standard error; None
+            if the sampler, or the truth at this n, is known to be biased by more than that.
+        or_flagged: Whether an estimate outside the bounds is accepted if its own verdict flags it.
     """
 
     relative: float
@@ -29,11 +29,11 @@ class Case:
     """One estimate whose true value is known.
 
     Attributes:
-        name: For people; not unique without the sampler.
-        config: What to run.
-        truth: What lambda-hat has to come out as.
-        tolerance: How close.
-        note: What the truth is, and why the estimate is expected beside it, where it is.
+        name: Name for people; not unique without the sampler.
+        config: Configuration to run.
+        truth: True value, which lambda-hat has to match.
+        tolerance: Tolerance of the match.
+        note: Description of the truth, and the reason if the estimate is expected to differ from it.
         quick: Whether it belongs to the quick subset.
     """
 

@@ -1,4 +1,4 @@
-"""How an estimate compares with the truth."""
+"""Comparison of an estimate with the truth."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ class Comparison:
     """A case with its outcome.
 
     Attributes:
-        case: What was asked.
-        llc: lambda-hat; None where there is none.
-        mcse: Its Monte Carlo standard error; None where it could not be computed.
+        case: The case.
+        llc: lambda-hat; None if there is none.
+        mcse: Monte Carlo standard error of lambda-hat; None if it could not be computed.
         error: (lambda-hat - truth) / truth.
-        within: Whether every bound of the case's tolerance holds, or the estimate is flagged where that will
-            do. A bound in standard errors does not hold where there is no standard error.
-        note: The case's note, and what the estimate's own verdict says against it.
+        within: Whether every bound of the case's tolerance holds, or the estimate is flagged and the case
+            accepts that. A bound in standard errors does not hold if there is no standard error.
+        note: The case's note, and the reasons that the estimate's own verdict gives against the estimate.
     """
 
     case: Case
@@ -40,7 +40,7 @@ class Comparison:
 
 
 def compare(case: Case, record: Record) -> Comparison:
-    """Hold the record of a case's estimate against its truth."""
+    """Compare the record of a case's estimate with its truth."""
     llc, mcse = number(record.figures, "llc"), number(record.figures, "llc_mcse")
     error = None if llc is None else (llc - case.truth) / case.truth
     note = "; ".join(filter(None, [case.note, *(f"{record.status}: {r}" for r in record.reasons)]))

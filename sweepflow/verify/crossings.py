@@ -1,7 +1,7 @@
 """Normal crossings: singular minima whose lambda, and whose finite-n expectation, are both known.
 
-Their valleys get narrower without end, and the energy's relative spread is 1 / sqrt(lambda). At their
-defaults HMC and NUTS diverge there, and say so; MCLMC is right within wide error bars.
+Their valleys become narrower without limit, and the energy's relative spread is 1 / sqrt(lambda). At their
+defaults, HMC and NUTS diverge there and report it; MCLMC is correct within wide error bars.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ NBETA = 1000.0
 GAMMAS = (1.0, 0.1)
 TOLERANCE = Tolerance(relative=0.05, standard_errors=3.0)
 DEFAULTS = Tolerance(relative=0.5, standard_errors=4.0, or_flagged=True)
-"""At the defaults 200 effective draws leave a standard error of 10 to 20 %."""
+"""Tolerance at the samplers' defaults: 200 effective draws leave a standard error of 10 to 20 %."""
 
 
 def cases() -> tuple[Case, ...]:
-    """Two-dimensional crossings, against the exact expectation at this nbeta and gamma: by HMC that is tuned
-    by hand, and by samplers at their defaults."""
+    """Return two-dimensional crossings, compared with the exact expectation at this nbeta and gamma: by HMC
+    that is tuned by hand, and by samplers at their defaults."""
     by_hand = HmcSampler(
         nbeta=NBETA,
         gamma=GAMMAS[0],

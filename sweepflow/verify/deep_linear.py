@@ -3,8 +3,8 @@
 The data are noiseless and white, so L_n is the population loss, L_n(w0) = 0, and nbeta is free: the larger
 it is, the closer the expectation comes to lambda, and the stiffer the posterior.
 
-What remains is negative and largest for deep networks: where strata of the true set have nearly the same
-lambda, they act like a higher multiplicity until nbeta is astronomically large. Measured on 20 x 20 x 20 x 20
+The remaining error is negative, and largest for deep networks: strata of the true set with nearly the same
+lambda act like a higher multiplicity until nbeta is astronomically large. Measured on 20 x 20 x 20 x 20
 x 20 of rank 5, lambda = 158, with trajectories of 200 steps: 6.1 % below lambda at nbeta = 1e3, 2.8 % at 1e5,
 3.3 % at 1e7, each with a standard error of 0.6 %; with the 64 steps taken here, 4 to 5 % at 1e5.
 """
@@ -40,11 +40,11 @@ SHAPES = (
     ((32, 32, 32), 8),
     ((50, 50, 50), 10),
 )
-"""Layer widths and true rank; 24 to 5,000 parameters. (12, 9) is linear regression, (30, 10, 20) has full
-rank and is regular but for the layers' symmetry, all others are rank-deficient."""
+"""Layer widths and true rank; 24 to 5,000 parameters. (12, 9) is linear regression. (30, 10, 20) has full
+rank and is regular except for the layers' symmetry. All others are rank-deficient."""
 DEEPEST = tuple(((6,) * (layers + 1), rank) for layers in (6, 7, 8) for rank in (0, 1))
-"""Six to eight layers: chains that start at the singular point take long to come to where lambda is lower
-than theirs, or strata of nearly the same lambda are."""
+"""Six to eight layers: chains that start at the singular point take long to reach points with a lower lambda,
+or strata of nearly the same lambda."""
 QUICK = (((4, 3, 4), 1), ((5, 5, 5), 2), ((20, 5, 20), 2), ((24, 24, 24), 6))
 BY_SGLD = (((20, 5, 20), 2), ((24, 24, 24), 6))
 
@@ -53,14 +53,14 @@ NBETA_SGLD = 1e4
 """SGLD's step is bounded by the stiffest direction, its time by the flattest."""
 GAMMA = 1.0
 ESS, MAX_GRADIENTS = 1000.0, 1_000_000
-"""At the default of 200 chains have seen so little of flat directions that λ̂ of small networks is up to 15 %
-low."""
+"""At the default of 200, chains have explored flat directions so little that λ̂ of small networks is up to
+15 % too low."""
 TOLERANCE = Tolerance(relative=0.1)
 TOLERANCE_DEEPEST = Tolerance(relative=0.1, or_flagged=True)
 
 
 def cases() -> tuple[Case, ...]:
-    """Every shape by HMC, some by SGLD too."""
+    """Return every shape with HMC, and some shapes also with SGLD."""
     hmc = HmcSampler(nbeta=NBETA, gamma=GAMMA, ess=ESS, max_gradients=MAX_GRADIENTS)
     sgld = SgldSampler(nbeta=NBETA_SGLD, gamma=GAMMA)
     return (

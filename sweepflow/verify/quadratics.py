@@ -25,7 +25,7 @@ from sweepflow.verify.case import Case, Tolerance
 
 GAMMAS = (1.0, 10.0, 100.0)
 DIMENSION = 50
-"""Many directions make the energy's relative spread small, sqrt(2 / d): 2 % takes fewer draws."""
+"""Many directions make the energy's relative spread small, sqrt(2 / d): 2 % needs fewer draws."""
 EIGENVALUES = tuple(float(h) for h in np.logspace(0, -1.5, DIMENSION))
 NBETA = 1000.0
 REGRESSION = TeacherStudentData(
@@ -33,22 +33,23 @@ REGRESSION = TeacherStudentData(
 )
 
 DEFAULTS = Tolerance(relative=0.1, standard_errors=4.0)
-"""At the defaults 200 effective draws leave a standard error of 1.4 % in 50 dimensions, of 2.2 % in 20."""
+"""At the defaults, 200 effective draws leave a standard error of 1.4 % in 50 dimensions, and of 2.2 % in
+20."""
 LONG_ESS = 5000.0
 LONG = Tolerance(relative=0.02, standard_errors=3.0)
-"""With so many effective draws, and all else as by default: what bias is left."""
+"""Tolerance with this many effective draws and all other settings at their defaults: the remaining bias."""
 LONG_GAMMA = 10.0
 LONG_BUDGET = 2_000_000
 NOTE = "½ Σ nβh/(nβh+γ), exact"
 
 
 def cases() -> tuple[Case, ...]:
-    """Both problems, all samplers, at three strengths of localisation."""
+    """Return both problems with all samplers, at three strengths of localisation."""
     return (*_potential(), *_regression())
 
 
 def hessian_eigenvalues(config: TeacherStudentData) -> np.ndarray:
-    """Eigenvalues of X^T X / n, the Hessian of a linear regression's L_n; (input_dim,), ascending."""
+    """Return eigenvalues of X^T X / n, the Hessian of a linear regression's L_n; (input_dim,), ascending."""
     x = data.load(config).x
     return np.linalg.eigvalsh(x.T @ x / len(x))
 
@@ -104,7 +105,7 @@ def _regression() -> Iterator[Case]:
 
 
 def _samplers(nbeta: float, gamma: float) -> Iterator[tuple[SamplerConfig, Tolerance]]:
-    """Every sampler at its defaults; at one gamma, with many more draws, too."""
+    """Yield every sampler at its defaults; at one gamma, also with many more draws."""
     for kind in (HmcSampler, NutsSampler, MclmcSampler, SgldSampler, SgnhtSampler):
         yield kind(nbeta=nbeta, gamma=gamma), DEFAULTS
         if gamma == LONG_GAMMA and kind not in (NutsSampler, SgnhtSampler):

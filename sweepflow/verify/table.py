@@ -16,7 +16,7 @@ NUMERIC = {"truth", "λ̂ ± SE", "error", "in SE"}
 
 
 def comparison_table(comparisons: Sequence[Comparison]) -> Table:
-    """One line a comparison, the verdict on all of them as the caption."""
+    """Return a table with one line per comparison; the caption is the verdict on all of them."""
     table = Table(
         box=None,
         pad_edge=False,
@@ -38,14 +38,14 @@ def comparison_table(comparisons: Sequence[Comparison]) -> Table:
 
 
 def comparison_markdown(comparisons: Sequence[Comparison]) -> str:
-    """The same table in Markdown, with what is to be said of each case, and the verdict below it."""
+    """Return the same table in Markdown, with the note of each case, and the verdict below the table."""
     headers = [*HEADERS[:-1], "within", "note"]
     rows = [[*_cells(comparison), comparison.note] for comparison in comparisons]
     return f"{markdown_table(headers, rows, NUMERIC)}\n\n{summary(comparisons)}\n"
 
 
 def summary(comparisons: Sequence[Comparison]) -> str:
-    """One sentence: how many are within their tolerance, and the worst of those that are not."""
+    """Return one sentence: whether all are within their tolerance, else the number outside and the worst."""
     if not comparisons:
         return "nothing was compared"
     outside = [c for c in comparisons if not c.within]

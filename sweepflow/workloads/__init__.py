@@ -1,4 +1,4 @@
-"""What a sweep can train or run, one workload a module; a user's own is a module of the same shape."""
+"""Workloads that a sweep can train or run, one per module; a user's own is a module of the same form."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The workload `command`: any external training program, one process a trial.
+"""The workload `command`: any external training program, with one process per trial.
 
 The program gets its configuration as arguments and prints lines such as `METRIC val_loss=0.31`. All of its
 output is kept in a log beside the trial's record.
@@ -45,8 +45,8 @@ VERSION = 1
 
 @dataclass(eq=False)
 class _Running:
-    """A trial's process, its place among the trials, the device that it was given, if any, and the digests
-    that the files which it names had as it started."""
+    """A trial's process, its place among the trials, its device, if any, and the digests that the files which
+    it names had at its start."""
 
     place: int
     process: CommandProcess
@@ -60,24 +60,26 @@ def run_trials(
     *,
     on_record: Callable[[Record], None] | None = None,
 ) -> list[Record]:
-    """Run each trial's command and keep its record as soon as it has ended by itself.
+    """Run each trial's command, and keep its record as soon as the command has ended by itself.
 
-    At most `max_concurrent` run at a time, each on the device that has the fewest, in turn (both as the
-    first trial says). Whatever is raised in this thread, an interruption included, ends every process that
-    was started here, and what those have started; so does the end of this whole process, even by SIGKILL.
+    At most `max_concurrent` commands run at a time, each on the device that has the fewest, in turn (both
+    settings are those of the first trial). Any exception in this thread, including an interruption, ends
+    every process that was started here, and all processes that those have started. The end of this whole
+    process, even by SIGKILL, ends them too.
 
     Args:
-        trials: What to run.
-        store: Where records and logs are kept.
+        trials: Trials to run.
+        store: Store of records and logs.
         on_record: Called with each record once it is stored.
 
     Returns:
-        One record a trial, in their order.
+        One record per trial, in their order.
 
     Raises:
-        ConfigError: for a command that `check` refuses; before any is started.
-        InterruptedBatchError: where this process or the sweep is being ended. What runs then has no record.
-        StoreError: where logs or records cannot be written.
+        ConfigError: for a command that `check` refuses; before any command is started.
+        InterruptedBatchError: if this process or the sweep is being ended. Commands that run then have no
+            record.
+        StoreError: if logs or records cannot be written.
     """
     with one_look():
         for trial in trials:
@@ -129,7 +131,7 @@ def run_trials(
 
 @contextmanager
 def _ended(running: Sequence[_Running]) -> Iterator[None]:
-    """However the context is left, nothing of these runs any more."""
+    """End all of these processes when the context is left, in whatever way."""
     try:
         yield
     finally:
@@ -159,15 +161,15 @@ def _prepared(trial: Trial[CommandConfig], store: Store, mark: str, device: str 
 
 
 def given(trial: Trial[CommandConfig], store: Store) -> dict[str, str]:
-    """What the trial is told of itself: its id, its sweep, a folder of its own."""
+    """Return the values that a trial gets about itself: its id, its sweep, a folder of its own."""
     values = (trial.id, trial.config.sweep or "", str(store.paths.trial_folder(trial.id).absolute()))
     return dict(zip(PLACES, values, strict=True))
 
 
 def _record(trial: Trial[CommandConfig], ended: _Running) -> Record:
-    """What has become of a process that has ended.
+    """Return the record of a process that has ended.
 
-    A metric's figure is its last value, None where that is no finite number; `curve.NAME` has all of its
+    The figure of a metric is its last value, or None if that is not a finite number. `curve.NAME` has all
     values, and `best_NAME` is the best of them.
     """
     process = ended.process
@@ -197,7 +199,8 @@ def _record(trial: Trial[CommandConfig], ended: _Running) -> Record:
 
 
 def _best(name: str, values: Sequence[float]) -> dict[str, float]:
-    """The best of a metric's values, which its last need not be; both ends where its name says no goal."""
+    """Return the best of a metric's values, which may differ from the last; the lowest and the highest if its
+    name does not say a goal."""
     finite = [value for value in values if math.isfinite(value)]
     return {best: end(finite) for best, end in _ends(name).items()} if finite else {}
 
@@ -212,9 +215,10 @@ def _ends(name: str) -> dict[str, Callable[[list[float]], float]]:
 
 
 def _judged(config: CommandConfig, process: CommandProcess, output: Output) -> tuple[Status, tuple[str, ...]]:
-    """The status, and in words why it is not `ok`.
+    """Return the status, and the reasons in words if it is not `ok`.
 
-    A program that ends with an error after it has printed a NaN for a metric has diverged: it would again.
+    A program that ends with an error after it has printed a NaN for a metric has diverged: it would diverge
+    again.
     """
     code = process.exit_code or 0
     ending = f"; its log ends: {' | '.join(output.tail)}" if output.tail else "; it printed nothing"
@@ -234,7 +238,7 @@ def _judged(config: CommandConfig, process: CommandProcess, output: Output) -> t
 
 
 def _doubts(output: Output) -> Iterator[str]:
-    """What it printed of metrics that is in no figure."""
+    """Yield notes on printed values of metrics that are in no figure."""
     for name, count in output.refusals.items():
         lines = count + len(output.metrics.get(name, ()))
         yield (
@@ -247,7 +251,7 @@ def _doubts(output: Output) -> Iterator[str]:
 
 
 def _changed(config: CommandConfig, before: Mapping[str, str]) -> Iterator[str]:
-    """That files by which the trial is known are not what they were when it started."""
+    """Yield a note if files that identify the trial have changed since it started."""
     try:
         now = files_seen(config)
     except ConfigError as error:  # one is gone, or cannot be read any more
@@ -291,7 +295,7 @@ def _signal_name(number: int) -> str:
 
 
 def command_of(record: Record, store: Store) -> str:
-    """What a record's program was started with, as a person would type it; empty for other records."""
+    """Return the command line of a record's program, as a person would type it; empty for other records."""
     if record.workload != NAME:
         return ""
     try:

@@ -1,4 +1,4 @@
-"""What can be known of an external program before it is started."""
+"""Checks of an external program that are possible before it is started."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _BY_SHELL = (
 
 
 def check(config: CommandConfig) -> None:
-    """Make sure that the command can be started, without starting it.
+    """Check that the command can be started, without starting it.
 
     Raises:
-        ConfigError: where its directory, program or script is not there, the program cannot be executed, the
+        ConfigError: if its directory, program or script does not exist, the program cannot be executed, the
             command needs a shell, an argument would not reach the program, or a file changed since it was
             pinned.
     """
@@ -81,7 +81,7 @@ def _check_program(config: CommandConfig, program: str, place: str) -> None:
 
 
 def _check_shell_syntax(config: CommandConfig) -> None:
-    """Refuse what only a shell understands: the program would get it as words."""
+    """Refuse syntax that only a shell understands: the program would get it as words."""
     command = config.command
     found = next(shell_syntax(command), None)
     if found is None:
@@ -113,7 +113,7 @@ def _check_shell_syntax(config: CommandConfig) -> None:
 
 
 def shell_syntax(command: str) -> Iterator[str]:
-    """What of a command a shell would take for more than a word, in its order."""
+    """Yield the parts of a command that have a special meaning in a shell, in their order."""
     quote, escaped, begins = "", False, True
     for number, character in enumerate(command):
         behind = command[number + 1 : number + 2]
@@ -145,5 +145,5 @@ def shell_syntax(command: str) -> Iterator[str]:
 
 
 def _names(behind: str, quotes: str = "") -> bool:
-    """Whether what follows a dollar sign makes it more than itself: a name, a number, a bracket, a quote."""
+    """Return whether the character after a dollar sign gives it a meaning: name, number, bracket, quote."""
     return bool(re.fullmatch(rf"[A-Za-z_{{(\[\d@*#?$!{quotes}-]", behind))

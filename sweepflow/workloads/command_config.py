@@ -1,4 +1,4 @@
-"""Configuration of an external program: what is run, with which arguments, and what identifies it."""
+"""Configuration of an external program: the command, its arguments, and the values that identify it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ GIVEN_VARIABLES = ("SWEEPFLOW_TRIAL", "SWEEPFLOW_SWEEP", "SWEEPFLOW_TRIAL_DIR")
 
 
 def text(value: Any) -> str:
-    """A value as it stands on a command line."""
+    """Return a value as it is written on a command line."""
     match value:
         case None:
             return "null"
@@ -34,7 +34,8 @@ def text(value: Any) -> str:
 
 
 def _as_typed(value: Any) -> Any:
-    """Text that Hydra has read as a number, or as true or false: `devices=[0,1]`, `environment.THREADS=4`."""
+    """Return the text of a value that Hydra has read as a number, or as true or false: `devices=[0,1]`,
+    `environment.THREADS=4`."""
     return text(value) if isinstance(value, (bool, int, float)) else value
 
 
@@ -45,36 +46,39 @@ class CommandConfig(Config):
     """A program and its arguments: `command`, then those of `args`, then the seed, on one command line."""
 
     command: Content[str]
-    """Split as a shell would, but run without one: no globs, no pipes, no variables."""
+    """Program and arguments, split as by a shell but run without one: no globs, no pipes, no variables."""
     args: Content[dict[str, Any]] = Field(default_factory=dict)
-    """By dotted key, nested or not: numbers, text, true and false, null, and lists of them."""
+    """Arguments by dotted key, nested or not: numbers, text, true and false, null, and lists of these."""
     style: Content[Literal["override", "flag", "option", "json", "none"]] = "override"
-    """`key=value`; `--key=value`; `--key value`, with true as `--key` alone and lists as several words; one
-    word of JSON; or nothing but what the command places."""
+    """Form of the arguments: `key=value`; `--key=value`; `--key value`, with true as `--key` alone and lists
+    as several words; one word of JSON; or nothing except the arguments that the command places."""
     seed: Content[Seed | None] = None
     seed_argument: Content[str] = "seed"
-    """The key that the seed is passed under, where there is one."""
+    """Key under which the seed is passed, if there is a seed."""
     metrics: Content[tuple[str, ...]] = Field(min_length=1)
-    """Metrics that the program must print; others that it prints are kept as well."""
+    """Metrics that the program must print; other metrics that it prints are kept as well."""
     sha256: Content[str] = ""
-    """Of the files that the trial names and depends on; filled in by sweepflow: a changed script is another
-    trial."""
+    """SHA-256 of the files that the trial names and depends on; filled in by sweepflow. A changed script is
+    another trial."""
     pinned: Annotated[Location[tuple[str, ...] | None], OF_A_RUN] = None
-    """The files that `sha256` is of, as the trial names them; filled in by sweepflow."""
+    """Files that `sha256` covers, as the trial names them; filled in by sweepflow."""
     depends: Location[tuple[Text, ...]] = ()
     """Files, folders and globs that the program imports or reads; their contents are part of the trial."""
     outputs: Location[tuple[Text, ...]] = ()
-    """Files, folders and globs that the program writes; never looked at, where something names them."""
+    """Files, folders and globs that the program writes; sweepflow never looks at them, even if they are
+    named."""
     sweep: Annotated[Location[str | None], OF_A_RUN] = None
-    """The sweep that the trial is run by; filled in by sweepflow."""
+    """Sweep that runs the trial; filled in by sweepflow."""
     cwd: Location[Text | None] = None
-    """The directory that the program runs in; the one that sweepflow was started in where it is not given."""
+    """Directory that the program runs in; by default the directory that sweepflow was started in."""
     timeout_seconds: Location[PositiveFloat | None] = None
     max_concurrent: Location[PositiveInt] = 1
     devices: Location[tuple[Text, ...]] = ()
-    """Given in turn as CUDA_VISIBLE_DEVICES; while there are enough, to one process at a time."""
+    """Devices that are given in turn as CUDA_VISIBLE_DEVICES; each to one process at a time, while there are
+    enough."""
     environment: Content[dict[str, Text]] = Field(default_factory=dict)
-    """Added to that of sweepflow; part of the trial, as what a program reads there may decide its result."""
+    """Variables that are added to the environment of sweepflow. They are part of the trial, since they may
+    decide its result."""
 
     @field_validator("command")
     @classmethod
@@ -90,7 +94,8 @@ class CommandConfig(Config):
     @field_validator("args")
     @classmethod
     def _has_one_form(cls, args: dict[str, Any]) -> dict[str, Any]:
-        """Nested, whichever way it was written, so that equal arguments are equal configurations."""
+        """Nest the arguments, whichever way they were written, so that equal arguments are equal
+        configurations."""
         nested: dict[str, Any] = {}
         for key, value in flat(args):
             *sections, name = key.split(".")
@@ -138,12 +143,12 @@ class CommandConfig(Config):
 
 
 def _hashable(value: Any) -> Any:
-    """Something hashable that is equal where values are: lists become tuples."""
+    """Return a hashable value that is equal for equal values: lists become tuples."""
     return tuple(map(_hashable, value)) if isinstance(value, list) else value
 
 
 def flat(args: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted keys and plain values, in the order that they were written."""
+    """Yield dotted keys and plain values, in the order in which they were written."""
     for key, value in args.items():
         parts = key.split(".") if isinstance(key, str) else [""]
         if not all(part and part.isprintable() and not set(part) & set("= \\") for part in parts):

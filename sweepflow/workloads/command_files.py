@@ -1,4 +1,4 @@
-"""The files that an external program's trial names or depends on: what they hold is part of the trial."""
+"""The files that an external program's trial names or depends on: their contents are part of the trial."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from sweepflow.workloads.command_config import CommandConfig, flat
 _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 _MAGIC = re.compile(r"[*?\[]")
 _KNOWN_FILES = 1 << 16
-"""Files whose digests a process remembers."""
+"""Number of files whose digests a process remembers."""
 
 
 _LOOK: ContextVar[dict[Hashable, Any] | None] = ContextVar("look", default=None)
-"""What has been seen in the present look, if there is one."""
+"""Contents that have been read in the present `one_look` block, if there is one."""
 
 L = TypeVar("L")
 
 
 @contextmanager
 def one_look() -> Iterator[None]:
-    """Within this, what a file or folder holds is looked at once, however many trials name it."""
+    """Context in which the content of a file or folder is read once, however many trials name it."""
     token = _LOOK.set({})
     try:
         yield
@@ -51,16 +51,21 @@ def _seen(key: Hashable, look: Callable[[], L]) -> L:
 
 
 def pin(config: CommandConfig) -> CommandConfig:
-    """The same configuration with the SHA-256 of the files that it names and depends on.
+    """Return the same configuration with the SHA-256 of the files that it names and depends on.
 
-    Every word of the command that is the path of a file counts, the part of a word behind `=`, the module
-    behind `-m`, where it lies below the directory that the command runs in, and every text of `args` and
-    `environment` that is the path of a file; and all that `depends` holds. What `outputs` holds does not
-    count. A module that is installed elsewhere, and what else the program imports or reads, is not seen.
+    These files count:
+
+    - every word of the command, and every part of a word after `=`, that is the path of a file;
+    - the module after `-m`, if it lies below the directory that the command runs in;
+    - every text of `args` and `environment` that is the path of a file;
+    - all files of `depends`.
+
+    Files of `outputs` do not count. A module that is installed elsewhere, and other files that the program
+    imports or reads, are not seen.
 
     Raises:
-        ConfigError: for a file that cannot be read, one that changed since it was pinned, or an entry of
-            `depends` that is not there.
+        ConfigError: for a file that cannot be read, a file that changed since it was pinned, or an entry of
+            `depends` that does not exist.
     """
     named = list(_named(config))
     if config.pinned is not None:  # of what has come since, the program may have written some
@@ -84,12 +89,12 @@ def pin(config: CommandConfig) -> CommandConfig:
 
 
 def files_seen(config: CommandConfig) -> dict[str, str]:
-    """The digest of every file that the trial names or depends on now, by its name."""
+    """Return the digest of every file that the trial names or depends on now, by its name."""
     return {name: _sha256(path) for _, name, path in _named(config)} | dict(_depended(config))
 
 
 def folders_not_seen(config: CommandConfig) -> Iterator[str]:
-    """What to say of folders that the command and its arguments name, of whose content nothing is known."""
+    """Yield notes on folders that the command and its arguments name, and whose contents are not known."""
     known = [os.path.abspath(os.path.join(directory(config), os.path.expanduser(d))) for d in config.depends]
     for label, text in _texts(config):
         path = os.path.abspath(os.path.join(directory(config), os.path.expanduser(text)))
@@ -102,12 +107,12 @@ def folders_not_seen(config: CommandConfig) -> Iterator[str]:
 
 
 def directory(config: CommandConfig) -> str:
-    """The directory that the command runs in."""
+    """Return the directory that the command runs in."""
     return os.path.expanduser(config.cwd or ".")
 
 
 def _named(config: CommandConfig) -> Iterator[tuple[str, str, str]]:
-    """Where each file is named, by which text, and its path; a file that is an output is left out."""
+    """Yield the place where each file is named, the text that names it, and its path; without outputs."""
     for label, text in _texts(config):
         path = os.path.join(directory(config), os.path.expanduser(text))
         if os.path.isfile(path) and not _is_output(path, config):
@@ -115,7 +120,7 @@ def _named(config: CommandConfig) -> Iterator[tuple[str, str, str]]:
 
 
 def _texts(config: CommandConfig) -> Iterator[tuple[str, str]]:
-    """Every text that may name a file, and where it stands."""
+    """Yield every text that may name a file, with its place."""
     words = shlex.split(config.command)
     for number, word in enumerate(words):
         modules = _module_files(word, words[number - 1] if number else "")
@@ -131,7 +136,8 @@ def _texts(config: CommandConfig) -> Iterator[tuple[str, str]]:
 
 
 def _module_files(word: str, before: str) -> tuple[str, ...]:
-    """Where Python, or a launcher that takes `-m` too, finds the module that a word names, if it does."""
+    """Return the paths where Python, or a launcher that also takes `-m`, finds the module that a word names;
+    none if it names no module."""
     name = word if before == "-m" else word.removeprefix("-m") if word.startswith("-m") else ""
     if not _MODULE.fullmatch(name):
         return ()
@@ -140,7 +146,8 @@ def _module_files(word: str, before: str) -> tuple[str, ...]:
 
 
 def _depended(config: CommandConfig) -> list[tuple[str, str]]:
-    """All files of `depends` by a name that stays where the whole is moved, with their digests; sorted."""
+    """Return all files of `depends`, sorted, with their digests. Their names stay the same if everything is
+    moved together."""
     key = (os.path.abspath(directory(config)), config.depends, config.outputs)
     return _seen(key, lambda: _look_at_depended(config)) if config.depends else []
 
@@ -173,7 +180,7 @@ def _look_at_depended(config: CommandConfig) -> list[tuple[str, str]]:
 
 
 def _files_below(folder: str) -> Iterator[str]:
-    """The files of a folder, and of those in it, but for what is hidden, compiled, or the store."""
+    """Yield the files of a folder and its subfolders, except hidden and compiled files and the store."""
     store = os.path.realpath(default_store())
     for here, folders, files in os.walk(folder, followlinks=True):
         inside = f"{os.path.realpath(here)}{os.sep}"
@@ -190,12 +197,12 @@ def _files_below(folder: str) -> Iterator[str]:
 
 
 def _is_compiled(path: str) -> bool:
-    """Whether Python has made it of a module, as it was imported."""
+    """Return whether a file is a compiled module, which Python has made on import."""
     return path.endswith(".pyc") or "__pycache__" in path.split(os.sep)
 
 
 def _is_output(path: str, config: CommandConfig) -> bool:
-    """Whether a file is, or lies below, what an entry of `outputs` says."""
+    """Return whether a file matches an entry of `outputs`, or lies below a match."""
     if not config.outputs:
         return False
     relative = os.path.relpath(path, directory(config)).split(os.sep)
@@ -209,7 +216,7 @@ def _is_output(path: str, config: CommandConfig) -> bool:
 
 
 def _fits(parts: Sequence[str], pattern: Sequence[str]) -> bool:
-    """Whether a path is what a glob says, part by part; `**` is any number of parts."""
+    """Return whether a path matches a glob, part by part; `**` is any number of parts."""
     if not pattern or not parts:
         return not parts and all(one == "**" for one in pattern)
     if pattern[0] == "**":

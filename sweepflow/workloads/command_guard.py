@@ -1,8 +1,8 @@
-"""Ends the processes of a sweep's commands once the sweep is gone, however it went.
+"""Ends the processes of a sweep's commands once the sweep has ended, for whatever reason.
 
-Started as a program of its own, by its path: it imports nothing of sweepflow, and is up in no time. It reads
-standard input to its end, which comes when the sweep closes it, or dies in whatever way (killed, out of
-memory, an exit that runs no clean-up); then it ends what still carries the sweep's mark.
+It is started as a separate program, by its path: it imports nothing of sweepflow, and starts quickly. It
+reads standard input to its end. The end comes when the sweep closes the input, or dies in any way (killed,
+out of memory, an exit that runs no clean-up). Then it ends every process that still carries the sweep's mark.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ import psutil
 
 MARK = "SWEEPFLOW_PROCESS"
 """Environment variable by which a command's descendants are found, whatever session they are in. It holds
-several marks: of the command, of its sweep, and of the sweeps around that."""
+several marks: of the command, of its sweep, and of the sweeps that enclose this sweep."""
 
 GRACE_SECONDS = 5.0
-"""From asking a program to end (SIGTERM) to ending it (SIGKILL)."""
+"""Seconds from asking a program to end (SIGTERM) to killing it (SIGKILL)."""
 
 POLL_SECONDS = 0.02
-"""Between two looks at what runs."""
+"""Seconds between two checks of the running processes."""
 
 
 def find(mark: str, *, group: int | None = None) -> list[psutil.Process]:
-    """The live processes that carry a mark, or are in a process group."""
+    """Return the live processes that carry a mark, or are in a process group."""
     found = []
     for pid in psutil.pids():
         with suppress(psutil.Error, OSError):  # it ended meanwhile, or is another user's
@@ -40,7 +40,7 @@ def find(mark: str, *, group: int | None = None) -> list[psutil.Process]:
 
 
 def is_alive(process: psutil.Process) -> bool:
-    """Whether it still runs: one that has ended, and that nobody has asked about yet, does not."""
+    """Return whether a process still runs. A zombie, which has ended and was not waited for, does not."""
     try:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
@@ -48,14 +48,14 @@ def is_alive(process: psutil.Process) -> bool:
 
 
 def send(processes: Iterable[psutil.Process], number: signal.Signals) -> None:
-    """Send each a signal, unless it has ended."""
+    """Send each process a signal, unless it has ended."""
     for process in processes:
         with suppress(psutil.Error):
             process.send_signal(number)
 
 
 def end_marked(mark: str) -> None:
-    """Ask everything that carries the mark to end; kill what has not after GRACE_SECONDS."""
+    """Ask all processes that carry the mark to end; kill those that have not ended after GRACE_SECONDS."""
     asked = find(mark)
     send(asked, signal.SIGTERM)
     kill_at = time.monotonic() + GRACE_SECONDS

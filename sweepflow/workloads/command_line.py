@@ -1,4 +1,4 @@
-"""The command line of an external program: its words, and how a person would type it."""
+"""The command line of an external program: its words, and the line that a person would type."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from sweepflow.workloads.command_config import CommandConfig, flat, text
 
 LONGEST_LABEL = 40
 PLACES = ("trial", "sweep", "trial_dir")
-"""What `{...}` stands for besides `{seed}` and `{args.KEY}`, in the order of GIVEN_VARIABLES: the trial's id,
-its sweep's name, a folder of its own."""
+"""Names of the places `{...}` besides `{seed}` and `{args.KEY}`, in the order of GIVEN_VARIABLES: the trial's
+id, its sweep's name, a folder of its own."""
 SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh"})
 
 _NAME = r"(?:trial|trial_dir|sweep|seed|args\.[^\s{}=]+)"
@@ -28,15 +28,15 @@ _PLACE = re.compile(rf"\{{\{{({_NAME})\}}\}}|\{{({_NAME})\}}")
 _LIKE_A_PLACE = re.compile(r"(?<!\{)\{([a-z_]+)\}(?!\})")
 _LIKENESS = 0.8
 _NEGATIVE = re.compile(r"-\d+|-\d*\.\d+")
-"""What argparse takes for a negative number and not for an option."""
+"""Text that argparse takes for a negative number and not for an option."""
 
 
 def command_line(config: CommandConfig, given: Mapping[str, str] | None = None) -> list[str]:
-    """The words of the whole command line: arguments sorted by key, so that equal trials run alike.
+    """Return the words of the whole command line; arguments sorted by key, so that equal trials run alike.
 
     Args:
-        config: The trial.
-        given: What `{trial}`, `{trial_dir}` and `{sweep}` stand for; those without a value stay as they are.
+        config: Configuration of the trial.
+        given: Values of `{trial}`, `{trial_dir}` and `{sweep}`; a place without a value stays as it is.
     """
     known = {name: value for name, value in (given or {}).items() if name in PLACES}
     own = dict(_own(config))
@@ -49,12 +49,12 @@ def command_line(config: CommandConfig, given: Mapping[str, str] | None = None) 
 
 
 def filled_environment(config: CommandConfig, given: Mapping[str, str]) -> dict[str, str]:
-    """The variables that the configuration sets, with what their places stand for."""
+    """Return the variables that the configuration sets, with the values of their places."""
     return {name: _filled(value, given) for name, value in config.environment.items()}
 
 
 def typed(config: CommandConfig, given: Mapping[str, str] | None = None) -> str:
-    """The command line as it would be typed in a shell, with its directory and its variables."""
+    """Return the command line as it would be typed in a shell, with its directory and its variables."""
     given = given or {}
     variables = [f"{name}={shlex.quote(v)}" for name, v in sorted(filled_environment(config, given).items())]
     line = " ".join([*variables, shlex.join(command_line(config, given))])
@@ -62,17 +62,17 @@ def typed(config: CommandConfig, given: Mapping[str, str] | None = None) -> str:
 
 
 def label(config: CommandConfig) -> str:
-    """The command for people: its words without their directories, cut to LONGEST_LABEL characters."""
+    """Return the command for people: its words without their directories, cut to LONGEST_LABEL characters."""
     said = " ".join(os.path.basename(word) or word for word in shlex.split(config.command))
     return shortened(said, LONGEST_LABEL)
 
 
 def check_line(config: CommandConfig) -> None:
-    """Make sure that every argument reaches the program, as what it is.
+    """Check that every argument reaches the program unchanged.
 
     Raises:
-        ConfigError: for a place that nothing fills, an argument that is passed nowhere, or one that has no
-            form in its style.
+        ConfigError: for a place that nothing fills, an argument that is not passed, or an argument that has
+            no form in its style.
     """
     words = shlex.split(config.command)
     placed = [place for word in words for place in _places(word)]
@@ -111,7 +111,7 @@ def check_line(config: CommandConfig) -> None:
 
 
 def shell_script(words: list[str]) -> str | None:
-    """The script of `sh -c SCRIPT`; None where the command is no such thing."""
+    """Return the script of `sh -c SCRIPT`; None if the command does not have this form."""
     if os.path.basename(words[0]) not in SHELLS:
         return None
     before = ""
@@ -155,7 +155,7 @@ def _check_option(key: str, value: Any) -> None:
 
 
 def _own(config: CommandConfig) -> Iterator[tuple[str, tuple[str, Any]]]:
-    """The arguments by their places, as key and value; sorted, the seed last."""
+    """Yield the arguments by their places, as key and value; sorted, the seed last."""
     for key, value in sorted(flat(config.args)):
         yield f"args.{key}", (key, value)
     if config.seed is not None:
@@ -173,7 +173,7 @@ def _places(word: str) -> list[str]:
 
 
 def _filled(word: str, values: Mapping[str, str]) -> str:
-    """A word with what its places stand for; `{{trial}}` is the text `{trial}`."""
+    """Return a word with the values of its places; `{{trial}}` is the text `{trial}`."""
     return _PLACE.sub(lambda m: f"{{{m[1]}}}" if m[1] else values.get(m[2], m[0]), word)
 
 
@@ -184,7 +184,8 @@ def _filled_in(value: Any, values: Mapping[str, str]) -> Any:
 
 
 def _options(given: list[tuple[str, Any]]) -> list[str]:
-    """As argparse takes them: true is `--key` alone, false and null are left out, lists are several words."""
+    """Return arguments as argparse takes them: true is `--key` alone, false and null are left out, lists are
+    several words."""
     words: list[str] = []
     for key, value in given:
         if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""What a program has printed: its `METRIC name=value` lines, and the end of its log."""
+"""Output of a program: its `METRIC name=value` lines, and the end of its log."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ LAST_LINES = 4
 LONGEST_LINE = 200
 """Characters of each of the last lines."""
 LONGEST_READ = 1 << 20
-"""Characters of a line that are read at once; no metric is taken of a longer one."""
+"""Characters of a line that are read at once; no metric is taken from a longer line."""
 
 _METRICS = re.compile(r"(?<![A-Z_])METRIC\b(.*)")
-"""Also behind what was printed without an end of line: `doneMETRIC loss=1`."""
+"""Also after text that was printed without an end of line: `doneMETRIC loss=1`."""
 _PAIR = re.compile(
     # The next pair may follow a comma without a space, where it cannot be the rest of a number.
     rf"({METRIC_NAME.pattern})\s*=[ \t]*((?:(?![,;][^\W\d]{METRIC_NAME.pattern[:-1]}*\s*=)[^ \t])*)"
 )
 _BEHIND = re.compile(r"([.,;]?[)\]}]+)?[.,;]?$")
-"""What a sentence may have behind a number, none of which can be part of one."""
+"""Characters that a sentence may have after a number, and that cannot be part of a number."""
 _GROUPS = re.compile(r"[+-]?\d{1,3}([ \t]+\d{3}(?!\d))+")
 """A long number in groups of digits."""
 _TERMINAL_CODE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -30,15 +30,16 @@ _TERMINAL_CODE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 @dataclass
 class Output:
-    """What is taken from a log.
+    """The content that is taken from a log.
 
     Attributes:
-        metrics: All values of each metric, in the order they were printed; NaN and infinity included.
-        refused: The last that stood where a metric's value should be, and is no number.
-        refusals: How many there were of each.
-        last: Of each metric that was read or refused, whether the last of it was read.
-        unread: The last line with the word METRIC that has no `name=value`.
-        tail: The last lines that are not blank, cut to LONGEST_LINE.
+        metrics: All values of each metric, in the order in which they were printed, including NaN and
+            infinity.
+        refused: For each metric, the last text in place of a value that is not a number.
+        refusals: Number of such texts of each metric.
+        last: For each metric that was read or refused, whether its last value was read.
+        unread: Last line with the word METRIC that has no `name=value`.
+        tail: Last lines that are not blank, cut to LONGEST_LINE.
     """
 
     metrics: dict[str, list[float]] = field(default_factory=dict)
@@ -52,16 +53,16 @@ class Output:
 def read_output(log: IO[bytes], *, whole: bool = True) -> Output:
     r"""Read a log from its beginning, and close it.
 
-    A line holds metrics where it has the word METRIC: every `name=value` after that, whatever stands around.
-    A value is what stands up to the next space, less a comma, a full stop or brackets behind it: a number as
-    Python's `float` reads it, or refused. So `1,234.0` is no number, and not 1. A carriage return begins a
-    line, so that a progress bar (`\r 40%`) and what is printed behind it are lines of their own. Bytes that
-    are not UTF-8 are replaced.
+    A line contains metrics if it has the word METRIC: every `name=value` after the word, whatever text is
+    around them. A value is the text up to the next space, without a comma, a full stop or brackets at its
+    end. It is a number as Python's `float` reads it, or it is refused. So `1,234.0` is no number, and not 1.
+    A carriage return begins a line, so that a progress bar (`\r 40%`) and the text printed after it are
+    separate lines. Bytes that are not UTF-8 are replaced.
 
     Args:
-        log: What the program has printed.
-        whole: Whether the program has ended by itself. Otherwise a last line without an end is torn, and
-            what is left of its number may be another number: none is taken.
+        log: Output of the program.
+        whole: Whether the program has ended by itself. Otherwise a last line without an end is incomplete,
+            and the rest of its number may be another number: no metric is taken from it.
     """
     output = Output()
     log.seek(0)
@@ -82,7 +83,7 @@ def read_output(log: IO[bytes], *, whole: bool = True) -> Output:
 
 
 def _take(said: str, output: Output) -> bool:
-    """Take the metrics that are said behind the word METRIC; whether there are any."""
+    """Take the metrics after the word METRIC, and return whether there are any."""
     pairs = list(_PAIR.finditer(said))
     for pair in pairs:
         name, value = pair[1], pair[2].rstrip()

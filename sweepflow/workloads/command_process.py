@@ -1,4 +1,5 @@
-"""One external program: started in its own session, watched without blocking, ended with all it started."""
+"""One external program: started in its own session, watched without blocking, and ended with all processes
+that it started."""
 
 from __future__ import annotations
 
@@ -20,12 +21,12 @@ from sweepflow.workloads import command_guard
 from sweepflow.workloads.command_guard import GRACE_SECONDS, MARK, POLL_SECONDS, find, is_alive, send
 
 SETTLE_SECONDS = 0.5
-"""How long a program that has failed is taken for one that was ended together with this process."""
+"""Seconds for which a failed program is taken for one that was ended together with this process."""
 
 
 @contextmanager
 def guarded() -> Iterator[str]:
-    """A mark for commands, all of which are ended should this process die before the context is left."""
+    """Provide a mark for commands, all of which are ended if this process dies before the context is left."""
     mark = secrets.token_hex(8)
     guard = subprocess.Popen(
         [sys.executable, "-P", command_guard.__file__, mark],  # -P: what lies beside it shadows nothing
@@ -43,15 +44,16 @@ def guarded() -> Iterator[str]:
 class CommandProcess:
     """A program and its descendants.
 
-    Its standard output and error go straight to the log, in the order they are written. `poll` moves
-    things on; it never blocks. Once the program has ended, or is late, or `end` is called, everything that
-    carries its mark, or is in its process group, is asked to end, and killed `GRACE_SECONDS` later.
+    Its standard output and error go directly to the log, in the order in which they are written. `poll`
+    updates the state, and never blocks. Once the program has ended, or exceeds its time limit, or `end` is
+    called, every process that carries its mark, or is in its process group, is asked to end, and killed
+    `GRACE_SECONDS` later.
 
     Attributes:
-        exit_code: The program's own, negative for a signal; None while it runs.
-        timed_out: Whether it was ended for being late.
-        seconds: From its start to its end.
-        log: The log, open for reading and writing: still this program's where another has taken its name.
+        exit_code: Exit code of the program itself, negative for a signal; None while it runs.
+        timed_out: Whether the program was ended because it exceeded its time limit.
+        seconds: Seconds from its start to its end.
+        log: The log, open for reading and writing; still this program's log if another has taken its name.
     """
 
     def __init__(
@@ -83,7 +85,7 @@ class CommandProcess:
         """Start the program.
 
         Raises:
-            OSError: where the system cannot.
+            OSError: if the system cannot start it.
         """
         self._started = time.monotonic()
         self._program = subprocess.Popen(
@@ -97,7 +99,7 @@ class CommandProcess:
         )
 
     def poll(self) -> bool:
-        """Whether the program and all that it started have ended."""
+        """Update the state, and return whether the program and all processes that it started have ended."""
         self._reap()
         now = time.monotonic()
         if self._kill_at is None:
@@ -118,15 +120,15 @@ class CommandProcess:
         return not self._members and (self._program is None or self.exit_code is not None)
 
     def is_settled(self) -> bool:
-        """Whether the end that `poll` has seen is the program's own.
+        """Return whether the end that `poll` has seen is the program's own.
 
-        Where a SLURM job is cancelled, say, this process is ended with it, and hears of that a moment later.
+        If a SLURM job is cancelled, for example, this process is ended too, but learns of it a moment later.
         """
         patience = SETTLE_SECONDS if self.exit_code and not self.timed_out else POLL_SECONDS
         return time.monotonic() >= self._started + self.seconds + patience
 
     def end(self) -> None:
-        """Ask everything that is left to end; `poll` sees to it that it does."""
+        """Ask all remaining processes to end; `poll` makes sure that they do."""
         if self._kill_at is not None:
             return
         # By group only here, where the program was just seen or reaped: later its number may be another's.
@@ -135,7 +137,7 @@ class CommandProcess:
         send(self._members, signal.SIGTERM)
 
     def kill(self) -> None:
-        """Let no more time pass: the next `poll` kills."""
+        """End the waiting time: the next `poll` kills the processes."""
         self.end()
         self._kill_at = 0.0
 
@@ -146,7 +148,7 @@ class CommandProcess:
 
 
 def end_all(processes: Iterable[CommandProcess]) -> None:
-    """End these and wait until nothing of them is left; at once where the waiting is interrupted."""
+    """End these processes and wait until none is left; kill them at once if the wait is interrupted."""
     left = list(processes)
     try:
         for process in left:
@@ -168,7 +170,8 @@ def _wait(processes: Sequence[CommandProcess]) -> None:
 
 
 def _fresh(log: Path) -> IO[bytes]:
-    """A new file at this path; another program that still writes to an older one keeps that to itself."""
+    """Return a new file at this path. A program that still writes to an older file keeps that file for
+    itself."""
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
         log.unlink(missing_ok=True)

@@ -35,37 +35,38 @@ from sweepflow.workloads.neighbours import digest_of, neighbours
 from sweepflow.workloads.workload import SweepWorkload
 
 VECTOR_WIDTH = {"cpu": 16, "gpu": 256}
-"""Lanes vectorised together where the module does not say: right for small functions."""
+"""Lanes vectorised together if the module does not say; suitable for small functions."""
 
 
 def function_workload(module: ModuleType, path: str) -> SweepWorkload[Any]:
-    """The workload of a module with `Config` and `run`.
+    """Return the workload of a module with `Config` and `run`.
 
     The module has
 
     - `Config`: a subclass of `sweepflow.Config`, whose fields are static unless marked `Traced` or `Content`;
-    - `run(config, inputs, key)`: a pure JAX function. The static fields of `config` are what they were
-      given, its traced fields are scalars: a bool, int32 for a whole number, `DTYPE` for a fraction, and
-      None where there is no number. `key` is the trial's own. Returns a dict of arrays: scalars are figures,
-      a one-dimensional array is a curve;
+    - `run(config, inputs, key)`: a pure JAX function. The static fields of `config` have the values that they
+      were given. Its traced fields are scalars: a bool, int32 for a whole number, `DTYPE` for a fraction, and
+      None if there is no number. `key` is the trial's own. The function returns a dict of arrays: scalars are
+      figures, a one-dimensional array is a curve;
 
     and may have
 
-    - `inputs(config)`: a dict of NumPy arrays; equal shapes wherever the static fields are equal. Their
-      content is part of what identifies a trial. The configurations of a sweep share what is equal;
-    - `METRIC`, the figure that says which trial is best (`loss`), and `GOAL`, `minimize` or `maximize`, or a
-      dict of these by figure;
-    - `VERSION`, to be raised whenever results change. Without it, and in a module that is loaded as a file
-      (whose name alone tells it apart from no other), every change of the file, and of what it imports from
-      beside it, is one;
-    - `DTYPE` (`float32`) of the traced fractions, and `VECTOR_WIDTH`, lanes vectorised together.
+    - `inputs(config)`: a dict of NumPy arrays, with equal shapes if the static fields are equal. The contents
+      of the arrays are part of a trial's identity. The configurations of a sweep share equal arrays;
+    - `METRIC`, the figure that decides which trial is best (`loss`), and `GOAL`, `minimize` or `maximize`, or
+      a dict of these by figure;
+    - `VERSION`, to be raised whenever results change. Without it, and for a module that is loaded as a file
+      (whose name alone does not distinguish it from others), every change of the file, and of the modules
+      that it imports from beside it, is a new version;
+    - `DTYPE` (`float32`) of the traced fractions, and `VECTOR_WIDTH`, lanes that are vectorised together.
 
     Args:
         module: The imported module.
-        path: What it was loaded by.
+        path: Path that the module was loaded by.
 
     Raises:
-        ConfigError: for a `GOAL` that is neither, and a `DTYPE` that is no type of fractions.
+        ConfigError: for a `GOAL` that is not `minimize` or `maximize`, and a `DTYPE` that is not a type of
+            fractions.
     """
     dtype = _dtype_of(module, path)
     metric = getattr(module, "METRIC", "loss")
@@ -135,7 +136,7 @@ def function_workload(module: ModuleType, path: str) -> SweepWorkload[Any]:
 
 
 def _goals(stated: Any, metric: str, path: str) -> Mapping[str, Goal]:
-    """The module's `GOAL`, by figure."""
+    """Return the module's `GOAL`, by figure."""
     goals = dict(stated) if isinstance(stated, Mapping) else {} if stated is None else {metric: stated}
     for goal in goals.values():
         if goal not in GOALS:
@@ -146,7 +147,7 @@ def _goals(stated: Any, metric: str, path: str) -> Mapping[str, Goal]:
 
 
 def _dtype_of(module: ModuleType, path: str) -> np.dtype:
-    """The type of a module's traced fractions."""
+    """Return the type of a module's traced fractions."""
     given = getattr(module, "DTYPE", "float32")
     try:
         dtype = jnp.dtype(given)
@@ -160,9 +161,10 @@ def _dtype_of(module: ModuleType, path: str) -> np.dtype:
 
 
 def result_record(trial: Trial[Any], results: Mapping[str, np.ndarray], name: str, version: int) -> Record:
-    """The record of what a function returned: figures of its scalars, curves of its vectors.
+    """Return the record of a function's results: figures from its scalars, curves from its vectors.
 
-    A scalar that is not finite is None, and the trial `diverged`; the reasons say where its curves did.
+    A scalar that is not finite becomes None, and the trial is `diverged`. The reasons name the point at which
+    each curve stopped being finite.
     """
     figures: dict[str, Any] = {}
     arrays: dict[str, np.ndarray] = {}
@@ -186,7 +188,7 @@ def result_record(trial: Trial[Any], results: Mapping[str, np.ndarray], name: st
 
 
 def _since(arrays: Mapping[str, np.ndarray]) -> tuple[str, ...]:
-    """Where the curves left the finite numbers."""
+    """Return, in words, the first point of each curve that is not finite."""
     curves = {name: np.flatnonzero(~np.isfinite(a)) for name, a in arrays.items() if a.ndim == 1}
     return tuple(f"{name} is not finite from point {bad[0]}" for name, bad in curves.items() if len(bad))
 
@@ -242,7 +244,7 @@ def _lane(config: Config, module: ModuleType, dtype: np.dtype) -> LaneFunction:
 
 
 def _source_digest(module: ModuleType) -> str:
-    """Of a module's file, and of what a user's imports from beside it."""
+    """Return the digest of a module's file, and of the files that a user's module imports from beside it."""
     file = getattr(module, "__file__", None)
     if not file:
         return ""

@@ -1,4 +1,4 @@
-"""What a user's function returns, found by tracing it: before any work, and with its errors told in full."""
+"""The figures that a user's function returns, found by tracing it: before any work, with complete errors."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from sweepflow.schema.numbers import type_of
 
 
 def traced_figures(config: Config, lane: LaneFunction, arrays: Mapping[str, np.ndarray]) -> tuple[str, ...]:
-    """Names of the scalars that a lane returns, from tracing it.
+    """Return the names of the scalars that a lane returns, found by tracing the lane.
 
     Args:
-        config: The configuration that the lane was made from.
-        lane: The function of one lane.
-        arrays: What the module's `inputs` gave for the configuration; only shapes and dtypes matter.
+        config: Configuration that the lane was made from.
+        lane: Function of one lane.
+        arrays: Arrays from the module's `inputs` for the configuration; only shapes and dtypes matter.
 
     Raises:
-        ConfigError: where it returns none.
-        Exception: whatever the user's function raises; see `user_code`.
+        ConfigError: if the lane returns no scalar.
+        Exception: any exception of the user's function; see `user_code`.
     """
 
     def one(shared: Arrays, own: Arrays, traced: Mapping[str, Array], key: Array, number: Array) -> Arrays:
@@ -56,10 +56,10 @@ def traced_figures(config: Config, lane: LaneFunction, arrays: Mapping[str, np.n
 
 @contextmanager
 def user_code(function: str, module: ModuleType) -> Iterator[None]:
-    """Whatever a user's function raises is shown with the line that raised it.
+    """Show any exception of a user's function with the line that raised it.
 
     Raises:
-        ConfigError: in place of what is raised inside; sweepflow's own errors pass.
+        ConfigError: in place of an exception that is raised inside; sweepflow's own errors pass unchanged.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""The arrays that a user's module gives its function: loaded once a configuration, known by their bytes."""
+"""The arrays that a user's module gives its function: loaded once per configuration, identified by bytes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Loaded:
 
 
 class FunctionInputs:
-    """The module's `inputs`, called once for all configurations that differ in traced numbers only."""
+    """The module's `inputs`, called once for all configurations that differ only in traced numbers."""
 
     def __init__(self, module: ModuleType) -> None:
         self.module = module
@@ -35,7 +35,7 @@ class FunctionInputs:
         self.forget()
 
     def forget(self) -> None:
-        """Call it anew from now on."""
+        """Forget all arrays, so that `inputs` is called again."""
         self._known: dict[str, Loaded] = {}
         self._distinct: dict[str, Loaded] = {}
 
@@ -53,11 +53,11 @@ class FunctionInputs:
         return known[text]
 
     def stacked(self, configs: Sequence[Config], count: int) -> Inputs:
-        """A batch's, of which each is held once.
+        """Return the arrays of a batch; equal arrays are held once.
 
         Args:
-            configs: Of the batch's trials.
-            count: Rows of the stack; see `stack_inputs`.
+            configs: Configurations of the batch's trials.
+            count: Number of rows of the stack; see `stack_inputs`.
         """
         each = [self(config) for config in configs]
         return stack_inputs([loaded.arrays for loaded in each], [loaded.digest for loaded in each], count)

@@ -1,8 +1,8 @@
-"""Whether a small or a large metric is good: as given, as the workload states it, or as its name says.
+"""The goal of a metric, to minimize or to maximize it: as given, as the workload states it, or by its name.
 
-A name is read word by word, whichever way its words are put together: `mIoU`, `ndcg@10`, `val/topKAcc` and
-`neg_log_likelihood`. One that says nothing, or two things (`accuracy_loss`), or what is made of a figure and
-no figure (`accuracy_drop`), decides nothing: the user is asked, before any work.
+A name is read word by word, whichever way its words are joined: `mIoU`, `ndcg@10`, `val/topKAcc` and
+`neg_log_likelihood`. A name decides nothing if it gives no direction, gives two (`accuracy_loss`), or
+describes a quantity derived from a figure (`accuracy_drop`). Then the user is asked, before any work.
 """
 
 from __future__ import annotations
@@ -42,28 +42,28 @@ var variance weight
 """
 MORE_IS_BETTER, LESS_IS_BETTER = frozenset(_MORE.split()), frozenset(_LESS.split())
 WEAK = frozenset({"score", "scores"})
-"""More is better, where no other word says anything: `fid_score` is a distance."""
+"""Words for which more is better, if no other word gives a direction: `fid_score` is a distance."""
 NEGATIONS = frozenset({"neg", "negative", "negated", "minus"})
-"""Turn round the word after them: `neg_mean_squared_error` is large where it is good."""
+"""Words that reverse the word after them: a large `neg_mean_squared_error` is good."""
 UNCLEAR = frozenset(_UNCLEAR.split())
-"""Make another figure of the one that they stand beside."""
+"""Words that make another figure of the figure beside them."""
 
 _ATOM = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 """The parts of a name: words in capitals, camelCase, numbers."""
 _FROM_ONE = re.compile(r"\s*1(\.0*)?\s*-")
-"""`1-auc` is small where it is good, and `1-step auc` large."""
+"""Names that begin with `1-`: a small `1-auc` is good, and a large `1-step auc`."""
 _MOST_ATOMS = 4
-"""That one word of the lists is put together from."""
+"""Maximum number of parts that one word of the lists consists of."""
 
 
 @dataclass(frozen=True)
 class Aim:
-    """What the trials of a sweep are judged by.
+    """The criterion by which the trials of a sweep are judged.
 
     Attributes:
-        metric: The name of a figure.
-        goal: Whether a small or a large one is good.
-        guessed: Whether its name alone says so.
+        metric: Name of a figure.
+        goal: Whether a small or a large figure is good.
+        guessed: Whether the goal comes from the name alone.
     """
 
     metric: str
@@ -72,27 +72,27 @@ class Aim:
 
     @property
     def sign(self) -> float:
-        """1 where less is better, -1 where more is: sign times a value is always to be minimised."""
+        """1 if less is better, -1 if more is better: sign times a value is always to be minimised."""
         return 1.0 if self.goal == "minimize" else -1.0
 
     @property
     def better(self) -> str:
-        """Which values are good, in words, and how that is known where it is a guess."""
+        """The good values, in words, and the origin of the goal if it is a guess."""
         words = "less is better" if self.goal == "minimize" else "more is better"
         return f"{words}, going by the name {self.metric}" if self.guessed else words
 
 
 def aim(metric: str, given: Goal | None, stated: Mapping[str, Goal], workload: str) -> Aim:
-    """The one decision of a sweep: what was asked for, else what the workload states, else the name.
+    """Decide the goal of a sweep: the user's goal, else the goal that the workload states, else the name's.
 
     Args:
-        metric: The figure to judge by.
-        given: What the user asked for, if anything.
+        metric: Figure to judge by.
+        given: Goal that the user asked for, if any.
         stated: Goals that the workload states, by figure.
-        workload: Its path, for the error.
+        workload: Path of the workload, for the error.
 
     Raises:
-        ConfigError: where nothing says it.
+        ConfigError: if none of these gives a goal.
     """
     if given or metric in stated:
         return Aim(metric, given or stated[metric], guessed=False)
@@ -109,7 +109,7 @@ def aim(metric: str, given: Goal | None, stated: Mapping[str, Goal], workload: s
 
 
 def goal_of(metric: str) -> Goal | None:
-    """What a figure's name says of its direction; None where it says nothing, or more than one thing.
+    """Return the direction that a figure's name gives; None if it gives none, or more than one.
 
     >>> goal_of("val/mIoU"), goal_of("neg_log_likelihood"), goal_of("accuracy_loss")
     ('maximize', 'minimize', None)
@@ -135,7 +135,8 @@ def goal_of(metric: str) -> Goal | None:
 
 
 def _words(name: str) -> Iterator[str]:
-    """The words of a name, each as long as the lists know one; numbers that are part of none are left out."""
+    """Yield the words of a name, each the longest that the lists know. Numbers that are part of no word are
+    left out."""
     for part in re.split(r"[/.:]", name):
         atoms = [atom.lower() for atom in _ATOM.findall(part)]
         while atoms:

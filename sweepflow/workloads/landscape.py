@@ -1,6 +1,6 @@
 """Gradient descent on classic two-dimensional landscapes, with every optimizer.
 
-Small enough to see what an optimizer does, and to run ten thousand at a time.
+The problems are small enough to see the behaviour of an optimizer, and to run ten thousand at a time.
 """
 
 from __future__ import annotations
@@ -60,11 +60,11 @@ MINIMA: dict[str, Float[np.ndarray, "minima 2"]] = {
 
 
 def run(config: Config, inputs: Mapping[str, Array], key: PRNGKeyArray) -> dict[str, Array]:
-    """Descend.
+    """Run one descent.
 
     Returns:
-        loss: where it ended. best_loss: the lowest on the way. distance: from the nearest global minimum.
-        x_final, y_final. path, (steps + 1, 2), where `keep_path`.
+        loss: the value at the end. best_loss: the lowest value on the way. distance: the distance of the end
+        from the nearest global minimum. x_final, y_final: the end. path, (steps + 1, 2): only if `keep_path`.
     """
     del inputs, key  # nothing is drawn
     optimizer = direction(config)

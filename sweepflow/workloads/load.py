@@ -35,7 +35,7 @@ BUILT_IN = {name: f"sweepflow.workloads.{name}" for name in ("train", "landscape
 """Workloads that are named without a path."""
 
 KEPT = 4
-"""Versions of a workload that a process keeps, for trials that were planned before its file changed."""
+"""Number of versions of a workload that a process keeps, for trials planned before its file changed."""
 
 Stamps = dict[Path, tuple[int, int, int]]
 """Time of the last change, size and inode of source files."""
@@ -43,12 +43,12 @@ Stamps = dict[Path, tuple[int, int, int]]
 
 @dataclass(frozen=True)
 class _Seen:
-    """What a module was executed from here.
+    """The files from which a module was executed in this process.
 
     Attributes:
         module: The module.
-        stamps: Those that its file and its neighbours' had, as far as they were there.
-        beside: Files of its neighbours, by name; those of earlier versions, too, which may come back.
+        stamps: Stamps that its file and its neighbours' files had, as far as the files existed.
+        beside: Files of its neighbours, by name; also those of earlier versions, which may come back.
     """
 
     module: ModuleType
@@ -56,11 +56,11 @@ class _Seen:
     beside: Mapping[str, Path]
 
     def now(self) -> Stamps:
-        """The stamps of the same files now."""
+        """Return the present stamps of the same files."""
         return _stamps([getattr(self.module, "__file__", None), *self.beside.values()])
 
     def gone(self) -> list[str]:
-        """Neighbours that were there, and are not any more."""
+        """Return the names of neighbours that existed and no longer exist."""
         now = self.now()
         return [name for name, file in self.beside.items() if file in self.stamps and file not in now]
 
@@ -74,24 +74,26 @@ class _Version:
 _LOCK = threading.RLock()
 _VERSIONS: defaultdict[str, deque[_Version]] = defaultdict(lambda: deque(maxlen=KEPT))
 _SEEN: dict[str, _Seen] = {}
-"""By the module's name."""
+"""Executed modules and their files, by the module's name."""
 
 
 def load_workload(path: str, trial: Mapping[str, Any] | None = None) -> SweepWorkload[Any]:
-    """The workload of a module, as its file is now.
+    """Return the workload of a module, from the present version of its file.
 
     A module either has `WORKLOAD`, or a pydantic model `Config` and a pure function `run`
-    (see `function_workload`). Where its file, or one that it imports from beside it, has changed since it was
-    executed, it is executed again, as a new module; what is installed is not.
+    (see `function_workload`). If its file, or a file that it imports from beside it, has changed since the
+    module was executed, the module is executed again, as a new module. Installed modules are not executed
+    again.
 
     Args:
         path: `train`, `landscape` or `command`; a module path; or the path of a `.py` file.
-        trial: A trial that is to run, `id` and `config` as plain JSON: the version that it was planned with
-            is taken where this process still has it, whatever has become of the file. Where none is given,
-            trials are about to be planned: files that `inputs` reads may have changed, and it is called anew.
+        trial: A trial that is to run, `id` and `config` as plain JSON. The version that the trial was planned
+            with is used if this process still has it, whatever has happened to the file. Without a trial,
+            trials are about to be planned: files that `inputs` reads may have changed, and `inputs` is called
+            again.
 
     Raises:
-        ConfigError: where it cannot be imported, or is no workload.
+        ConfigError: if the module cannot be imported, or is not a workload.
     """
     with _LOCK:
         versions = _VERSIONS[path]
@@ -113,7 +115,7 @@ def load_workload(path: str, trial: Mapping[str, Any] | None = None) -> SweepWor
 
 
 def _planned(workload: SweepWorkload[Any], trial: Mapping[str, Any]) -> bool:
-    """Whether a trial was planned with this version of its workload."""
+    """Return whether a trial was planned with this version of its workload."""
     try:
         config = workload.config_type.model_validate(trial["config"])
         return workload.trial(config).id == str(trial["id"])
@@ -137,7 +139,7 @@ def _workload_of(module: ModuleType, path: str) -> SweepWorkload[Any]:
 
 
 def is_importable(path: str) -> bool:
-    """Whether `path` names a module or a `.py` file that is there; only packages on the way are run."""
+    """Return whether `path` names an existing module or `.py` file; only packages on the way are run."""
     if path.endswith(".py"):
         return Path(path).is_file()
     if path.startswith("."):  # relative: to what?
@@ -195,13 +197,13 @@ def _from_file(path: str) -> ModuleType:
 def _execute(
     name: str, file: Path, beside: Mapping[str, Path], search: Any = None, *, in_world: bool = False
 ) -> ModuleType:
-    """Execute a file as a new module, which takes the place of one of its name only if nothing is raised.
+    """Execute a file as a new module, which replaces a module of the same name only if nothing is raised.
 
     Args:
-        name, file: The module's.
-        beside: Its neighbours.
-        search: Where the modules of a package are; None for what is none.
-        in_world: Whether its neighbours are found beside the file, and by it alone.
+        name, file: Name and file of the module.
+        beside: Files of its neighbours.
+        search: Directories with the modules of a package; None for a module that is not a package.
+        in_world: Whether its neighbours are found beside the file, and by this module alone.
     """
     spec = importlib.util.spec_from_file_location(
         name, file, loader=FromSource(name, str(file)), submodule_search_locations=search
@@ -230,24 +232,24 @@ def _execute(
 
 
 def _name(path: str) -> str:
-    """What a workload's module is called in `sys.modules`."""
+    """Return the name of a workload's module in `sys.modules`."""
     return Path(path).stem if path.endswith(".py") else BUILT_IN.get(path, path)
 
 
 def _beside(name: str, file: str | Path | None) -> dict[str, Path]:
-    """Files of the neighbours of a user's module."""
+    """Return the files of the neighbours of a user's module."""
     is_source = file is not None and Path(file).suffix == ".py" and not _is_own(name)
     return neighbours(Path(str(file)), name) if is_source else {}
 
 
 def _has_changed(name: str, module: ModuleType) -> bool:
-    """Whether a user's module is no longer what its file and its neighbours' say.
+    """Return whether a user's module differs from its file and its neighbours' files.
 
-    A neighbour that is gone has changed. Where the file itself is gone, nothing has: there is no other
-    version, and a sweep that runs goes on with this one.
+    A neighbour that no longer exists counts as changed. If the file itself no longer exists, nothing counts
+    as changed: there is no other version, and a running sweep continues with this one.
 
-    One that was imported elsewhere has changed if one of them is younger than this process: it may have been
-    imported before the change, and is executed again if it was not.
+    A module that was imported elsewhere counts as changed if one of the files is younger than this process:
+    the module may have been imported before the change. If it was not, it is executed again all the same.
     """
     if _is_own(name):
         return False
@@ -263,7 +265,8 @@ def _has_changed(name: str, module: ModuleType) -> bool:
 
 
 def _edited(name: str, module: ModuleType | None, beside: Mapping[str, Path]) -> list[str]:
-    """The neighbours to import anew: all that are loaded, where one that others hold has changed or gone."""
+    """Return the neighbours to import again: all that are loaded, if one of them has changed or no longer
+    exists."""
     seen = _SEEN.get(name)
     gone = [] if seen is None or seen.module is not module else seen.gone()
     loaded = [one for one in (*gone, *beside) if one in sys.modules]
@@ -284,7 +287,7 @@ def _is_young(stamp: tuple[int, int, int]) -> bool:
 
 
 def _stamps(files: Iterable[str | Path | None]) -> Stamps:
-    """Of those that are readable source files."""
+    """Return the stamps of the files that are readable source files."""
     found: Stamps = {}
     for file in files:
         if file is not None and Path(file).suffix == ".py":
@@ -295,7 +298,8 @@ def _stamps(files: Iterable[str | Path | None]) -> Stamps:
 
 
 def _see_working_directory() -> None:
-    """As `python -m` does: a user's module lies where the command is typed."""
+    """Put the working directory on the module path, as `python -m` does: a user's module lies where the
+    command is typed."""
     here = str(Path.cwd())
     if here not in sys.path and "" not in sys.path:
         sys.path.insert(0, here)

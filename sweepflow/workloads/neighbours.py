@@ -1,8 +1,9 @@
-"""The modules that a user's workload imports from beside it: which they are, and how a file finds them.
+"""The modules that a user's workload imports from beside it: the list of them, and the way a file finds them.
 
-They are read off the source: what `import` names and what lies below the workload's own folder, and so on
-from there. So their text counts in what identifies a trial, whether they are imported at the top or inside a
-function. What is imported by other means (`importlib`), and installed packages, are not looked at.
+They are found in the source: modules that `import` names and that lie below the workload's own folder, and
+in turn the modules that those import. Therefore their text is part of a trial's identity, whether they are
+imported at the top or inside a function. Modules that are imported by other means (`importlib`), and
+installed packages, are not examined.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from sweepflow.installed import holds_packages
 
 
 class FromSource(SourceFileLoader):
-    """Compiles the file as it is: a kept compilation is known by whole seconds and the size only."""
+    """Compiles the file as it is: a cached compilation is identified only by whole seconds and the size."""
 
     def get_code(self, fullname: str) -> CodeType:
         path = self.get_filename(fullname)
@@ -41,14 +42,15 @@ class FromSource(SourceFileLoader):
 
 
 def neighbours(file: Path, name: str) -> dict[str, Path]:
-    """Files of the modules that a source file imports from its own folder, and those that these import.
+    """Return the files of the modules that a source file imports from its own folder, and of the modules that
+    these import.
 
     Args:
-        file: The workload's source.
-        name: Its module's full name.
+        file: Source file of the workload.
+        name: Full name of its module.
 
     Returns:
-        By full name below the folder that the module is imported from, without the file itself.
+        Files by full name below the folder that the module is imported from, without the file itself.
     """
     file = file.resolve()
     root = file.parents[name.count(".") + (file.name == "__init__.py")]
@@ -67,7 +69,7 @@ def neighbours(file: Path, name: str) -> dict[str, Path]:
 
 
 def _imported(file: Path, root: Path) -> Iterator[Path]:
-    """Files below a folder that a source file names in its imports."""
+    """Yield the files below a folder that a source file names in its imports."""
     try:
         tree = ast.parse(file.read_bytes())
     except (OSError, SyntaxError, ValueError):  # executing it says what is wrong
@@ -84,7 +86,7 @@ def _imported(file: Path, root: Path) -> Iterator[Path]:
 
 
 def _files(base: Path, parts: Sequence[str]) -> Iterator[Path]:
-    """The source files on the way to a module, as far as there are any; a last part may be no module."""
+    """Yield the source files on the way to a module, as far as they exist; a last part may be no module."""
     for part in filter(None, parts):
         base = base / part
         for file in (base / "__init__.py", base.with_name(f"{part}.py")):
@@ -94,7 +96,7 @@ def _files(base: Path, parts: Sequence[str]) -> Iterator[Path]:
 
 
 def digest_of(file: Path, beside: Mapping[str, Path]) -> str:
-    """16 hex digits of a source file and of its neighbours; the file's own where there are none."""
+    """Return the digest (16 hex digits) of a source file and its neighbours; its own if it has none."""
     text = hashlib.sha256(file.read_bytes())
     for name, path in beside.items():
         text.update(f"\0{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}".encode())
@@ -103,11 +105,11 @@ def digest_of(file: Path, beside: Mapping[str, Path]) -> str:
 
 @dataclass(frozen=True)
 class World:
-    """What the code of a workload that was given as a file, and of its neighbours, is executed in.
+    """The environment in which the code of a workload given as a file, and of its neighbours, is executed.
 
     Attributes:
-        package: Which its neighbours are in.
-        builtins: Python's own, but for an `import` that looks beside the file first.
+        package: Package that contains the neighbours.
+        builtins: Python's own builtins, except for an `import` that looks beside the file first.
     """
 
     package: ModuleType
@@ -115,14 +117,14 @@ class World:
 
 
 WORLDS: dict[str, World] = {}
-"""By the names of their packages."""
+"""Worlds by the names of their packages."""
 
 
 def open_world(module: ModuleType, file: Path, digest: str) -> None:
-    """Let the code of a module that is about to be executed import what lies beside its file.
+    """Let the code of a module that is about to be executed import modules that lie beside its file.
 
-    `sys.path` stays as it is, and so do the names of other modules: neighbours are in a package of their own,
-    which the module's own `import` looks into. So two workloads may each have a neighbour of the same name.
+    `sys.path` and the names of other modules do not change: neighbours are in a package of their own, which
+    the module's own `import` searches. Therefore two workloads may each have a neighbour of the same name.
     The package's name is the same wherever the same source is loaded from the same place.
     """
     place = hashlib.sha256(f"{file}\0{digest}".encode()).hexdigest()[:8]
@@ -139,7 +141,7 @@ def open_world(module: ModuleType, file: Path, digest: str) -> None:
 
 
 def close_world(module: ModuleType) -> None:
-    """Forget the neighbours of a module that is not kept any more."""
+    """Forget the neighbours of a module that is no longer kept."""
     for world in [name for name, world in WORLDS.items() if module in vars(world.package).values()]:
         del WORLDS[world]
         for name in [name for name in sys.modules if name.partition(".")[0] == world]:
@@ -166,7 +168,8 @@ def _importer(world: str, folder: Path) -> Callable[..., Any]:
 
 
 def _lies_beside(name: str, folder: Path) -> bool:
-    """Whether a module is to be found in a folder; a bare folder is none where there is one elsewhere."""
+    """Return whether a module is found in a folder. A bare folder does not count if there is a module of its
+    name elsewhere."""
     spec = PathFinder.find_spec(name, [str(folder)])
     if spec is None or spec.origin is not None:
         return spec is not None
@@ -174,15 +177,15 @@ def _lies_beside(name: str, folder: Path) -> bool:
 
 
 FRESH: set[str] = set()
-"""Modules that are being imported anew, whatever compilation of them is kept."""
+"""Modules that are being imported again, whatever compilation of them is cached."""
 
 
 @contextmanager
 def imported_anew(names: Iterable[str]) -> Iterator[None]:
-    """Modules are forgotten, so that the block imports them as their files are now.
+    """Forget modules, so that the block imports them from the present files.
 
-    Packages are executed again as they stand, since other modules of theirs stay, unless their files are
-    gone. What was forgotten comes back where the block raises.
+    Packages are executed again in place, since their other modules stay, unless their files no longer exist.
+    Forgotten modules come back if the block raises.
     """
     before = {name: sys.modules[name] for name in names}
     modules = [name for name, module in before.items() if not _is_package(module)]
@@ -211,7 +214,7 @@ def imported_anew(names: Iterable[str]) -> Iterator[None]:
 
 
 def _is_package(module: ModuleType) -> bool:
-    """Whether it is one whose file is there."""
+    """Return whether a module is a package whose file exists."""
     return hasattr(module, "__path__") and Path(str(module.__file__)).is_file()
 
 

@@ -1,7 +1,8 @@
 """Optimizers whose numbers are traced: their fields, and the direction that they give.
 
-optax's `inject_hyperparams` rounds and takes callables for schedules; so only the direction is optax's, built
-inside the compiled program from traced scalars, and the workload multiplies it by its rate.
+optax's `inject_hyperparams` rounds and takes callables for schedules. Therefore only the direction is from
+optax. It is built inside the compiled program from traced scalars, and the workload multiplies it by its
+rate.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from sweepflow.schema.fields import Config, Traced
 from sweepflow.schema.target import Decay
 
 Scalar = Float[Array, ""] | float
-"""A traced field: a scalar of the running program, a float outside it."""
+"""Type of a traced field: a scalar of the running program, a float outside it."""
 
 
 class OptimizerConfig(Config):
@@ -32,20 +33,20 @@ class OptimizerConfig(Config):
     b1: Traced[Decay] = 0.9
     """Decay of the first moment (adam, adamw, lion)."""
     b2: Traced[Decay] = 0.999
-    """Decay of the second moment (adam, adamw, rmsprop; all bias-corrected), of the momentum (lion)."""
+    """Decay of the second moment (adam, adamw, rmsprop; all bias-corrected), or of the momentum (lion)."""
     eps: Traced[PositiveFloat] = 1e-8
-    """Added to the root of the second moment (adam, adamw), or under it (rmsprop)."""
+    """Constant added to the square root of the second moment (adam, adamw), or inside the root (rmsprop)."""
     weight_decay: Traced[NonNegativeFloat] = 0.0
-    """Decoupled for adamw and lion; for the others a term of the gradient (L2)."""
+    """Weight decay: decoupled for adamw and lion, a term of the gradient (L2) for the others."""
     clip_norm: Traced[NonNegativeFloat] = 0.0
-    """Largest norm of the gradient; 0 does not clip."""
+    """Maximum norm of the gradient; 0 does not clip."""
 
 
 def direction(config: OptimizerConfig) -> optax.GradientTransformation:
-    """The uphill direction that an optimizer gives; to be scaled by minus the rate.
+    """Return the uphill direction that an optimizer gives; it is to be scaled by minus the rate.
 
     Args:
-        config: Its traced fields are scalars of the running program.
+        config: Configuration whose traced fields are scalars of the running program.
     """
     decay = optax.add_decayed_weights(config.weight_decay)
     match config.optimizer:
@@ -64,6 +65,6 @@ def direction(config: OptimizerConfig) -> optax.GradientTransformation:
 
 
 def clipped(gradient: Float[Array, " d"], clip_norm: Scalar) -> Float[Array, " d"]:
-    """The gradient, scaled down to norm `clip_norm` where it is longer; 0 does not clip."""
+    """Return the gradient, scaled down to norm `clip_norm` if it is longer; 0 does not clip."""
     norm = jnp.linalg.norm(gradient)
     return jnp.where((clip_norm > 0) & (norm > clip_norm), gradient * (clip_norm / norm), gradient)

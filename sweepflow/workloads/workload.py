@@ -1,4 +1,4 @@
-"""What a sweep needs to know of a workload, whether it is a JAX function or an external program."""
+"""The properties of a workload that a sweep needs, whether it is a JAX function or an external program."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sweepflow.workloads.goal import Goal
 
 
 class RunTrials(Protocol[C]):
-    """Runs trials that are no JAX function, one record each, in their order."""
+    """Runs trials that are not a JAX function; returns one record per trial, in their order."""
 
     def __call__(
         self, trials: Sequence[Trial[C]], store: Store, *, on_record: Callable[[Record], None] | None = None
@@ -29,31 +29,35 @@ class SweepWorkload(Generic[C]):
     """A workload as a sweep sees it.
 
     Attributes:
-        path: Where it is loaded from: a module path, or the path of a `.py` file.
-        name: Part of every fingerprint.
-        version: Raised whenever results change; part of every fingerprint.
-        config_type: The type of its configurations.
-        metric: The figure that says which trial is best, where the sweep does not say; from a configuration.
-        run: How its trials run: a pure JAX function with what the engine needs, or a function of trials.
-        seed_key: Dotted key of the seed that repeats differ in; None where it has none.
-        prepare: Completes a configuration (the digest of a file, say) and mends what is sure to be a slip;
-            returns it with what was mended, in words.
-        check: Makes sure, without running it, that a trial can run.
-        one_look: Within it, `prepare` and `check` look at each file once, so that all trials of a plan are of
-            one state of it, and many are not slow.
-        dataset: What identifies a trial's input arrays; a batch holds each once.
-        source: Digest of the source code, where that is part of the fingerprint; else empty.
-        inputs: Digest of the input arrays, from a configuration, where that is part of the fingerprint; else
-            empty.
-        forget: Makes it read input arrays again, before trials are planned.
-        goals: Whether a small or a large one is good, of figures of which the workload states it.
-        figures: The figures that are sure to be there, from a configuration; empty where only a run can tell.
-        pad: Gives trials of different shapes one shape to be compiled for; None where that cannot be.
-        at_once: How many trials of a batch run side by side; batches are cut no smaller by themselves.
-        within: A configuration as one of a sweep with this name; what it sets never identifies a trial.
-        typed: What a trial runs, as a person would type it; empty for what is no command.
-        until: The trial that stops early after some of its `epochs`, or goes on from there; None for a
-            workload that cannot. Configurations of one that can have `epochs` and `stop_after`.
+        path: Path that it is loaded from: a module path, or the path of a `.py` file.
+        name: Name of the workload; part of every fingerprint.
+        version: Version, raised whenever results change; part of every fingerprint.
+        config_type: Type of its configurations.
+        metric: Figure that decides which trial is best, if the sweep does not say; from a configuration.
+        run: Function that runs its trials: a pure JAX function with the parts that the engine needs, or a
+            function of trials.
+        seed_key: Dotted key of the seed in which repeats differ; None if the workload has no seed.
+        prepare: Completes a configuration (with the digest of a file, for example) and corrects values that
+            are certainly mistakes; returns the configuration, and the corrections in words.
+        check: Makes sure that a trial can run, without running it.
+        one_look: Context in which `prepare` and `check` look at each file once, so that all trials of a plan
+            see the same state of the file, and many trials are not slow.
+        dataset: Identity of a trial's input arrays; a batch holds each data set once.
+        source: Digest of the source code, if that is part of the fingerprint; otherwise empty.
+        inputs: Digest of the input arrays, from a configuration, if that is part of the fingerprint;
+            otherwise empty.
+        forget: Makes the workload read input arrays again, before trials are planned.
+        goals: Whether a small or a large value is good, by figure; for figures whose goal the workload
+            states.
+        figures: Figures that are sure to exist, from a configuration; empty if only a run can tell.
+        pad: Gives trials of different shapes one shape to be compiled for; None if that is not possible.
+        at_once: Number of trials of a batch that run side by side; batches that are cut automatically are not
+            smaller.
+        within: A configuration as one of a sweep with this name; the values that it sets never identify a
+            trial.
+        typed: Command of a trial, as a person would type it; empty if a trial is not a command.
+        until: The trial that stops early after some of its `epochs`, or continues from there; None for a
+            workload that cannot stop early. If it can, its configurations have `epochs` and `stop_after`.
     """
 
     path: str
@@ -79,7 +83,7 @@ class SweepWorkload(Generic[C]):
     until: Callable[[Trial[C], int | None, int], Trial[C]] | None = None
 
     def trial(self, config: C) -> Trial[C]:
-        """The trial of a prepared configuration."""
+        """Return the trial of a prepared configuration."""
         beside = {"source": self.source, "inputs": self.inputs(config)}
         beside = {name: digest for name, digest in beside.items() if digest}
         payload: Any = {"config": config, **beside} if beside else config

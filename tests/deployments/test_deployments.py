@@ -166,7 +166,8 @@ def test_no_worker_is_lost(deployed: Office, slurm: Cluster, tmp_path: Path, run
 
 def test_a_schedule_starts_a_run_of_an_entrypoint_that_is_a_file(deployed: Office, tmp_path: Path) -> None:
     """The module that Prefect makes of a file is one that no worker of Dask's can import."""
-    soon = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=15)
+    # Later than `prefect deploy` takes on a busy machine: a schedule that begins in the past waits for a day.
+    soon = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=60)
     overrides = [*WALK, "x=0.1,0.2", f"store={tmp_path}", "runner=dask", "runner.workers=1"]
     deploy = ["deploy", "flows/trials_sweep.py:sweep", "--name", "nightly", "--pool", "sweepflow"]
     when = ["--interval", "86400", "--anchor-date", soon.isoformat()]
@@ -179,7 +180,7 @@ def test_a_schedule_starts_a_run_of_an_entrypoint_that_is_a_file(deployed: Offic
         found = deployed.ask("flow_runs/filter", sort="EXPECTED_START_TIME_ASC", limit=1, **of)
         return [run for run in found if run["state_type"] in ("COMPLETED", "FAILED", "CRASHED")]
 
-    (run,) = until(ended, 120, lambda: deployed.workers[0].text)
+    (run,) = until(ended, 300, lambda: deployed.workers[0].text)
     assert run["auto_scheduled"] and run["state_type"] == "COMPLETED", deployed.workers[0].text
     assert len(list(Store(tmp_path).records("trl"))) == 2
     assert deployed.lost(run["id"]) == [] and runs(Store(tmp_path))[-1].lost == 0

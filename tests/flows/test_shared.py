@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sweepflow import run_jobs as dispatch
+from sweepflow.flows import run_jobs as dispatch
 from sweepflow.flows import shared
 from sweepflow.flows.job import Outcome
 from sweepflow.flows.run_jobs import run_jobs

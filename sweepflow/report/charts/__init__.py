@@ -1,1 +1,1 @@
-"""The page's charts, one a file: pure functions from records to Plotly figures written as plain JSON."""
+"""The page's charts, one per file: pure functions from records to Plotly figures in plain JSON."""

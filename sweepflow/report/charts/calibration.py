@@ -1,4 +1,4 @@
-"""λ̂ over the sampler's step size and γ, where either was swept, with the acceptance beside it."""
+"""Chart of λ̂ against the sampler's step size and γ, if either was swept, with the acceptance beside it."""
 
 from __future__ import annotations
 
@@ -30,21 +30,22 @@ from sweepflow.storage.record import Record
 MAX_PANELS = 24
 AXES = {"step_size": "step size", "gamma": "γ"}
 MAX_TICKS = 8
-"""Settings beyond which an axis is labelled by powers of ten."""
+"""Most settings that an axis labels one by one."""
 SHARE = 0.56
-"""Of a panel's width that λ̂ takes where the acceptance is beside it."""
+"""Share of a panel's width for λ̂ if the acceptance is beside it."""
 NEAR = 3.0
-"""Times the sound estimates' median, or a part of it: what is farther off is not drawn to scale."""
+"""Factor of the sound estimates' median: values above this multiple, or below this fraction, are not drawn to
+scale."""
 MARGIN = 0.1
-"""Of the height of what is near, above and below it."""
+"""Margin above and below the near values, as a share of their range."""
 
 Series = Mapping[str, Sequence[Record]]
-"""Estimates by the name of the line that joins them."""
+"""Estimates by the name of their line."""
 
 
 def calibration_chart(estimates: Sequence[Record], labels: Labels) -> Chart | None:
-    """A panel for each target and sampler of which the step size was swept, with a line for each γ, and one
-    for each target of which γ alone was; None where nothing was."""
+    """A panel for each target and sampler with a swept step size, with a line for each γ, and a panel for
+    each target with only γ swept; None if neither was swept."""
     members: dict[tuple[str, str], list[Record]] = defaultdict(list)
     for estimate in estimates:
         if _sampler(estimate):
@@ -84,13 +85,13 @@ def calibration_chart(estimates: Sequence[Record], labels: Labels) -> Chart | No
 
 
 def _values(members: Sequence[Record], axis: str) -> list[float | str]:
-    """The settings of an axis in their order, one that the sampler found for itself last."""
+    """The settings of an axis in order; `auto`, for which the sampler found the setting itself, is last."""
     found = {_sampler(e)[axis] for e in members if _sampler(e).get(axis) is not None}
     return [*sorted(found - {AUTO}), *(found & {AUTO})]
 
 
 def _place(estimate: Record, axis: str) -> float | None:
-    """Where an estimate stands on an axis: at its setting, or at what its sampler found for itself."""
+    """Position of an estimate on an axis: its setting, or the value that its sampler found itself."""
     return number(estimate.figures if _is_found(estimate, axis) else _sampler(estimate), axis)
 
 
@@ -140,7 +141,7 @@ def _curves(title: str, axis: str, lines: Series, series: Mapping[str, Style], l
 def _traces(
     name: str, members: Sequence[Record], axis: str, style: Style, labels: Labels, *, beside: bool
 ) -> list[Json]:
-    """λ̂ of one line, and beside it the acceptance."""
+    """The traces of one line: λ̂, and beside it the acceptance."""
     placed = [(place, e) for e in members if (place := _place(e, axis)) is not None]
     placed.sort(key=itemgetter(0))
     x, ours = [place for place, _ in placed], [e for _, e in placed]
@@ -179,8 +180,8 @@ def _traces(
 
 
 def _bounds(drawn: Sequence[Record]) -> tuple[Json, int]:
-    """A range for what is near the sound estimates, so that one that ran away does not flatten the others;
-    and how many are outside of it."""
+    """An axis range for the values near the sound estimates, so that an outlier does not flatten the others;
+    and the number of values outside it."""
     sound = [e for e in drawn if e.status == "ok"]
     if len(sound) < 2:
         return {}, 0

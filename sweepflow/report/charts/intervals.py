@@ -1,4 +1,4 @@
-"""λ̂ with its 95 % interval, by target and sampler."""
+"""Chart of λ̂ with its 95 % interval, by target and sampler."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from sweepflow.storage.record import Record
 from sweepflow.words import shortened
 
 MAX_TICKS = 30
-"""Target names under the axis; with more targets only every k-th is named."""
+"""Most target names under the axis; with more targets only every k-th is named."""
 REACH = 3.0
-"""The axis reaches at most this many times the sound estimates' span beyond them."""
+"""Most that the axis extends beyond the sound estimates, in units of their span."""
 
 
 def intervals_chart(estimates: Sequence[Record], labels: Labels, series: Mapping[str, Style]) -> Chart:
     """One panel: targets along the axis, a marker and an interval for each estimate.
 
     Args:
-        estimates: In the order of the table.
+        estimates: The estimates in the order of the table.
         labels: Names of targets and samplers.
         series: The style of each estimate, by estimate id.
     """
@@ -78,7 +78,7 @@ def intervals_chart(estimates: Sequence[Record], labels: Labels, series: Mapping
 
 
 def drawn_range(estimates: Sequence[Record]) -> tuple[float, float]:
-    """The λ̂ axis: all sound intervals, and as much of the rest as leaves those readable."""
+    """The range of the λ̂ axis: all sound intervals, and as much of the others as keeps those readable."""
     sound = _bounds([e for e in estimates if e.status == "ok"])
     everything = _bounds(estimates)
     if everything is None:
@@ -102,7 +102,7 @@ def _bounds(estimates: Sequence[Record]) -> tuple[float, float] | None:
 
 
 def _places(estimates: Sequence[Record]) -> dict[str, float]:
-    """Where each estimate stands: its target's number, and a slot of its own around it."""
+    """Position of each estimate: its target's number, plus the offset of its own slot."""
     members: dict[str, list[str]] = defaultdict(list)
     for estimate in estimates:
         members[target_key(estimate)].append(estimate.id)
@@ -184,7 +184,7 @@ def _target_axis(names: Sequence[str]) -> Json:
 
 
 def _wrapped(name: str, count: int) -> str:
-    """A name on several lines where few targets share the axis; cut where many do."""
+    """A name on several lines if few targets share the axis; a cut name if many do."""
     if count <= 8:
         return escaped(name).replace(" ", "<br>")
     return escaped(shortened(name, 28))

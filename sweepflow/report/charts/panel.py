@@ -1,4 +1,4 @@
-"""What charts share: colours, marker shapes, axes, and the panel that holds one Plotly figure."""
+"""Elements that charts share: colours, marker shapes, axes, and the panel with one Plotly figure."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "solid",
 
 @dataclass(frozen=True)
 class Style:
-    """How one series is drawn: never by colour alone. With the dash `none` it is drawn by marks only."""
+    """Style of one series, which never differs by colour alone; with the dash `none` only marks are drawn."""
 
     label: str
     colour: str
@@ -37,13 +37,13 @@ class Style:
 
 @dataclass(frozen=True)
 class Panel:
-    """One figure under a title of its own.
+    """One figure with its own title.
 
     Attributes:
-        title: Plain text.
+        title: Title as plain text.
         figure: A Plotly figure as JSON: `data` and `layout`.
-        alarm: Words shown beside the title where something is wrong.
-        height: In CSS pixels.
+        alarm: Words shown beside the title if something is wrong.
+        height: Height in CSS pixels.
     """
 
     title: str
@@ -54,16 +54,16 @@ class Panel:
 
 @dataclass(frozen=True)
 class Chart:
-    """Panels that are read together, with one legend.
+    """Panels that belong together, with one legend.
 
     Attributes:
-        heading: Plain text.
-        reading: How to read the panels, in a sentence or two.
-        panels: In the order in which they are drawn.
-        legend: One entry a series.
-        note: What was left out, where something was.
-        columns: How many panels stand side by side on a wide page.
-        marks: What the legend draws: `markers`, `lines` or `lines+markers`.
+        heading: Heading as plain text.
+        reading: Explanation of the panels, in a sentence or two.
+        panels: The panels in the order in which they are drawn.
+        legend: The legend, with one entry for each series.
+        note: Note on anything that was left out.
+        columns: Number of panels side by side on a wide page.
+        marks: Marks in the legend: `markers`, `lines` or `lines+markers`.
     """
 
     heading: str
@@ -76,7 +76,7 @@ class Chart:
 
 
 def styles(labels: Sequence[str]) -> dict[str, Style]:
-    """A style for each label; they repeat after eight."""
+    """A style for each label; the styles repeat after eight."""
     count = len(COLOURS)
     return {
         label: Style(label, COLOURS[i % count], SYMBOLS[i % count], DASHES[i % count])
@@ -85,7 +85,7 @@ def styles(labels: Sequence[str]) -> dict[str, Style]:
 
 
 def escaped(text: str) -> str:
-    """Text for a place where Plotly would read mark-up."""
+    """Escape text for a place where Plotly would read mark-up."""
     return html.escape(text, quote=False)
 
 
@@ -131,8 +131,8 @@ def error_bars(
 
     Args:
         members: Estimates with a value, in the order of the trace.
-        thickness, width: Of a bar and of its caps, in pixels.
-        without: Ids of those that get none.
+        thickness, width: Thickness of a bar and width of its caps, in pixels.
+        without: Ids of the estimates that get no bar.
     """
 
     def lengths(side: str) -> list[float | None]:

@@ -1,4 +1,4 @@
-"""λ̂ as it settles: the running estimate against what it has cost so far."""
+"""Chart of the convergence of λ̂: the running estimate against its cost so far."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ Arrays = Callable[[Record], Mapping[str, np.ndarray]]
 
 
 def running_chart(estimates: Sequence[Record], labels: Labels, arrays: Arrays) -> Chart:
-    """One panel a target, one line a sampler, a band of one standard deviation between chains."""
+    """One panel for each target, one line for each sampler, with a band of one standard deviation between
+    chains."""
     chosen = drawn_samplers(estimates, labels)
     series = styles(chosen)
     members: dict[str, list[Record]] = defaultdict(list)
@@ -68,7 +69,7 @@ def running_chart(estimates: Sequence[Record], labels: Labels, arrays: Arrays) -
 
 
 def drawn_samplers(estimates: Sequence[Record], labels: Labels) -> list[str]:
-    """At most `MAX_LINES` sampler labels, those with most sound estimates, in the table's order."""
+    """At most `MAX_LINES` sampler labels, chosen by the number of sound estimates, in the table's order."""
     sound = Counter(labels.sampler[e.id] for e in estimates if e.status == "ok")
     everything = list(dict.fromkeys(labels.sampler[e.id] for e in estimates))
     best: set[str] = set()
@@ -156,7 +157,7 @@ def _log_axis(costs: Sequence[float]) -> Json:
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """Decades where they are enough, else their 1, 2, 5, else more of their round numbers."""
+    """Ticks at decades if these are enough, else at 1, 2, 5 of each decade, else at more round numbers."""
     ticks: list[float] = []
     for mantissas in ((1,), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 7)):
         decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)

@@ -1,4 +1,4 @@
-"""L_n along every chain, with L₀ drawn in and the warm-up shaded."""
+"""Chart of L_n along every chain, with a line at L₀ and a shaded warm-up."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ MAX_PANELS = 24
 MAX_CHAINS = 6
 MAX_POINTS = 500
 LOG_RATIO = 50.0
-"""A trace that rises this many times above its own lower half is drawn on a logarithmic axis."""
+"""Ratio of a trace's maximum to the median of its lower half from which the axis is logarithmic."""
 
 
 def traces_chart(estimates: Sequence[Record], labels: Labels, arrays: Arrays) -> Chart:
-    """One panel an estimate, those that are not sound first."""
+    """One panel for each estimate, those that are not sound first."""
     ordered = sorted((e for e in estimates if e.status != "failed"), key=lambda e: e.status == "ok")
     panels = tuple(_panel(e, labels, arrays(e)) for e in ordered[:MAX_PANELS])
     note = (

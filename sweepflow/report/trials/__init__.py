@@ -1,1 +1,1 @@
-"""What a hyperparameter sweep found: tables, charts, the best configuration, and two sweeps side by side."""
+"""Results of a hyperparameter sweep: tables, charts, the best configuration, comparison of two sweeps."""

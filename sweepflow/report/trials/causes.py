@@ -1,4 +1,4 @@
-"""Why trials have no value: their reasons, those that differ only in numbers and paths counted together."""
+"""Causes of trials without a value; reasons that differ only in numbers and paths are counted together."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from sweepflow.streak import alike
 from sweepflow.words import shortened
 
 MAX_CAUSE = 200
-"""Characters of a cause that a line holds."""
+"""Most characters of a cause in a line."""
 
 _UNDERLINE = re.compile(r"[\^~]{2,} (?:\| )?")
-"""Marks below a traceback's line, which point at nothing once lines are joined."""
+"""Marks below a traceback's line, which have no meaning after the lines are joined."""
 
 
 @dataclass(frozen=True)
 class Cause:
-    """What trials without a value have in common.
+    """The common cause of trials without a value.
 
     Attributes:
-        status: How they ended.
-        reason: The reasons of the first of them, on one line.
-        ids: Of the trials, in the order asked for.
+        status: Status of the trials.
+        reason: The reasons of the first of these trials, on one line.
+        ids: Ids of the trials, in the requested order.
     """
 
     status: Status
@@ -34,7 +34,7 @@ class Cause:
 
     @property
     def text(self) -> str:
-        """`2 failed: exit code 2; its log ends: … (one of them: sweepflow show trl_…)`."""
+        """The cause as `2 failed: exit code 2; its log ends: … (one of them: sweepflow show trl_…)`."""
         # A log says what went wrong at its end, and what was run at its beginning.
         reason = shortened(self.reason, MAX_CAUSE, tail=MAX_CAUSE // 2)
         one = "one of them: " if len(self.ids) > 1 else ""
@@ -42,7 +42,7 @@ class Cause:
 
 
 def causes(view: TrialsView) -> list[Cause]:
-    """Why trials diverged or failed, the commonest first."""
+    """The causes of diverged or failed trials, the most common first."""
     members: dict[tuple[Status, str], list[int]] = defaultdict(list)
     for place, record in enumerate(view.records):
         if record.status in ("diverged", "failed"):

@@ -1,4 +1,4 @@
-"""Two hyperparameter sweeps side by side: what each found, for how much."""
+"""Comparison of two hyperparameter sweeps: the findings and the cost of each."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class Comparison:
     """Two sweeps judged by the same metric.
 
     Attributes:
-        names: Of the two sweeps, told apart.
+        names: Names of the two sweeps, made different if they are the same.
         views: The two sweeps.
-        rows: One each for what is compared: `what` in words, and each sweep's value, under its name.
-        title: Which one found the better, in one line.
+        rows: One row for each measure: `what` in words, and each sweep's value under the sweep's name.
+        title: The sweep that found the better value, in one line.
     """
 
     names: tuple[str, str]
@@ -45,7 +45,7 @@ class Comparison:
     title: str
 
     def table(self) -> RichTable:
-        """For a terminal."""
+        """The comparison as a table for a terminal."""
         table = NotedTable()
         table.add_column("", overflow="fold")
         for name in self.names:
@@ -57,17 +57,17 @@ class Comparison:
 
 
 def compare(a: Named, b: Named) -> Comparison:
-    """Lays two sweeps side by side.
+    """Compare two sweeps.
 
-    Regret is how much worse a sweep's best single trial so far was than the best single trial of the two
-    sweeps, in units of the metric, after a share of its own trials in the order in which they were asked for.
+    Regret says how much worse a sweep's best single trial so far is than the best single trial of the two
+    sweeps, in units of the metric. It is taken after a share of the sweep's trials, in the requested order.
 
     Args:
-        a: A sweep's name and its trials.
-        b: Another's.
+        a: Name and trials of a sweep.
+        b: Name and trials of the other sweep.
 
     Raises:
-        ConfigError: where the two are not judged by the same metric, in the same direction.
+        ConfigError: if the two sweeps do not have the same metric and the same goal.
     """
     if (a[1].metric, a[1].goal) != (b[1].metric, b[1].goal):
         raise ConfigError(
@@ -88,10 +88,11 @@ def compare(a: Named, b: Named) -> Comparison:
 
 
 def write_comparison(path: Path, comparison: Comparison, command: str) -> None:
-    """Writes a page with the table, and best so far against trials and seconds, aside and renamed.
+    """Write a page with the table, and the best value so far against trials and seconds, to a temporary file
+    that is renamed.
 
     Raises:
-        StoreError: where the directory cannot be written.
+        StoreError: if the directory cannot be written.
     """
     names, views = comparison.names, comparison.views
     chart = progress_chart(list(zip(names, views, strict=True)))
@@ -164,7 +165,8 @@ def _measures(views: tuple[TrialsView, TrialsView]) -> dict[str, Callable[[Trial
 
 
 def _differing(names: tuple[str, str], views: tuple[TrialsView, TrialsView]) -> list[Row]:
-    """The keys in which the two best configurations differ; none where one sweep has no best."""
+    """Rows of the keys in which the two best configurations differ; none if a sweep has no best
+    configuration."""
     found = [best(view) for view in views]
     settings = [view.settings[one.place] for view, one in zip(views, found, strict=True) if one is not None]
     if len(settings) < 2:

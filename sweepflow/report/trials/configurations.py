@@ -1,4 +1,4 @@
-"""Configurations: trials that differ only in their seed, with what their repeats say together."""
+"""Configurations: trials that differ only in their seed, with the combined results of these repeats."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Configuration:
     """The repeats of one configuration.
 
     Attributes:
-        view: The sweep it is of.
-        places: Places of its trials among the view's records, in the order asked for.
+        view: The sweep of the configuration.
+        places: Indices of its trials in the view's records, in the requested order.
     """
 
     view: TrialsView
@@ -34,27 +34,27 @@ class Configuration:
 
     @property
     def records(self) -> list[Record]:
-        """Its trials."""
+        """The records of the repeats."""
         return [self.view.records[place] for place in self.places]
 
     @cached_property
     def values(self) -> list[float]:
-        """The metric of those repeats that have one."""
+        """The metric of the repeats that have a value."""
         return [v for place in self.places if math.isfinite(v := float(self.view.values[place]))]
 
     @property
     def n(self) -> int:
-        """How many repeats were asked for, with and without a value or a record."""
+        """Number of requested repeats, with and without a value or a record."""
         return max(len(self.places), *(self.view.asked.get(record.id, 0) for record in self.records))
 
     @property
     def n_failed(self) -> int:
-        """How many repeats have no value."""
+        """Number of repeats without a value."""
         return self.n - len(self.values)
 
     @property
     def mean(self) -> float | None:
-        """Mean of the metric over the repeats that have one."""
+        """Mean of the metric over the repeats that have a value; None if there is none."""
         return statistics.fmean(self.values) if self.values else None
 
     @property
@@ -74,7 +74,7 @@ class Configuration:
 
     @property
     def place(self) -> int:
-        """The place of its best repeat; of its first where none has a value."""
+        """Index of the best repeat; of the first repeat if none has a value."""
         scores = self.view.scores
         return min(self.places, key=lambda p: scores[p] if math.isfinite(scores[p]) else math.inf)
 
@@ -86,20 +86,20 @@ class Configuration:
 
     @property
     def value_text(self) -> str:
-        """The mean, with the repeats' standard deviation where there are repeats."""
+        """The mean, with the standard deviation between repeats if there are several values."""
         return with_error(self.mean, self.sd) if self.sd is not None else short(self.mean, 4)
 
     @property
     def merit(self) -> tuple[bool, float, bool, float]:
-        """Sorts the better first: those that halving let go further, then whole ones before those that lost a
-        repeat, then by mean metric."""
+        """Sort key that puts the best first: configurations that halving let run further, then complete ones
+        before those that lost a repeat, then by mean metric."""
         mean = self.mean
         rung = float(self.view.rungs[list(self.places)].max())
         return mean is None, -rung, self.n_failed > 0, math.inf if mean is None else self.view.sign * mean
 
 
 def configurations(view: TrialsView) -> list[Configuration]:
-    """Every configuration once, in the order in which it was first asked for."""
+    """Every configuration once, in the order in which it was first requested."""
     return [Configuration(view, places) for places in view.repeats]
 
 
@@ -109,7 +109,7 @@ def ranked(view: TrialsView) -> list[Configuration]:
 
 
 def configuration_numbers(view: TrialsView) -> Int[np.ndarray, " trials"]:
-    """The number of each trial's configuration, by place, in the order first asked for."""
+    """The number of each trial's configuration, by the trial's index, in the order first requested."""
     numbers = np.zeros(len(view.records), dtype=np.int64)
     for index, places in enumerate(view.repeats):
         numbers[list(places)] = index
@@ -117,24 +117,24 @@ def configuration_numbers(view: TrialsView) -> Int[np.ndarray, " trials"]:
 
 
 def has_repeats(ours: Sequence[Configuration]) -> bool:
-    """Whether any configuration was run more than once."""
+    """Return whether any configuration has more than one repeat."""
     return any(c.n > 1 for c in ours)
 
 
 def best(view: TrialsView) -> Configuration | None:
-    """The configuration with the best mean metric over its repeats; None where no trial has a value.
+    """The configuration with the best mean metric over its repeats; None if no trial has a value.
 
-    One that lost a repeat (diverged or failed) is worse than any that is whole.
+    A configuration that lost a repeat (diverged or failed) ranks below every complete one.
     """
     first = min(configurations(view), key=lambda c: c.merit, default=None)
     return None if first is None or first.mean is None else first
 
 
 def best_first(view: TrialsView) -> Int[np.ndarray, " valued"]:
-    """Places of the trials with a value: the best trial first, then the others by their metric.
+    """Indices of the trials with a value: the best trial first, then the others by their metric.
 
-    The best trial is the best repeat of the best configuration (see `best`): what every table and picture
-    marks, even where a lucky repeat of another, or a trial that halving stopped early, has a better value.
+    The best trial is the best repeat of the best configuration (see `best`). Every table and chart marks it,
+    even if a lucky repeat of another configuration or a trial that halving stopped early has a better value.
     """
     found = best(view)
     if found is None:
@@ -143,7 +143,7 @@ def best_first(view: TrialsView) -> Int[np.ndarray, " valued"]:
 
 
 def best_in_words(view: TrialsView) -> str:
-    """Which trial is called the best, in a sentence; empty where it is simply that of the best value."""
+    """The definition of the best trial, in a sentence; empty if it is simply the one with the best value."""
     repeats, halved = has_repeats(configurations(view)), bool(view.stopped.any())
     if not repeats and not halved:
         return ""
@@ -156,16 +156,16 @@ def best_yaml(view: TrialsView, command: str = "", option: str = "", workload: s
     """The best configuration as a file for Hydra: an experiment, or a file of overrides.
 
     Nulls and empty lists that are the same in all trials are left out: they are the defaults. The seed is
-    that of its best repeat, so that running the file gives the trial that its comment names.
+    that of the best repeat, so running the file gives the trial that its comment names.
 
     Args:
         view: The sweep.
-        command: What was typed to get the sweep; a comment says it.
-        option: The option of the group `workload` that the sweep took; the file then takes it too.
-        workload: The workload's path, where the option does not say it.
+        command: The command that started the sweep; it is written in a comment.
+        option: The option of the group `workload` that the sweep used; the file then uses it too.
+        workload: The workload's path, if the option does not say it.
 
     Raises:
-        ConfigError: where no trial has a value.
+        ConfigError: if no trial has a value.
     """
     found = best(view)
     if found is None:
@@ -191,7 +191,7 @@ def best_yaml(view: TrialsView, command: str = "", option: str = "", workload: s
 
 
 def _given(config: Mapping[str, Json], varying: frozenset[str], prefix: str = "") -> dict[str, Json]:
-    """The configuration without nulls and empty lists, but for those that were chosen among others."""
+    """The configuration without nulls and empty lists, except those of keys that vary."""
     kept: dict[str, Json] = {}
     for key, value in config.items():
         path = f"{prefix}{key}"
@@ -203,7 +203,7 @@ def _given(config: Mapping[str, Json], varying: frozenset[str], prefix: str = ""
 
 
 def _literal(value: Json) -> Json:
-    """The same JSON with `${` written so that Hydra reads it as text."""
+    """The same JSON with `${` escaped, so that Hydra reads it as text."""
     if isinstance(value, str):
         return value.replace("${", "\\${")
     if isinstance(value, dict):

@@ -1,8 +1,8 @@
-"""One varying key as an axis: where each trial stands on it, and what its ticks say.
+"""One varying key as an axis: the position of each trial, and the ticks with their labels.
 
-Every axis is drawn in coordinates of its own, so that logarithms, categories and settings that no number
-line holds (`none`, an absent key, a zero on a log scale) stand on one axis: numbers where they belong,
-what is no number in places before the lowest.
+Every axis has its own coordinates. So logarithms, categories and settings that have no place on a number line
+(`none`, an absent key, a zero on a log scale) share one axis: numbers are at their positions, and all other
+settings are before the lowest number.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from sweepflow.report.numbers import setting
 from sweepflow.report.trials.view import TrialsView
 
 MAX_NAMED, MIN_GAP = 8, 0.06
-"""Distinct round numbers up to which each has a tick of its own, if they are this share of the axis apart."""
+"""Most distinct round numbers with a tick each, and their minimum distance as a share of the axis."""
 GRID_RATIO, GEOMETRIC_RATIO = 50.0, 4.0
-"""A few numbers are read on a log scale, even if nothing says so, where they span more than the first
-ratio, or more than the second in steps that are more even as ratios (32, 64, 128)."""
+"""Ratios from which a few numbers get a log scale, even if nothing asks for it: if they span more than the
+first ratio, or more than the second ratio in steps that are more even as ratios (32, 64, 128)."""
 
 Ticks = list[tuple[float, str]]
 
@@ -34,16 +34,16 @@ class Dimension:
     """A varying key as an axis.
 
     Attributes:
-        key: Dotted.
-        name: Short, as in the table.
-        continuous: Whether it is a number line; else it is a list of choices.
-        log: Whether its numbers stand by their logarithm (base 10).
-        at: Where each trial stands; finite for all of them.
-        texts: Each trial's setting, as it is read.
-        ticks: Places and what they say, from low to high.
-        low: The axis begins here.
-        high: The axis ends here.
-        start: Where the number line begins; places before it hold what is no number.
+        key: Dotted key.
+        name: Short name, as in the table.
+        continuous: Whether the axis is a number line; otherwise it is a list of choices.
+        log: Whether the positions of numbers are their logarithms (base 10).
+        at: Position of each trial; finite for all of them.
+        texts: Each trial's setting as text.
+        ticks: Positions and their labels, from low to high.
+        low: Beginning of the axis.
+        high: End of the axis.
+        start: Beginning of the number line; positions before it are for settings that are no numbers.
     """
 
     key: str
@@ -59,24 +59,24 @@ class Dimension:
 
     @property
     def title(self) -> str:
-        """Its name, and that it is a log scale where it is one."""
+        """The name, with `(log)` for a log scale."""
         return f"{self.name} (log)" if self.log else self.name
 
     @property
     def crowded(self) -> bool:
-        """Whether many trials stand at one place, so that a little scatter makes them visible."""
+        """True if many trials have the same position, so that a little scatter makes them visible."""
         return len(np.unique(self.at)) * 4 < len(self.at)
 
     @property
     def numbers(self) -> np.ndarray:
-        """Which trials stand on the number line."""
+        """Mask of the trials that are on the number line."""
         return self.at >= self.start if self.continuous else np.zeros(len(self.at), dtype=bool)
 
     def scattered(self, numbers: Int[np.ndarray, " trials"]) -> Float[np.ndarray, " trials"]:
-        """`at`, with a little even scatter where many trials stand at one place.
+        """The positions `at`, with a little even scatter if many trials have the same position.
 
         Args:
-            numbers: Trials of equal number are moved equally.
+            numbers: A number for each trial; trials with the same number are moved equally.
         """
         if not self.crowded:
             return self.at
@@ -86,7 +86,7 @@ class Dimension:
         return self.at + width * ((numbers * 0.6180339887) % 1 - 0.5)
 
     def unit(self, at: np.ndarray) -> np.ndarray:
-        """Places as shares of the way from the axis's beginning to its end."""
+        """Positions as shares of the axis, 0 at its beginning and 1 at its end."""
         return (at - self.low) / (self.high - self.low)
 
 
@@ -96,7 +96,7 @@ def dimensions(view: TrialsView) -> list[Dimension]:
 
 
 def line_ticks(low: float, high: float, log: bool, at_most: int = 7) -> Ticks:
-    """Round numbers between two places of a number line; places are logarithms where `log`."""
+    """Round numbers between two positions of a number line; positions are logarithms if `log` is true."""
     if log:
         decades = [10.0**i for i in range(math.ceil(low - 1e-9), math.floor(high + 1e-9) + 1)]
         values = decades if len(decades) > 2 else log_ticks(10.0**low, 10.0**high * (1 + 1e-9))
@@ -157,7 +157,7 @@ def _line(view: TrialsView, key: str, values: Sequence[Any], shown: Sequence[str
 
 
 def _is_grid(distinct: np.ndarray) -> bool:
-    """Whether these are few numbers, as round as a person writes them."""
+    """Return whether these are few numbers, with at most three significant digits."""
     return len(distinct) <= MAX_NAMED and all(float(f"{v:.3g}") == v for v in distinct.tolist())
 
 
@@ -191,7 +191,7 @@ def _choices(view: TrialsView, key: str, values: Sequence[Any], shown: Sequence[
 
 
 def _rank(value: Any) -> tuple[int, float, float]:
-    """Absent and none first, then numbers and lists by size; words keep the order asked for."""
+    """Sort key: absent and none first, then numbers and lists by size; words keep the requested order."""
     if value is None or value is ABSENT:
         return 0, 0.0, 0.0
     if isinstance(value, (int, float)):

@@ -1,4 +1,4 @@
-"""One sentence that says what a hyperparameter sweep found."""
+"""One sentence with the findings of a hyperparameter sweep."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from sweepflow.report.trials.view import TrialsView
 
 
 def headline(view: TrialsView) -> str:
-    """`best validation_loss 0.0812 (trl_…) of 256 trials; 3 diverged, 1 failed`.
+    """The findings: `best validation_loss 0.0812 (trl_…) of 256 trials; 3 diverged, 1 failed`.
 
-    With repeats it counts configurations too: `of 14 configurations (28 trials)`. A goal that is a guess is
-    said: `; less is better, going by the name val_loss`.
+    With repeats, the sentence counts configurations too: `of 14 configurations (28 trials)`. It also states a
+    guessed goal: `; less is better, going by the name val_loss`.
     """
     if not view.records:
         return "no trials"
@@ -31,7 +31,7 @@ def headline(view: TrialsView) -> str:
 
 
 def outcome_of(view: TrialsView) -> str:
-    """How many trials are sound, and the headline: what Prefect says of a sweep that has ended."""
+    """The number of sound trials, and the headline: Prefect's message for a finished sweep."""
     sound, trials = view.counts.get("ok", 0), len(view.records)
     if not sound:
         return headline(view)
@@ -39,7 +39,7 @@ def outcome_of(view: TrialsView) -> str:
 
 
 def caveats(view: TrialsView) -> list[str]:
-    """What a reader must know of how the values compare, in sentences."""
+    """Sentences that a reader needs in order to compare the values."""
     said = []
     found = best(view)
     if found is not None and found.status != "ok":

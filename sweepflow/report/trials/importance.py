@@ -1,4 +1,4 @@
-"""Which keys matter: permutation importance of a random forest, judged on configurations it did not see.
+"""Importance of keys: permutation importance of a random forest, measured on unseen configurations.
 
 Breiman, "Random forests", Machine Learning 45 (2001), section 10; by scikit-learn.
 """
@@ -16,27 +16,27 @@ from sweepflow.report.trials.dimension import Dimension
 from sweepflow.report.trials.view import TrialsView
 
 MIN_CONFIGURATIONS, MIN_FOR_A_KEY = 20, 4
-"""Fewer configurations than the first, or than the second for each key, say nothing."""
+"""Minimum number of configurations, in total and for each key; results from fewer would mean nothing."""
 MAX_CONFIGURATIONS = 1000
-"""More do not change the answer, and the forest should not keep a report waiting."""
+"""Most configurations that are used: more do not change the answer, and fitting must not delay a report."""
 MIN_R2 = 0.1
-"""A forest that explains less of what it did not see knows nothing of the keys."""
+"""Minimum R² on unseen configurations; a forest with less has learnt nothing about the keys."""
 FOLDS, TREES, SHUFFLES = 4, 50, 5
 
 
 @dataclass(frozen=True, eq=False)
 class Importance:
-    """How much of its R² the forest loses when a key's settings are shuffled.
+    """The loss of the forest's R² when a key's settings are shuffled.
 
     Attributes:
-        order: Places of the keys among the dimensions, the most important first; where the forest says
-            nothing, by rank correlation with the metric.
-        mean: The loss of R², by dimension; empty where `too_few`.
-        sd: Its standard deviation over folds and shuffles.
-        r2: R² on configurations that the forest did not see (cross-validated), None where `too_few`.
-        n: Configurations with a value.
-        used: How many of them the forest was fitted to.
-        needed: How many are needed for these keys.
+        order: Indices of the keys in the dimensions, the most important first; by rank correlation with the
+            metric if the forest gives no information.
+        mean: The loss of R², by dimension; empty if `too_few`.
+        sd: Standard deviation of the loss over folds and shuffles.
+        r2: R² on configurations that the forest did not see (cross-validated); None if `too_few`.
+        n: Number of configurations with a value.
+        used: Number of these configurations that the forest was fitted to.
+        needed: Number of configurations that these keys need.
     """
 
     order: Sequence[int]
@@ -49,21 +49,21 @@ class Importance:
 
     @property
     def too_few(self) -> bool:
-        """Whether there are too few configurations to fit anything to."""
+        """True if there are too few configurations to fit a forest."""
         return self.r2 is None
 
     @property
     def means_something(self) -> bool:
-        """Whether the forest predicts configurations that it did not see."""
+        """True if the forest predicts configurations that it did not see."""
         return self.r2 is not None and self.r2 >= MIN_R2
 
 
 def importance(view: TrialsView, axes: Sequence[Dimension]) -> Importance:
     """Permutation importance of every varying key for the rank of a configuration's mean metric.
 
-    Ranks, so that a few enormous losses do not outweigh everything else. Trials without a value take no
-    part. Where there are too few configurations, or the forest knows no better than chance, the keys are in
-    the order of their rank correlation.
+    The forest predicts ranks, so that a few very large losses do not outweigh everything else. Trials without
+    a value are not used. If there are too few configurations, or the forest is no better than chance, the
+    keys are in the order of their rank correlation.
     """
     from scipy.stats import rankdata  # late: every flow imports this module, and scipy.stats takes a while
 

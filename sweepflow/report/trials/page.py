@@ -1,4 +1,4 @@
-"""The report of a hyperparameter sweep: one HTML file with everything in it."""
+"""The report of a hyperparameter sweep: one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from sweepflow.report.trials.view import TrialsView
 from sweepflow.storage.atomic import write_bytes
 
 MAX_ROWS = 500
-"""Rows of the page's table, the best; `configurations.csv` has them all."""
+"""Most rows of the page's table, the best ones; `configurations.csv` has all of them."""
 MAX_KEYS = 12
 MAX_WARNINGS = 300
 FIGURES = (
@@ -38,21 +38,21 @@ FIGURES = (
     "num_params",
     "rung",
 )
-"""Figures that have a column where any trial has them."""
+"""Figures that have a column if any trial has them."""
 
 
 def write_trials_report(path: Path, name: str, command: str, view: TrialsView, arrays: Arrays) -> None:
-    """Writes the report aside and renames it to `path`.
+    """Write the report to a temporary file and rename it to `path`.
 
     Args:
         path: The HTML file; its directory is made.
-        name: The sweep's name.
-        command: What the user typed.
+        name: Name of the sweep.
+        command: The command that the user typed.
         view: The sweep.
-        arrays: Loads the arrays of a trial; called only for those whose curves are drawn.
+        arrays: Function that loads the arrays of a trial; called only for trials whose curves are drawn.
 
     Raises:
-        StoreError: where the directory cannot be written.
+        StoreError: if the directory cannot be written.
     """
     write_bytes(path, render_trials(name, command, view, arrays).encode())
 

@@ -1,4 +1,4 @@
-"""What a sweep had found after so many trials, and after so many seconds."""
+"""Best value of a sweep after each number of trials, and after each number of seconds."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from sweepflow.report.trials.view import TrialsView
 
 @dataclass(frozen=True, eq=False)
 class Spent:
-    """What a sweep had found, by the design and by the clock.
+    """The best value of a sweep, in the order of the design and in the order of time.
 
     Attributes:
-        best: The best value after so many trials in the order asked for, NaN before the first. The order in
-            which they ran is one group after another, and says nothing of the design.
-        order: Places among the view's records in the order in which they were written.
-        seconds: Compile and run seconds of all trials written up to and with each of `order`.
-        best_in_time: The best value after each of `order`, NaN before the first.
+        best: The best value after each trial in the requested order; NaN before the first value. Trials run
+            one group after another, so the order in which they ran does not describe the design.
+        order: Indices into the view's records, in the order in which the records were written.
+        seconds: Compile and run seconds of all trials written up to and including each trial of `order`.
+        best_in_time: The best value after each trial of `order`; NaN before the first value.
     """
 
     best: Float[np.ndarray, " trials"]
@@ -29,15 +29,15 @@ class Spent:
     best_in_time: Float[np.ndarray, " trials"]
 
     def after(self, share: float) -> float:
-        """The best value after this share of the trials asked for, at least one; NaN where there is none."""
+        """The best value after this share of the requested trials, at least one; NaN if there is no value."""
         trials = max(1, math.ceil(share * len(self.best) - 1e-9))
         return float(self.best[trials - 1]) if len(self.best) else math.nan
 
 
 def spent(view: TrialsView) -> Spent:
-    """Best so far, by single trials: a mean over repeats is known only when the last of them is there.
+    """Compute the best value so far by single trials: a mean over repeats is only known after the last one.
 
-    Trials that halving stopped at an earlier rung than others count as spent, and are never the best.
+    Trials that halving stopped at an earlier rung than others count as cost, but are never the best.
     """
     written = [str(record.provenance.get("written", "")) for record in view.records]
     # Stable: the trials of one batch, written together, keep the order in which they were asked for.

@@ -1,4 +1,4 @@
-"""Flat rows of a sweep and the files that hold them: `runs.*` by trial and `configurations.*`."""
+"""Flat rows of a sweep and their files: `runs.*` with one row for each trial, and `configurations.*`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sweepflow.report.trials.configurations import Configuration, configurations
 from sweepflow.report.trials.view import TrialsView
 
 SETTING = "setting_"
-"""Before the name of a setting that is called as one of these columns is."""
+"""Prefix of a setting that has the same name as one of the fixed columns."""
 RUN_COLUMNS: dict[str, pa.DataType] = {
     "id": TEXT,
     "status": TEXT,
@@ -25,7 +25,7 @@ RUN_COLUMNS: dict[str, pa.DataType] = {
     "written": TEXT,
     "versions": TEXT,
 }
-"""Columns that every `runs.*` has, the metric before the seconds; other figures and settings follow."""
+"""Columns of every `runs.*`, with the metric before the seconds; other figures and settings follow."""
 
 CONFIGURATION_COLUMNS: dict[str, pa.DataType] = {
     "best_id": TEXT,
@@ -43,10 +43,11 @@ CONFIGURATION_COLUMNS: dict[str, pa.DataType] = {
 
 
 def trial_rows(view: TrialsView) -> list[Row]:
-    """One flat row a trial: id, status, reasons, group, figures, dotted settings, cost and provenance.
+    """One flat row for each trial: id, status, reasons, group, figures, dotted settings, cost and provenance.
 
-    The settings come under the names they have on the command line, prefixed `setting_` where every table has
-    a column of that name; a figure of the name of either is prefixed `figure_`. Lists are JSON strings.
+    Settings have their names from the command line, with the prefix `setting_` if every table has a column of
+    that name. A figure with the name of a column or of a setting gets the prefix `figure_`. Lists are JSON
+    strings.
     """
     return [cells(row) for row in _trial_rows(view)]
 
@@ -71,29 +72,29 @@ def _trial_rows(view: TrialsView) -> list[Row]:
 
 
 def _renamed(settings: Row, taken: Collection[str]) -> Row:
-    """Settings by their names beside columns that have names of their own."""
+    """Settings by name, with a prefix for names that other columns have."""
     return {f"{SETTING}{key}" if key in taken else key: value for key, value in settings.items()}
 
 
 def configuration_rows(view: TrialsView, *, best_first: bool = False) -> list[Row]:
-    """One flat row a configuration: its repeats' metric and the settings they share; in the order asked for
-    unless the best are wanted first.
+    """One flat row for each configuration: the metric of its repeats and their common settings. Rows are in
+    the requested order, or best first if `best_first` is true.
 
-    `mean`, `sd` (n - 1), `best` and `worst` are over the repeats that have a value, `n` counts all of them
-    and `n_failed` those without one; `seconds` is what all of them cost, compilation included.
+    `mean`, `sd` (n - 1), `best` and `worst` are over the repeats with a value. `n` counts all repeats, and
+    `n_failed` the repeats without a value. `seconds` is the cost of all repeats, compilation included.
     """
     found = (ranked if best_first else configurations)(view)
     return [cells(_configuration_row(view, one)) for one in found]
 
 
 def write_trial_tables(view: TrialsView, directory: Path) -> tuple[Path, Path]:
-    """Writes `runs.csv` and `configurations.csv`, and both as Parquet, each aside and then renamed.
+    """Write `runs.csv` and `configurations.csv`, and both as Parquet, each by a renamed temporary file.
 
     Returns:
         The paths of `runs.csv` and `configurations.csv`.
 
     Raises:
-        StoreError: where the directory cannot be written.
+        StoreError: if the directory cannot be written.
     """
     names = list(RUN_COLUMNS)
     first = {name: RUN_COLUMNS[name] for name in names[:4]} | {view.metric: REAL}

@@ -1,4 +1,4 @@
-"""The table that a terminal shows of a hyperparameter sweep: its best configurations."""
+"""The table of a hyperparameter sweep for a terminal: its best configurations."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from sweepflow.report.trials.view import TrialsView
 
 MAX_ROWS = 10
 MAX_KEYS = 6
-"""Keys that have a column of their own; more do not fit a terminal."""
+"""Most keys with their own column; more do not fit a terminal."""
 MAX_CAUSES = 5
 
 
 def trials_table(view: TrialsView, *, rows: int = MAX_ROWS) -> Table:
-    """The best configurations, the best first, with what was found and why trials were lost under them.
+    """The best configurations, the best first, with the findings and the causes of lost trials under them.
 
-    Columns: the trial (its best repeat), the metric (mean ± standard deviation and n where there are
-    repeats), the keys that vary, and the status.
+    Columns: the trial (the best repeat), the metric (mean ± standard deviation and n if there are repeats),
+    the keys that vary, and the status.
     """
     ours = ranked(view)
     repeats = has_repeats(ours)

@@ -1,4 +1,4 @@
-"""The trials of one sweep, as every table and chart reads them."""
+"""The trials of one sweep, in the form that every table and chart uses."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ from sweepflow.storage.record import Record
 from sweepflow.workloads.goal import Aim, Goal
 
 MAX_FIELDS = 4
-"""Settings in a trial's label."""
+"""Most settings in a trial's label."""
 
 _BARE = frozenset({"kind", "name", "path"})
-"""Last parts of a key that say nothing without its first."""
+"""Last parts of keys that have no meaning without the parts before them."""
 
 
 @dataclass(frozen=True, eq=False)
 class TrialsView:
-    """The trials of one sweep, what they are judged by, and what varies among them.
+    """The trials of one sweep, their metric, and the keys that vary among them.
 
-    A trial has a value where it finished (`ok` or `flagged`) and its figure is a finite number.
+    A trial has a value if it finished (`ok` or `flagged`) and its figure is a finite number.
 
     Attributes:
-        records: In the order in which they were asked for.
-        metric: The name of the figure that trials are judged by.
-        goal: Whether less of it is better, or more.
+        records: The records in the requested order.
+        metric: Name of the figure that trials are judged by.
+        goal: Direction of the metric: whether less or more is better.
         log_keys: Dotted keys that were drawn on a log scale.
         groups: The label of each trial's static group (compiled program), by trial id.
-        seed_key: The dotted key over which repeats of a configuration run; None where there is none.
-        guessed: Whether only the metric's name says what the goal is.
-        asked: How many repeats were asked for of a trial's configuration, by trial id, where several were:
-            some may have no record, because they have not run yet or were removed.
+        seed_key: The dotted key in which repeats of a configuration differ; None if there is none.
+        guessed: Whether the goal is guessed from the metric's name alone.
+        asked: Number of requested repeats of a trial's configuration, by trial id, if there are several. Some
+            repeats may have no record, because they have not run yet or were removed.
 
     Raises:
-        ConfigError: where the goal is unknown, or trials finished and none has the figure.
+        ConfigError: if the goal is unknown, or if trials finished and none of them has the figure.
     """
 
     records: Sequence[Record]
@@ -75,48 +75,48 @@ class TrialsView:
 
     @property
     def sign(self) -> float:
-        """1 where less is better, -1 where more is: sign times a value is always to be minimised."""
+        """1 if less is better, -1 if more is better: the product of sign and value is always minimised."""
         return Aim(self.metric, self.goal, self.guessed).sign
 
     @property
     def better(self) -> str:
-        """Which values are good, in words."""
+        """The direction of better values, in words."""
         return Aim(self.metric, self.goal, self.guessed).better
 
     @cached_property
     def values(self) -> Float[np.ndarray, " trials"]:
-        """The metric of each trial, NaN where it has no value."""
+        """The metric of each trial; NaN for a trial without a value."""
         found = (value_of(record, self.metric) for record in self.records)
         return np.array([np.nan if v is None else v for v in found], dtype=np.float64)
 
     @cached_property
     def scores(self) -> Float[np.ndarray, " trials"]:
-        """The metric turned so that less is better; NaN where there is no value."""
+        """The metric with the sign for which less is better; NaN for a trial without a value."""
         return self.sign * self.values
 
     @cached_property
     def by_merit(self) -> Int[np.ndarray, " valued"]:
-        """Places of the trials with a value by their metric alone, equals in the order asked for.
+        """Indices of the trials with a value, sorted by metric alone; equal ones are in the requested order.
 
-        The best of a sweep is not always the first: `configurations.best` says which it is.
+        The best trial of a sweep is not always the first one: see `configurations.best`.
         """
         order = np.argsort(self.scores, kind="stable")
         return order[: int(np.isfinite(self.scores).sum())]
 
     @cached_property
     def lost(self) -> Int[np.ndarray, " lost"]:
-        """Places of the trials without a value."""
+        """Indices of the trials without a value."""
         return np.flatnonzero(~np.isfinite(self.scores))
 
     @cached_property
     def rungs(self) -> Float[np.ndarray, " trials"]:
-        """The rung up to which halving let each trial go; 0 where there was none."""
+        """The rung that each trial reached in halving; 0 for a trial without one."""
         return np.array([number(r.figures, "rung") or 0.0 for r in self.records], dtype=np.float64)
 
     @cached_property
     def stopped(self) -> Bool[np.ndarray, " trials"]:
-        """Which trials halving stopped at an earlier rung than the furthest that a trial with a value has
-        reached: their values are of fewer epochs, so that none of them can be the best."""
+        """Mask of the trials that halving stopped at an earlier rung than the furthest rung of a trial with a
+        value. Their values are from fewer epochs, so none of them can be the best."""
         valued = self.rungs[np.isfinite(self.scores)]
         return self.rungs < (valued.max() if valued.size else -np.inf)
 
@@ -127,9 +127,9 @@ class TrialsView:
 
     @cached_property
     def varying(self) -> tuple[str, ...]:
-        """Keys that differ between trials, but for the seed of repeats, in the configurations' order.
+        """Keys that differ between trials, except the seed of repeats, in the configurations' order.
 
-        The digest of a file that another key names says nothing more, and is left out.
+        The digest of a file that another key names is left out, because it adds no information.
         """
         keys = dict.fromkeys(key for settings in self.settings for key in settings)
         found = tuple(key for key in keys if key != self.seed_key and self._differs(key))
@@ -138,14 +138,14 @@ class TrialsView:
 
     @cached_property
     def names(self) -> dict[str, str]:
-        """A short name for each varying key: its last part, where no other ends in the same."""
+        """A short name for each varying key: its last part, if no other key has the same last part."""
         last = {key: key.rpartition(".")[2] for key in self.varying}
         count = Counter(last.values())
         return {key: key if count[name] > 1 or name in _BARE else name for key, name in last.items()}
 
     @cached_property
     def repeats(self) -> list[tuple[int, ...]]:
-        """Places of trials that differ in nothing but their seed, in the order first asked for."""
+        """Indices of trials that differ only in their seed, grouped, in the order first requested."""
         members: dict[Hashable, list[int]] = defaultdict(list)
         for place, settings in enumerate(self.settings):
             # What does not vary cannot tell two apart.
@@ -155,28 +155,29 @@ class TrialsView:
 
     @cached_property
     def counts(self) -> dict[str, int]:
-        """Trials by status, without those that no trial has."""
+        """Number of trials by status, without statuses that no trial has."""
         found = Counter(record.status for record in self.records)
         return {status: found[status] for status in STATUSES if found[status]}
 
     def label(self, place: int) -> str:
-        """A trial by what varies: `learning_rate=0.01 optimizer=adam`; its id where nothing does."""
+        """A label made from a trial's varying settings: `learning_rate=0.01 optimizer=adam`; the trial's id
+        if there are none."""
         ours = [key for key in self.varying if self.settings[place].get(key, None) is not None]
         parts = [f"{self.names[key]}={self.text(place, key)}" for key in ours[:MAX_FIELDS]]
         return " ".join([*parts, "…"] if len(ours) > MAX_FIELDS else parts) or self.records[place].id
 
     def text(self, place: int, key: str) -> str:
-        """A trial's setting as it is shown: short, or whole where another trial's would read the same."""
+        """A trial's setting as text: short, or whole if another setting has the same short form."""
         settings = self.settings[place]
         return setting(settings[key], whole=key in self._alike) if key in settings else NOT_SET
 
     @cached_property
     def _alike(self) -> frozenset[str]:
-        """Varying keys of which two values have one short form."""
+        """Varying keys that have two values with the same short form."""
         return frozenset(key for key in self.varying if reads_alike(key, self.settings))
 
     def _told_apart(self, keys: Sequence[str]) -> int:
-        """How many different trials there are to who sees these keys only."""
+        """Number of different trials if only these keys are compared."""
         return len({tuple(frozen(s.get(key, ABSENT)) for key in keys) for s in self.settings})
 
     def _differs(self, key: str) -> bool:
@@ -185,10 +186,11 @@ class TrialsView:
 
 
 def value_of(record: Record, metric: str) -> float | None:
-    """What a trial is judged by: its figure, where it finished and that is a finite number."""
+    """The value that a trial is judged by: its figure, if the trial finished and the figure is finite; else
+    None."""
     return number(record.figures, metric) if has_finished(record) else None
 
 
 def has_finished(record: Record) -> bool:
-    """Whether a trial ran to its end within the finite numbers."""
+    """Return whether a trial ran to its end with finite numbers."""
     return record.status in ("ok", "flagged")

@@ -1,4 +1,4 @@
-"""Training a network on real data, by epochs: `workload=digits_mlp` and its like."""
+"""Training of a network on real data, by epochs: `workload=digits_mlp` and similar workloads."""
 
 from __future__ import annotations
 

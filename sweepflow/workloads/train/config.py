@@ -16,7 +16,7 @@ UnitInterval = Annotated[float, Field(ge=0, lt=1)]
 
 
 class TrainConfig(OptimizerConfig):
-    """Training of one network on the training rows, looked at on the validation rows after every epoch.
+    """Training of one network on the training rows, evaluated on the validation rows after every epoch.
 
     A rate of 0 switches dropout, label smoothing, augmentation noise, weight decay or clipping off.
     """
@@ -28,15 +28,16 @@ class TrainConfig(OptimizerConfig):
     schedule: Literal["constant", "cosine", "warmup_cosine", "plateau"] = "constant"
     epochs: PositiveInt = 10
     batch_size: PositiveInt = 128
-    """Rows a step; all rows where there are fewer. What an epoch's last step lacks is left out of it."""
+    """Rows per step; all rows if there are fewer. Rows that do not fill a last step are left out of the
+    epoch."""
     min_learning_rate: Traced[NonNegativeFloat] = 0.0
-    """Where cosine schedules end, and below which plateau does not go."""
+    """Final rate of cosine schedules, and lower limit of the rate for plateau."""
     warmup_fraction: Traced[UnitInterval] = 0.1
     """Share of all steps over which the rate rises linearly (warmup_cosine)."""
     plateau_factor: Traced[Annotated[float, Field(gt=0, lt=1)]] = 0.5
-    """The rate is multiplied by this when the validation loss stalls (plateau)."""
+    """Factor by which the rate is multiplied when the validation loss stalls (plateau)."""
     plateau_patience: Traced[PositiveInt] = 3
-    """Epochs without a new best validation loss that count as a stall (plateau)."""
+    """Number of epochs without a new best validation loss that count as a stall (plateau)."""
     dropout: Traced[UnitInterval] = 0.0
     """Probability that a hidden unit is dropped, after every hidden dense layer."""
     label_smoothing: Traced[UnitInterval] = 0.0
@@ -45,10 +46,10 @@ class TrainConfig(OptimizerConfig):
     """Standard deviation of Gaussian noise added to the inputs of every training step."""
     dtype: Dtype = "float32"
     seed: Content[Seed] = 0
-    """Of the initialisation, the order of rows, dropout and noise; the data have a seed of their own."""
+    """Seed of the initialisation, the order of rows, dropout and noise; the data have a seed of their own."""
     stop_after: Content[PositiveInt | None] = None
-    """Stop after this many epochs of a schedule made for `epochs`, and keep the state to go on from."""
+    """Stop after this many epochs of a schedule made for `epochs`, and keep the state to continue from."""
     resume_after: Location[NonNegativeInt] = 0
-    """Go on from the kept state of the trial that stopped after this many epochs."""
+    """Continue from the kept state of the trial that stopped after this many epochs."""
     pad_widths_to: Location[tuple[PositiveInt, ...] | None] = None
     """Hidden widths of the compiled program, at least the model's own: units beyond those stay zero."""

@@ -1,4 +1,4 @@
-"""Training by epochs: a loop that can stop after any epoch and go on from its state."""
+"""Training by epochs: a loop that can stop after any epoch and continue from its state."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from sweepflow.workloads.train.config import TrainConfig
 from sweepflow.workloads.train.schedule import learning_rate
 
 BLOCK = 2048
-"""Rows that are looked at together."""
+"""Number of rows that are evaluated together."""
 CURVES = ("train_loss", "validation_loss", "validation_accuracy", "learning_rate")
 
 
 class State(NamedTuple):
-    """All that the next epoch needs, and what the epochs so far have shown.
+    """All values that the next epoch needs, and the results of the epochs so far.
 
     Attributes:
         w: (d,) weights, in the training dtype.
         optimizer: State of the optimizer.
-        reduced: What plateau has multiplied the rate by.
+        reduced: Factor by which plateau has multiplied the rate.
         stalled: int32, epochs without a new best validation loss since plateau last acted.
         best_loss: Smallest validation loss; infinite before the first epoch.
-        best_accuracy: Validation accuracy of that epoch.
-        best_epoch: int32, that epoch, counted from 1; 0 before the first.
-        bad_step: int32, the first step whose loss or weights were not finite, or the last of an epoch after
-            which the validation loss was not; -1 where there was none.
+        best_accuracy: Validation accuracy of the epoch with the smallest validation loss.
+        best_epoch: int32, number of that epoch, counted from 1; 0 before the first epoch.
+        bad_step: int32, the first step whose loss or weights were not finite, or the last step of an epoch
+            after which the validation loss was not finite; -1 if there was none.
         curves: (epochs,) each, in the training dtype; NaN for epochs that have not been run.
     """
 
@@ -50,14 +50,14 @@ class State(NamedTuple):
 
 
 class Noise(NamedTuple):
-    """Which costly sources of noise the program has at all; their rates are traced."""
+    """The costly sources of noise that the program contains; their rates are traced."""
 
     dropout: bool
     augmentation: bool
 
 
 def fresh_state(config: TrainConfig, w: Float[Array, " d"]) -> State:
-    """The state before the first epoch, from initial weights."""
+    """Return the state before the first epoch, from initial weights."""
     zero = jnp.zeros((), jnp.int32)
     return State(
         w=w,
@@ -83,19 +83,19 @@ def run_epochs(
     start: Int[Array, ""],
     stop: Int[Array, ""],
 ) -> State:
-    """Epochs `start` to `stop - 1` of a schedule made for `config.epochs`.
+    """Run epochs `start` to `stop - 1` of a schedule made for `config.epochs`.
 
     Every epoch goes through the training rows in an order of its own, in steps of `batch_size` rows, and then
-    looks at the validation rows.
+    evaluates the validation rows.
 
     Args:
-        config: Its traced fields are scalars of the running program.
-        shape: Of the training rows.
-        network: The program's network.
-        noise: What the program draws.
-        rows: x, y, x_validation, y_validation.
-        key: The trial's key; what an epoch draws depends on its number, not on where the run was resumed.
-        state: After epoch `start - 1`.
+        config: Configuration whose traced fields are scalars of the running program.
+        shape: Shape of the training rows.
+        network: Network of the program.
+        noise: Sources of noise that the program draws.
+        rows: Arrays x, y, x_validation, y_validation.
+        key: The trial's key; the draws of an epoch depend on its number, not on where the run was resumed.
+        state: State after epoch `start - 1`.
         start, stop: int32 scalars.
     """
     n = rows["y"].shape[0]
@@ -174,7 +174,8 @@ def run_epochs(
 def look(
     network: Network, shape: DataShape, w: Float[Array, " d"], x: Array, y: Array
 ) -> dict[str, Float[Array, ""]]:
-    """Mean loss over rows, without noise or smoothing, and accuracy where rows have classes (else NaN)."""
+    """Return the mean loss over rows, without noise or smoothing, and the accuracy if rows have classes (else
+    NaN)."""
     dtype = w.dtype
     if y.shape[0] == 0:
         return {"loss": jnp.asarray(jnp.nan, dtype), "accuracy": jnp.asarray(jnp.nan, dtype)}

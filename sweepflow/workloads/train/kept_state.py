@@ -1,6 +1,6 @@
-"""The state that a training which stops early keeps, and from which it goes on.
+"""The state that a training run keeps when it stops early, and from which it continues.
 
-It is kept without padding: another program, compiled for other widths, may be the one that goes on.
+The state is kept without padding: the program that continues may be compiled for other widths.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from sweepflow.workloads.train.splits import shape_of
 
 
 def load_state(config: TrainConfig, before: str, store: Store) -> list[np.ndarray]:
-    """The leaves of the state that a trial goes on from, with a leading axis of one lane.
+    """Return the leaves of the state that a trial continues from, with a leading axis of one lane.
 
     Args:
-        config: The trial's.
-        before: The id of the trial that it goes on from.
-        store: Where that has kept its state.
+        config: Configuration of the trial.
+        before: Id of the trial that it continues from.
+        store: Store in which that trial has kept its state.
     """
     shape = shape_of(config)
     program = program_model(config, shape)
@@ -39,7 +39,7 @@ def load_state(config: TrainConfig, before: str, store: Store) -> list[np.ndarra
 
 
 def states_to_keep(config: TrainConfig, results: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The state leaves among a trial's results, without padding; none where it has reached its end."""
+    """Return the state leaves among a trial's results, without padding; none if it has reached its end."""
     if config.stop_after is None:
         return {}
     own = own_entries(config, shape_of(config))
@@ -51,5 +51,5 @@ def states_to_keep(config: TrainConfig, results: Mapping[str, np.ndarray]) -> di
 
 
 def _is_padded(number: int, leaf: np.ndarray, own: np.ndarray, leaves: int) -> bool:
-    """Whether a leaf has an entry for every weight; the curves, which are the last, may be as long."""
+    """Return whether a leaf has an entry for every weight; the curves, which are last, may be as long."""
     return leaf.shape == own.shape and number < leaves - len(CURVES)

@@ -1,8 +1,9 @@
-"""Networks to train, with initial weights that do not depend on how wide the compiled program is.
+"""Networks to train, with initial weights that do not depend on the width of the compiled program.
 
 MLPs of different widths may share one program: the program's layers are as wide as the widest, and the
-weights of the units that a trial does not have are zero. They stay zero: such a unit puts out act(0) = 0,
-so the gradient of what leaves it is zero, and so is that of what enters it, because nothing leaves it.
+weights of the units that a trial does not have are zero. They stay zero: the output of such a unit is
+act(0) = 0, so the gradient of its outgoing weights is zero. The gradient of its incoming weights is zero too,
+because its outgoing weights are zero.
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ from sweepflow.workloads.train.splits import shape_of
 
 
 def own_widths(config: TrainConfig, shape: DataShape) -> tuple[int, ...]:
-    """The hidden widths of an MLP's own; empty for other architectures."""
+    """Return the hidden widths of the trial's own MLP; empty for other architectures."""
     if not isinstance(config.model, MlpModel):
         return ()
     return hidden_widths(config.model, math.prod(shape.input_shape), shape.output_dim)
 
 
 def program_model(config: TrainConfig, shape: DataShape) -> TrainConfig:
-    """The configuration whose model is the one that the program is compiled for."""
+    """Return the configuration with the model that the program is compiled for."""
     if not isinstance(config.model, MlpModel):
         return config
     widths = config.pad_widths_to or own_widths(config, shape)
@@ -44,7 +45,7 @@ def program_model(config: TrainConfig, shape: DataShape) -> TrainConfig:
 
 
 def count_params(config: TrainConfig, shape: DataShape) -> int:
-    """Parameters of the trial's own network, without padding."""
+    """Return the number of parameters of the trial's own network, without padding."""
     if not isinstance(config.model, MlpModel):
         return build_network(config.model, shape).num_params
     widths = (math.prod(shape.input_shape), *own_widths(config, shape), shape.output_dim)
@@ -52,7 +53,7 @@ def count_params(config: TrainConfig, shape: DataShape) -> int:
 
 
 def own_entries(config: TrainConfig, shape: DataShape) -> Bool[np.ndarray, " d"]:
-    """Which entries of the program's weight vector are the trial's own; the rest is padding, and zero."""
+    """Return a mask of the trial's own entries in the program's weight vector; the rest is zero padding."""
     model = program_model(config, shape).model
     if not isinstance(model, MlpModel):
         return np.ones(build_network(model, shape).num_params, bool)
@@ -72,13 +73,13 @@ def own_entries(config: TrainConfig, shape: DataShape) -> Bool[np.ndarray, " d"]
 def initial_weights(
     config: TrainConfig, shape: DataShape, network: Network, own: Int[Array, " hidden"], key: PRNGKeyArray
 ) -> Float[Array, " d"]:
-    """Initial weights of the network that `config` (as from `program_model`) is compiled for.
+    """Return the initial weights of the network that `config` (as from `program_model`) is compiled for.
 
-    Weights and biases of a layer are uniform in +-1/sqrt(fan_in), as the layers' own initialisation
-    (Equinox's, PyTorch's). Every weight of an MLP is drawn by its layer, row and column alone.
+    Weights and biases of a layer are uniform in +-1/sqrt(fan_in), as in the layers' own initialisation
+    (Equinox's, PyTorch's). The draw of every weight of an MLP depends only on its layer, row and column.
 
     Args:
-        own: int32, the trial's own hidden widths; all of the rest is zero.
+        own: int32, the trial's own hidden widths; all other weights are zero.
     """
     if not isinstance(config.model, MlpModel):
         return network.init(key).astype(config.dtype)
@@ -110,11 +111,11 @@ def _uniform(key: PRNGKeyArray, length: int, config: TrainConfig) -> Float[Array
 def pad_widths(
     trials: Sequence[Trial[TrainConfig]], program_key: Callable[[TrainConfig], str]
 ) -> list[Trial[TrainConfig]]:
-    """The same trials; MLPs that differ in their widths only are compiled for the widest of each layer.
+    """Return the same trials; MLPs that differ only in widths are compiled for the widest of each layer.
 
     Args:
-        trials: In any order.
-        program_key: What decides a configuration's program.
+        trials: Trials, in any order.
+        program_key: Returns the key that decides a configuration's program.
     """
     own = [own_widths(trial.config, shape_of(trial.config)) for trial in trials]
     families = [

@@ -11,16 +11,16 @@ from sweepflow.workloads.train.config import TrainConfig
 def learning_rate(
     config: TrainConfig, step: Int[Array, ""], steps: int, reduced: Float[Array, ""]
 ) -> Float[Array, ""]:
-    """The rate at a step.
+    """Return the rate at a step.
 
     cosine: m + (r - m)(1 + cos(pi t))/2 with t the share of steps done (Loshchilov and Hutter 2017, eq. 5,
-    one cycle); warmup_cosine: linear from r/W to r over the W first steps, then cosine over the rest.
+    one cycle); warmup_cosine: linear from r/W to r over the first W steps, then cosine over the rest.
 
     Args:
-        config: Its traced fields are scalars of the running program.
+        config: Configuration whose traced fields are scalars of the running program.
         step: Number of the step, from 0.
-        steps: Steps of the whole schedule.
-        reduced: What plateau has multiplied the rate by so far.
+        steps: Number of steps of the whole schedule.
+        reduced: Factor by which plateau has multiplied the rate so far.
     """
     rate = jnp.asarray(config.learning_rate, config.dtype)
     least = jnp.asarray(config.min_learning_rate, config.dtype)

@@ -1,4 +1,4 @@
-"""Training, validation and test rows, each standardised by what the training rows say."""
+"""Training, validation and test rows, each standardised with the statistics of the training rows."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from sweepflow.schema.data import DataConfig
 from sweepflow.workloads.train.config import TrainConfig
 
 TOLD_APART = ("bundled", "file", "mnist")
-"""Kinds of data that are real: their rows were standardised together with the validation rows."""
+"""Kinds of real data, whose rows were standardised together with the validation rows."""
 
 
 def sizes(config: TrainConfig) -> tuple[int, int]:
-    """Training and validation rows.
+    """Return the numbers of training and validation rows.
 
     Raises:
-        ConfigError: where either part would be empty, or the data cannot be trained on.
+        ConfigError: if either part would be empty, or the data cannot be trained on.
     """
     shape = data.describe(config.data)
     if shape.task == "potential":
@@ -41,15 +41,15 @@ def sizes(config: TrainConfig) -> tuple[int, int]:
 
 
 def shape_of(config: TrainConfig) -> DataShape:
-    """The data's shape, with the rows that are trained on as its n."""
+    """Return the data's shape, with the number of rows that are trained on as its n."""
     return data.describe(config.data).model_copy(update={"n": sizes(config)[0]})
 
 
 def splits(config: TrainConfig) -> dict[str, np.ndarray]:
-    """x, y of the training rows, x_validation, y_validation, x_test, y_test, in the training dtype.
+    """Return x, y of the training rows, x_validation, y_validation, x_test, y_test, in the training dtype.
 
-    The validation rows are the last of the data set's training rows: these are drawn, or were shuffled by a
-    seed (a fixed one for MNIST), so neither part has rows of one class only because a file is sorted.
+    The validation rows are the last of the data set's training rows. These are drawn, or were shuffled by a
+    seed (a fixed one for MNIST). Therefore neither part has rows of only one class because a file is sorted.
 
     Raises:
         DataError: for values beyond the training dtype.

@@ -1,4 +1,4 @@
-"""The workload `train`: one network trained and looked at, and how a sweep batches such trials."""
+"""The workload `train`: one network is trained and evaluated; such trials are batched in a sweep."""
 
 from __future__ import annotations
 
@@ -52,13 +52,14 @@ FIGURES = (
 
 
 def metrics(config: TrainConfig) -> tuple[str, ...]:
-    """The figures that can be a metric; a regression has no accuracy."""
+    """Return the figures that can be a metric; a regression has no accuracy."""
     classes = shape_of(config).task == "classification"
     return tuple(name for name in FIGURES if classes or not name.endswith("accuracy"))
 
 
 def _noise(config: TrainConfig) -> Noise:
-    """A rate of 0 leaves the drawing out of the program: it would cost as much as the rest of a step."""
+    """Return the sources of noise to draw. A rate of 0 leaves the drawing out of the program: it would cost
+    as much as the rest of a step."""
     return Noise(dropout=config.dropout > 0, augmentation=config.augmentation_noise > 0)
 
 
@@ -147,13 +148,13 @@ def _inputs(trials: Sequence[Trial[TrainConfig]], datasets: int, store: Store) -
 
 
 def until(trial: Trial[TrainConfig], stop_after: int | None, resume_after: int) -> Trial[TrainConfig]:
-    """The same training up to an epoch (None: the last one), gone on with from an earlier stop."""
+    """Return the same training up to an epoch (None: the last one), continued from an earlier stop."""
     update = {"stop_after": stop_after, "resume_after": resume_after}
     return TRAIN.trial(trial.config.model_copy(update=update))
 
 
 def stopped(config: TrainConfig, epochs: int) -> Trial[TrainConfig]:
-    """The trial that runs the same training up to `epochs` and keeps its state."""
+    """Return the trial that runs the same training up to `epochs` and keeps its state."""
     return TRAIN.trial(config.model_copy(update={"stop_after": epochs, "resume_after": 0}))
 
 
@@ -195,7 +196,7 @@ def _record(trial: Trial[TrainConfig], results: Mapping[str, np.ndarray], store:
 
 
 def dataset(config: TrainConfig) -> object:
-    """What identifies a trial's rows."""
+    """Return the identity of a trial's rows."""
     return config.data, config.validation_fraction, config.dtype
 
 
@@ -213,7 +214,7 @@ def _obstacle(trial: Trial[TrainConfig], store: Store) -> str | None:
 
 
 def prepare(config: TrainConfig) -> tuple[TrainConfig, tuple[str, ...]]:
-    """Pin the data's file, and mend a schedule that would end above where it starts.
+    """Pin the data's file, and correct a schedule that would end above its start.
 
     Raises:
         ConfigError: for a data file that cannot be read.
@@ -229,10 +230,10 @@ def prepare(config: TrainConfig) -> tuple[TrainConfig, tuple[str, ...]]:
 
 
 def check(config: TrainConfig) -> None:
-    """Make sure that a configuration can be trained.
+    """Check that a configuration can be trained.
 
     Raises:
-        ConfigError: where model, data and settings do not fit.
+        ConfigError: if model, data and settings do not fit together.
     """
     sizes(config)
     shape = shape_of(config)

@@ -10,7 +10,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from sweepflow import sweep_flow
+from sweepflow.flows import sweep_flow
 from sweepflow.flows.runs import away, reconcile
 from sweepflow.flows.runs.away import AWAY_SECONDS, Outage, ServerWatch, one_outage, outage
 

@@ -1,1 +1,1 @@
-"""Charts of a hyperparameter sweep, one a file: pure functions from a view to Plotly figures as JSON."""
+"""Charts of a hyperparameter sweep, one per file: pure functions from a view to Plotly figures as JSON."""

@@ -36,17 +36,17 @@ MAX_POINTS = 200
 MAX_MARKERS = 30
 MAX_TICKS = 8
 EPOCHS = "epochs_run"
-"""The figure of trials whose curves have a point an epoch."""
+"""Figure of trials whose curves have one point for each epoch."""
 STEADY = "learning_rate"
-"""A curve of this name has no panel where it never changes: the legend says it."""
+"""Name of a curve that has no panel if it never changes: the legend shows its value."""
 
 
 def curves_chart(view: TrialsView, arrays: Arrays) -> Chart | None:
-    """One panel a recorded curve; None where no drawn trial has one.
+    """One panel for each recorded curve; None if no drawn trial has one.
 
     Args:
         view: The sweep.
-        arrays: Loads a trial's arrays; called for three trials at most, and one that diverged.
+        arrays: Function that loads a trial's arrays; called for at most three trials, and one that diverged.
     """
     drawn = _drawn(view)
     loaded = {name: arrays(view.records[place]) for name, place in drawn.items()}
@@ -103,7 +103,7 @@ def _said(view: TrialsView, place: int) -> str:
 
 
 def _curves(key: str, loaded: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """A key's curves by trial; none where no trial has a finite number, or a learning rate never changes."""
+    """A key's curves by trial; none if no trial has a finite number, or if a learning rate never changes."""
     curves: dict[str, np.ndarray] = {}
     for name, ours in loaded.items():
         curve = np.asarray(ours.get(key, np.empty(0)), dtype=np.float64).ravel()
@@ -118,8 +118,8 @@ def _is_loss(key: str) -> bool:
 
 
 def _falls_far(curves: Mapping[str, np.ndarray]) -> bool:
-    """Whether the first curve falls, and all of them span decades: what falls towards zero is read by its
-    logarithm; what rises, an accuracy, is not."""
+    """Return whether the first curve falls and all curves together span a large ratio. Curves that fall
+    towards zero are read on a log axis; curves that rise, such as an accuracy, are not."""
     finite = np.concatenate([c[np.isfinite(c)] for c in curves.values()])
     first = next(iter(curves.values()))
     falls = first[np.isfinite(first)][-1] < first[np.isfinite(first)][0]
@@ -127,7 +127,7 @@ def _falls_far(curves: Mapping[str, np.ndarray]) -> bool:
 
 
 def _losses_by_log(found: Mapping[str, Mapping[str, np.ndarray]]) -> bool:
-    """Whether losses stand on a log axis: all of them or none, since they are compared."""
+    """Return whether losses have a log axis: all of them or none, because they are compared."""
     losses = [curves for key, curves in found.items() if _is_loss(key)]
     positive = all(np.nanmin(curve) > 0 for curves in losses for curve in curves.values())
     return positive and any(_falls_far(curves) for curves in losses)
@@ -150,7 +150,7 @@ def _panel(
 
 
 def _epochs(last: int) -> Json:
-    """An axis from the first epoch or point to the last, with whole numbers at its ticks."""
+    """An axis from the first to the last epoch or point, with whole numbers at its ticks."""
     step = next(m * 10**e for e in range(9) for m in (1, 2, 5) if last <= MAX_TICKS * m * 10**e)
     ticks = [1, *(at for at in range(step, last + 1, step) if at > 1)]
     pad = max(0.03 * (last - 1), 0.1)

@@ -1,4 +1,4 @@
-"""Where each optimizer went: paths of the workload `landscape` over its contours."""
+"""Chart of the optimizers' paths: descents of the workload `landscape` over its contours."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from sweepflow.report.trials.view import TrialsView
 
 WORKLOAD = "landscape"
 MAX_PATHS = 40
-"""Paths in a panel, shared evenly by its optimizers."""
+"""Most paths in a panel, divided evenly among its optimizers."""
 MAX_POINTS = 300
 CELLS = 500
-"""Points of a path in the same of so many cells a side cannot be told apart."""
+"""Cells on each side of a panel; two points of a path in the same cell cannot be distinguished."""
 TOLD = frozenset({"optimizer", "landscape", "keep_path"})
-"""What a panel or a line says of itself."""
+"""Settings that a panel or a line already shows."""
 START = Style("start", INK, "circle-open", "none")
 MINIMUM = Style("global minimum", INK, "star", "none")
 
@@ -45,9 +45,9 @@ class Descent:
     """One path that is drawn.
 
     Attributes:
-        place: Of its trial in the view.
-        optimizer: Its optimizer.
-        path: float64, with a first point that is finite.
+        place: Index of the trial in the view.
+        optimizer: Name of the optimizer.
+        path: Points of the path as float64; the first point is finite.
     """
 
     place: int
@@ -56,11 +56,11 @@ class Descent:
 
 
 def descents_chart(view: TrialsView, arrays: Arrays) -> Chart | None:
-    """One panel a landscape; None where no trial is of the workload `landscape`.
+    """One panel for each landscape; None if no trial is of the workload `landscape`.
 
     Args:
         view: The sweep.
-        arrays: Loads a trial's arrays; called for `MAX_PATHS` trials a panel at most.
+        arrays: Function that loads a trial's arrays; called for at most `MAX_PATHS` trials in each panel.
     """
     found = _kept(view)
     if found is None:
@@ -94,9 +94,9 @@ def descents_chart(view: TrialsView, arrays: Arrays) -> Chart | None:
 
 
 def _kept(view: TrialsView) -> dict[str, dict[str, list[int]]] | None:
-    """Places of the trials that kept a path, by landscape and optimizer, the best first.
+    """Indices of the trials that kept a path, by landscape and optimizer, the best first.
 
-    None where no trial is of the workload: another's name may be the same, its settings are not.
+    None if no trial is of the workload. Another workload may have the same name, but not the same settings.
     """
     ours = {
         place: record
@@ -123,7 +123,8 @@ def _series() -> dict[str, Style]:
 
 
 def _chosen(found: Mapping[str, Sequence[int]], view: TrialsView, arrays: Arrays) -> list[Descent]:
-    """The best of each optimizer that have a first point, in the order of the optimizers' styles."""
+    """The best paths of each optimizer that have a finite first point, in the order of the optimizers'
+    styles."""
     share = max(1, MAX_PATHS // len(found))
     chosen = []
     for optimizer in sorted(found, key=list(_series()).index):
@@ -169,7 +170,7 @@ def _panel(
 
 
 def _seen(path: Path, extent: Extent) -> Int[np.ndarray, " kept"]:
-    """Which points of a path are drawn: up to its first outside, those that move by what can be seen."""
+    """Indices of the points of a path that are drawn: up to the first point outside, only visible moves."""
     outside = np.flatnonzero(~extent.holds(path))
     path = path[: outside[0] + 1] if len(outside) else path
     # What has left the finite numbers has no place.
@@ -188,7 +189,7 @@ def _diverged(view: TrialsView, one: Descent) -> bool:
 
 
 def _halo(paths: Sequence[Path]) -> Json:
-    """White below all paths: one line with gaps."""
+    """White outline below all paths: one line with gaps."""
     gap = np.full((1, 2), np.nan)
     x, y = np.concatenate([gap, *(part for path in paths for part in (path, gap))]).T
     return {
@@ -250,7 +251,7 @@ def _marks(places: Path, style: Style, size: int, name: str) -> Json:
 
 
 def _outside(view: TrialsView, descents: Sequence[Descent], extent: Extent) -> str:
-    """Whose paths are not whole in the picture, in words."""
+    """The optimizers whose paths leave the chart, in words; empty if no path does."""
     left = Counter(one.optimizer for one in descents if not extent.holds(one.path).all())
     lost = sum(_diverged(view, one) for one in descents)
     if not left:

@@ -1,4 +1,4 @@
-"""Where in the space trials were lost: the share that diverged or failed, along each key."""
+"""Chart of the lost trials in the space: the share that diverged or failed, along each key."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WAYS = (("diverged", DIVERGED, "/"), ("failed", FAILED, ""))
 
 
 def failures_chart(view: TrialsView, axes: Sequence[Dimension]) -> Chart | None:
-    """Panels in the order of how much a key's regions differ; None where no trial was lost."""
+    """One panel for each key, ordered by how much the key's intervals differ; None if no trial was lost."""
     if not len(view.lost) or not axes:
         return None
     lost = {way: np.array([r.status == way for r in view.records]) for way, _, _ in WAYS}
@@ -47,7 +47,8 @@ def failures_chart(view: TrialsView, axes: Sequence[Dimension]) -> Chart | None:
 
 
 def _bins(axis: Dimension) -> list[tuple[float, float]]:
-    """Stretches of an axis: a place each where few are distinct, else equal ones along the number line."""
+    """Intervals of an axis: one for each position if there are few, else equal intervals along the number
+    line."""
     places = np.unique(axis.at)
     if len(places) <= 2 * BINS or not axis.continuous:
         gap = float(np.diff(places).min()) if len(places) > 1 else 1.0
@@ -65,7 +66,7 @@ def _inside(axis: Dimension, stretch: tuple[float, float]) -> np.ndarray:
 
 
 def _contrast(bins: Sequence[tuple[float, float]], axis: Dimension, lost: np.ndarray) -> float:
-    """Between-stretch variance of the lost share, each stretch counting by its trials."""
+    """Variance of the lost share between intervals, each interval weighted by its trials."""
     overall = float(lost.mean())
     inside = [_inside(axis, stretch) for stretch in bins]
     return sum(float(i.sum()) * (float(lost[i].mean()) - overall) ** 2 for i in inside if i.any())

@@ -1,4 +1,4 @@
-"""The metric by static group: which programs (architectures, optimizers) do best."""
+"""Chart of the metric by static group, to compare programs (architectures, optimizers)."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from sweepflow.report.trials.view import TrialsView
 
 MAX_GROUPS = 20
 MIN_FOR_BOX = 5
-"""Fewer values than this are drawn one by one."""
+"""Minimum number of values for a box; fewer values are drawn one by one."""
 
 
 def groups_chart(view: TrialsView) -> Chart | None:
-    """One row a group, the best median at the top; None with fewer than two groups."""
+    """One row for each group, the best median at the top; None with fewer than two groups."""
     members: dict[str, list[int]] = defaultdict(list)
     for place, record in enumerate(view.records):
         if record.id in view.groups:

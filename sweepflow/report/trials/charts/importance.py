@@ -1,4 +1,4 @@
-"""How much each key matters for the order of the configurations."""
+"""Chart of the importance of each key for the order of the configurations."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ MAX_BARS = 20
 
 
 def importance_chart(view: TrialsView, axes: Sequence[Dimension], found: Importance) -> Chart | None:
-    """One bar a key; None where fewer than two keys vary.
+    """One bar for each key; None if fewer than two keys vary.
 
     Args:
         view: The sweep.
-        axes: The keys' axes, in the order that `found` counts them.
-        found: What matters.
+        axes: The keys' axes, in the order to which the indices of `found` refer.
+        found: The importance of the keys.
     """
     if len(axes) < 2:
         return None

@@ -1,4 +1,4 @@
-"""What a chart of trials leaves out, in words."""
+"""Notes on the keys and trials that a chart leaves out, in words."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from sweepflow.report.trials.view import TrialsView
 def omissions(
     view: TrialsView, keys: int, most_keys: int, important: bool, drawn: int, lost: int
 ) -> list[str]:
-    """Sentences for keys and trials that are not drawn; none where all of them are.
+    """Sentences about keys and trials that are not drawn; none if all of them are drawn.
 
     Args:
         view: The sweep.
-        keys: Keys that vary.
-        most_keys: Keys that the chart has room for.
+        keys: Number of keys that vary.
+        most_keys: Number of keys that the chart has room for.
         important: Whether the keys are in order of importance.
-        drawn: Trials with a value that are drawn.
-        lost: Trials without a value that are drawn.
+        drawn: Number of trials with a value that are drawn.
+        lost: Number of trials without a value that are drawn.
     """
     notes = []
     if keys > most_keys:

@@ -1,4 +1,4 @@
-"""The two number keys that matter most against each other, coloured by the metric."""
+"""Chart of the two most important numeric keys against each other, coloured by the metric."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ from sweepflow.report.trials.view import TrialsView
 
 MAX_POINTS = 1000
 MAX_GRID = 12
-"""Distinct numbers up to which a cell is a number and not a stretch of the axis."""
+"""Most distinct numbers for which each cell is one number, and not an interval of the axis."""
 TRIAL = Style("a trial", MUTED, "circle", "solid")
 HATCH = "#cfcfcf"
 MIN_TRIALS = 8
 MIN_SHARE = 0.6
-"""A key is preferred where at least this share of the trials has a number for it."""
+"""Share of the trials that must have a number for a key, so that the key is preferred."""
 
 
 def pairs_chart(view: TrialsView, axes: Sequence[Dimension], important: bool = False) -> Chart | None:
-    """A heat map of the metric's median in cells, with the trials over it; None without two number keys.
+    """A heat map of the metric's median in cells, with the trials over it; None without two numeric keys.
 
     Args:
         view: The sweep.
         axes: The keys' axes, the most important first.
-        important: Whether their order is one of importance; else it is that of their rank correlation.
+        important: Whether the axes are ordered by importance; otherwise they are ordered by rank correlation.
     """
     lines = [axis for axis in axes if axis.continuous and len(np.unique(axis.at[axis.numbers])) > 2]
     if len(lines) < 2 or len(view.by_merit) < MIN_TRIALS:
@@ -107,7 +107,8 @@ def pairs_chart(view: TrialsView, axes: Sequence[Dimension], important: bool = F
 
 
 def _edges(axis: Dimension, trials: int) -> np.ndarray:
-    """Cell borders: half-way between the numbers of a grid, else equal stretches, about 5 trials a cell."""
+    """Cell borders: half-way between the numbers of a grid, else equal intervals with about 5 trials per
+    cell."""
     places = np.unique(axis.at[axis.numbers])
     if len(places) <= MAX_GRID:
         middles = (places[1:] + places[:-1]) / 2
@@ -176,7 +177,7 @@ def _chosen(view: TrialsView, important: bool) -> str:
 
 
 def _hatched(cells_x: np.ndarray, cells_y: np.ndarray, z: Sequence[Sequence[float | None]]) -> list[Json]:
-    """Thin slanted lines in the cells without a value, as one shape below the marks."""
+    """Hatching of the cells without a value: thin slanted lines, as one shape below the marks."""
     strokes = []
     for i, row in enumerate(z):
         for j, value in enumerate(row):

@@ -1,4 +1,4 @@
-"""Colours of values, and the marks that every chart of trials shares."""
+"""Colours of values, and the marks that all charts of trials share."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def colour_scale() -> list[list[float | str]]:
 
 
 def toned(scale: Scale, values: np.ndarray) -> np.ndarray:
-    """Places on the metric's axis turned so that more is better, as colour bars show them."""
+    """Positions on the metric's axis, with the sign for which more is better, as colour bars show them."""
     return -scale.sign * scale.at(values)
 
 
 def distinct(ticks: Ticks) -> Ticks:
-    """Ticks that say something else than those before them."""
+    """The ticks without those that repeat the label of an earlier tick."""
     first: dict[str, float] = {}
     for place, text in ticks:
         first.setdefault(text, place)
@@ -39,12 +39,12 @@ def distinct(ticks: Ticks) -> Ticks:
 
 
 def binned_colours(count: int) -> list[str]:
-    """So many colours from the best to the worst."""
+    """The given number of colours, from the best to the worst."""
     return _samples([i / max(count - 1, 1) for i in range(count)])
 
 
 def colour_bar(scale: Scale) -> Json:
-    """Plotly's colour axis for places that `toned` gives: the best, and dark, at the top."""
+    """Plotly's colour axis for positions from `toned`: the best values are at the top, and dark."""
     ends = sorted((-scale.sign * scale.low, -scale.sign * scale.high))
     ticks = distinct([(-scale.sign * place, text) for place, text in scale.ticks])
     return {
@@ -61,7 +61,7 @@ def colour_bar(scale: Scale) -> Json:
 
 
 def told(view: TrialsView, place: int, axis: Dimension | None = None) -> str:
-    """A trial where it is pointed at: its id, its setting on the axis, and its value or how it ended."""
+    """Hover text of a trial: its setting on the axis, its value or its status, and its id."""
     record = view.records[place]
     value = float(view.values[place])
     end = f"{view.metric} = {short(value, 4)}" if np.isfinite(value) else record.status
@@ -72,7 +72,7 @@ def told(view: TrialsView, place: int, axis: Dimension | None = None) -> str:
 
 
 def spread_over(places: np.ndarray, at_most: int, first: int) -> np.ndarray:
-    """At most so many of trials sorted best first: so many of the first, the rest evenly."""
+    """Select at most `at_most` of trials sorted best first: the `first` best ones, and the rest evenly."""
     if len(places) <= at_most:
         return places
     rest = np.linspace(first, len(places) - 1, at_most - first).round().astype(int)
@@ -80,7 +80,7 @@ def spread_over(places: np.ndarray, at_most: int, first: int) -> np.ndarray:
 
 
 def evenly(places: np.ndarray, at_most: int) -> np.ndarray:
-    """At most so many of them, evenly spread."""
+    """Select at most `at_most` places, evenly spread."""
     if len(places) <= at_most:
         return places
     return places[np.linspace(0, len(places) - 1, at_most).round().astype(int)]

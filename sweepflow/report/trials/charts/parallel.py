@@ -1,7 +1,7 @@
-"""Parallel coordinates: one line a trial across all keys that vary, to its metric.
+"""Parallel coordinates: one line for each trial across all keys that vary, to its metric.
 
-Drawn as plain lines rather than by Plotly's `parcoords`: those need WebGL, which a browser on a remote
-machine often lacks, and do not print.
+The chart uses plain lines instead of Plotly's `parcoords`, which needs WebGL and cannot be printed. A browser
+on a remote machine often has no WebGL.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ MAX_TICKS = 12
 
 
 def parallel_chart(view: TrialsView, axes: Sequence[Dimension], important: bool = False) -> Chart | None:
-    """One panel; None where nothing varies or no trial is there.
+    """One panel; None if no key varies or there are no trials.
 
     Args:
         view: The sweep.
         axes: The keys' axes, the most important first.
-        important: Whether their order is one of importance; else it is that of their rank correlation.
+        important: Whether the axes are ordered by importance; otherwise they are ordered by rank correlation.
     """
     if not axes or not len(view.records):
         return None
@@ -109,9 +109,10 @@ def parallel_chart(view: TrialsView, axes: Sequence[Dimension], important: bool 
 def _by_colour(
     view: TrialsView, axes: Sequence[Dimension], heights: np.ndarray, best: np.ndarray
 ) -> list[Json]:
-    """Lines by colour, the worst first, so that the best are drawn over the others.
+    """Lines by colour, the worst first, so that the best lines are drawn over the others.
 
-    Colours go by rank: by value, a few enormous losses would leave all that matters one colour.
+    Colours depend on the rank. If they depended on the value, a few very large losses would give all other
+    trials the same colour.
     """
     share = np.empty(len(view.records))
     share[view.by_merit] = np.arange(len(view.by_merit)) / len(view.by_merit)
@@ -126,7 +127,7 @@ def _by_colour(
 
 
 def _colour_bar(view: TrialsView) -> Json:
-    """From the best rank, at the top, to the worst, with the metric at a few of them."""
+    """The colour bar from the best rank, at the top, to the worst, with the metric at a few ranks."""
     places = view.by_merit[np.linspace(0, len(view.by_merit) - 1, 5).round().astype(int)]
     texts = [short(float(v)) for v in view.values[places]]
     found = list(zip((1.0, 0.75, 0.5, 0.25, 0.0), texts, strict=True))

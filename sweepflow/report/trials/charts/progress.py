@@ -1,4 +1,4 @@
-"""The best value so far against what was spent."""
+"""Chart of the best value so far against the cost."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ MAX_STEPS = 400
 
 
 def progress_chart(sweeps: Sequence[tuple[str, TrialsView]]) -> Chart | None:
-    """Two panels, against trials and against seconds, one line a sweep; None where none has a value."""
+    """Two panels, against trials and against seconds, with one line for each sweep; None if no sweep has a
+    value."""
     known = [(name, view, spent(view)) for name, view in sweeps if len(view.by_merit)]
     if not known:
         return None

@@ -1,4 +1,4 @@
-"""The metric against each key: one panel a key, one marker a trial."""
+"""Chart of the metric against each key: one panel for each key, one marker for each trial."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from sweepflow.report.trials.view import TrialsView
 
 MAX_PANELS = 12
 MAX_MARKERS = 9000
-"""Over all panels: a browser draws so many without delay."""
+"""Most markers over all panels: a browser draws this many without delay."""
 MIN_FOR_MEDIAN, MEDIAN_BINS = 40, 8
 MAX_TICKS, MAX_NUMBERS = 12, 6
 
@@ -40,13 +40,13 @@ MAX_TICKS, MAX_NUMBERS = 12, 6
 def response_chart(
     view: TrialsView, axes: Sequence[Dimension], ours: Sequence[Configuration], important: bool = False
 ) -> Chart | None:
-    """Panels in the order of the axes; None where nothing varies.
+    """Panels in the order of the axes; None if no key varies.
 
     Args:
         view: The sweep.
         axes: The keys' axes, the most important first.
-        ours: Its configurations; their repeats are joined.
-        important: Whether the order of the axes is one of importance.
+        ours: Configurations of the sweep; a line joins the repeats of each.
+        important: Whether the axes are ordered by importance.
     """
     if not axes:
         return None
@@ -113,7 +113,7 @@ def _panel(
 
 
 def x_axis(axis: Dimension) -> Json:
-    """A key's axis for Plotly, its ticks thinned where they would run into one another."""
+    """A key's axis for Plotly, with fewer ticks if they would overlap."""
     slots = [tick for tick in axis.ticks if axis.continuous and tick[0] < axis.start]
     rest = axis.ticks[len(slots) :]
     ticks = slots + rest[:: -(-len(rest) // (MAX_NUMBERS if axis.continuous else MAX_TICKS)) or 1]
@@ -187,7 +187,7 @@ def _joined(
 
 
 def _median(view: TrialsView, axis: Dimension, scale: Scale) -> Json | None:
-    """The median of the metric in bins of equally many trials along a number line."""
+    """The median of the metric in bins along a number line, with equally many trials in each bin."""
     places = view.by_merit[axis.numbers[view.by_merit]]
     if len(places) < MIN_FOR_MEDIAN or len(np.unique(axis.at[places])) < MIN_FOR_MEDIAN // 2:
         return None

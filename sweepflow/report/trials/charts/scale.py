@@ -1,4 +1,4 @@
-"""The metric's axis: linear or logarithmic, and as much of the bad end as leaves the good end readable."""
+"""The metric's axis: linear or logarithmic, with as many bad values as keep the good values readable."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from sweepflow.report.trials.dimension import Ticks, line_ticks
 from sweepflow.report.trials.view import TrialsView
 
 LOG_RATIO = 20.0
-"""What is to be made small is drawn on a log axis where it is positive and spans more than this ratio."""
+"""Ratio from which a metric that is minimised gets a log axis, if all its values are positive."""
 MAX_DECADES = 5.0
-"""Over more decades Plotly finds the better ticks."""
+"""Most decades for which the ticks are chosen here; beyond that Plotly finds better ticks."""
 REACH = 6.0
-"""The axis reaches at most this many times the better half's span beyond it."""
+"""Most that the axis extends beyond the better half of the values, in units of that half's span."""
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,12 @@ class Scale:
     """The metric's axis.
 
     Attributes:
-        metric: The figure's name.
-        sign: 1 where less is better, -1 where more is.
-        log: Whether it is logarithmic (base 10).
-        low: It begins here, as a logarithm where `log`.
-        high: It ends here.
-        band: How much of its bad end is kept for trials without a value.
+        metric: Name of the figure.
+        sign: 1 if less is better, -1 if more is better.
+        log: Whether the axis is logarithmic (base 10).
+        low: Beginning of the axis, as a logarithm if `log`.
+        high: End of the axis, as a logarithm if `log`.
+        band: Width of the band at the bad end that is kept for trials without a value.
     """
 
     metric: str
@@ -41,7 +41,7 @@ class Scale:
     band: float = 0.0
 
     def at(self, values: np.ndarray) -> np.ndarray:
-        """Places of values on the axis, those beyond an end at that end; NaN stays NaN."""
+        """Positions of values on the axis; values beyond an end are moved to that end, and NaN stays NaN."""
         with np.errstate(divide="ignore", invalid="ignore"):
             places = np.log10(np.where(values > 0, values, np.nan)) if self.log else values
         low, high = self.ends
@@ -50,17 +50,17 @@ class Scale:
 
     @property
     def ends(self) -> tuple[float, float]:
-        """The places between which values are drawn."""
+        """The positions between which values are drawn."""
         return (self.low, self.high - self.band) if self.sign > 0 else (self.low + self.band, self.high)
 
     def drawn(self, values: np.ndarray) -> list[float | None]:
-        """Values for Plotly's axis, those beyond an end at that end."""
+        """Values for Plotly's axis; values beyond an end are moved to that end."""
         places = self.at(values)
         return points(10.0**places if self.log else places, 6)
 
     @property
     def worst(self) -> float:
-        """The place of trials without a value: at the bad end."""
+        """The bad end of the axis, where trials without a value are drawn."""
         return self.high if self.sign > 0 else self.low
 
     @property
@@ -71,12 +71,12 @@ class Scale:
 
     @property
     def title(self) -> str:
-        """The metric, and that it is a log scale where it is one."""
+        """The metric, with `(log)` for a log scale."""
         return f"{self.metric} (log)" if self.log else self.metric
 
     @property
     def better(self) -> str:
-        """Which way is better, in words."""
+        """The direction of better values, in words."""
         return f"{'Less' if self.sign > 0 else 'More'} {self.metric} is better."
 
     @property
@@ -91,12 +91,12 @@ class Scale:
         return line_ticks(self.low, self.high, self.log)
 
     def beyond(self, values: np.ndarray) -> list[str]:
-        """A note on the values that lie beyond an end, where there are any."""
+        """A note on the values beyond an end, if there are any."""
         outside = self.outside(values)
         return [f"{counted(outside, 'trial')} beyond the drawn range: drawn at its edge."] if outside else []
 
     def outside(self, values: np.ndarray) -> int:
-        """How many values lie beyond an end."""
+        """Number of values beyond an end."""
         finite = values[np.isfinite(values)]
         places = np.log10(np.maximum(finite, 1e-300)) if self.log else finite
         low, high = self.ends
@@ -115,13 +115,13 @@ def log_axis(low: float, high: float) -> Json:
 def metric_scale(
     view: TrialsView, values: np.ndarray | None = None, *, whole: bool = False, band: bool = False
 ) -> Scale:
-    """The axis for the values given, or for all of the view's.
+    """The axis for the given values, or for all values of the view.
 
     Args:
         view: The sweep.
-        values: What is drawn on it.
-        whole: Whether it leaves none of them beyond its ends.
-        band: Whether its bad end has a place for trials without a value.
+        values: Values that are drawn on the axis.
+        whole: Whether all values lie within the ends of the axis.
+        band: Whether the bad end has a band for trials without a value.
     """
     raw = view.values if values is None else values
     raw = raw[np.isfinite(raw)]

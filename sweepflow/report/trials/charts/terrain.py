@@ -1,4 +1,4 @@
-"""The ground that descents are drawn on: how far a picture reaches, and the landscape's contours in it."""
+"""The background of the descents: the extent of a chart, and the landscape's contours in it."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from sweepflow.report.charts.panel import Json
 from sweepflow.report.numbers import points, short
 
 GRID = 121
-"""Points a side at which a landscape is evaluated."""
+"""Number of points on each side of the grid on which a landscape is evaluated."""
 REACH = 1.0
-"""A path that goes further beyond starts and minima than this many times the wider side of their rectangle
-does not widen the picture."""
+"""Most that a path may leave the rectangle of starts and minima, in units of its longer side. A path that
+goes further does not enlarge the chart."""
 MIN_SPAN = 0.5
-"""A picture is at least this wide, and at least a quarter as wide as it is high."""
+"""Minimum length of each side of a chart; each side is also at least a quarter of the other one."""
 PAD = 0.06
 MAX_DECADES = 8.0
 MAX_LEVELS = 13
 STEPS = (0.25, 0.5, 1.0)
-"""Decades between contours: the first that gives no more than so many."""
+"""Steps between contours, in decades: the first step with at most `MAX_LEVELS` contours is used."""
 
 # Greys, light where the loss is low: every colour of a path holds on them.
 COLOUR_SCALE = [[0.0, "#fbfbfb"], [1.0, "#a6a6a6"]]
@@ -33,11 +33,11 @@ Path = Float[np.ndarray, "points 2"]
 
 @dataclass(frozen=True)
 class Extent:
-    """What a picture shows: a rectangle, closed.
+    """The region that a chart shows: a closed rectangle.
 
     Attributes:
-        low: Its least x and y.
-        high: Its greatest.
+        low: The smallest x and y.
+        high: The largest x and y.
     """
 
     low: Float[np.ndarray, 2]
@@ -45,20 +45,20 @@ class Extent:
 
     @property
     def span(self) -> Float[np.ndarray, 2]:
-        """Its width and height."""
+        """Width and height of the rectangle."""
         return self.high - self.low
 
     def holds(self, path: Path) -> Bool[np.ndarray, " points"]:
-        """Which points lie in it; none that is not finite does."""
+        """Mask of the points that lie in the rectangle; points that are not finite do not."""
         with np.errstate(invalid="ignore"):
             return np.all((path >= self.low) & (path <= self.high), axis=1)
 
 
 def extent_of(paths: Sequence[Path], minima: Path) -> Extent:
-    """The rectangle of starts, minima, and all paths that stay within reach of these.
+    """The rectangle of starts, minima, and all paths that stay within `REACH` of these.
 
     Args:
-        paths: float64; the first point of each is finite, later ones need not be.
+        paths: Paths as float64; the first point of each is finite, later points need not be.
         minima: Global minima of the landscape.
     """
     core = _around(np.concatenate([minima, *(path[:1] for path in paths)]))
@@ -76,7 +76,7 @@ def _around(places: Path) -> Extent:
 
 
 def heights(landscape: str, places: Path) -> Float[np.ndarray, " points"]:
-    """The landscape's value at each place; infinite or NaN where it is too large for a number."""
+    """The landscape's value at each place; infinite or NaN if it is too large for a number."""
     from sweepflow.workloads.landscape import VALUES
 
     # NumPy's arrays: JAX would compile every operation for every shape.
@@ -123,7 +123,7 @@ def contours(landscape: str, extent: Extent) -> Json:
 
 
 def _ticks(levels: Float[np.ndarray, " levels"]) -> list[float]:
-    """Those at whole decades, where they are enough to read the others by."""
+    """The levels that have a tick: those at whole decades if these are at least three, else finer ones."""
     chosen = levels
     for step in reversed(STEPS):
         chosen = levels[levels % step == 0]
