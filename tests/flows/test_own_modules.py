@@ -15,7 +15,7 @@ from sweepflow.storage.store import Store
 from tests.prefect_server import BIN, ROOT, Machine
 from tests.slurm.cluster import Cluster
 
-OURS = ("tasks", "store", "sweepflow_launcher")
+OURS = ("flows", "tasks", "store", "sweepflow_launcher")
 WORKLOAD = """
 import jax.numpy as jnp
 from sweepflow import Config, Traced
