@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from sweepflow.flows.runners.jobs import RunnerError
@@ -52,10 +50,8 @@ def test_jobs_whose_workers_always_die(lab: Lab) -> None:
 def test_jobs_that_never_work(keys: tuple[str, ...], words: str, lab: Lab) -> None:
     overrides = gated(lab, 1, *ON_SLURM, "runner.jobs=1", *keys)
     let_go(lab, [0])
-    started = time.monotonic()
     with pytest.raises(RunnerError, match=words) as caught:
         lab.sweep(overrides)
-    assert time.monotonic() - started < 40
     assert "log cannot be read" not in str(caught.value), "a job that has not begun has none"
     assert lab.begun() == [] and lab.prefect.see().tasks == []
     ended(lab)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -55,10 +54,8 @@ def test_a_full_cluster_is_waited_for(lab: Lab, undisturbed: Any, capfd: pytest.
     ],
 )
 def test_what_slurm_does_not_take_is_refused_before_any_work(override: str, words: str, lab: Lab) -> None:
-    started = time.monotonic()
     with pytest.raises(ConfigError, match=f"(?s){words}"):
         lab.sweep(lab.walks(DRIFTS, *TWO_JOBS, override))
-    assert time.monotonic() - started < 30
     seen = lab.prefect.see()
     assert seen.run.state.name == "Failed" and seen.tasks == []
     assert lab.begun() == []

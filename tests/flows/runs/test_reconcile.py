@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -97,10 +96,8 @@ def test_a_run_that_prefect_does_not_have(prefect: Any) -> None:
 def test_a_server_that_is_away_for_good_ends_nothing(prefect: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
     refresh_global_settings_context()
-    begin = time.monotonic()
     with pytest.warns(StatesWarning, match="Prefect may say"):
         assert close_task_runs(uuid4(), deadline_seconds=2) == 0
-    assert time.monotonic() - begin < 30
 
 
 @pytest.mark.timeout(400)

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -133,7 +132,7 @@ def test_a_row_an_estimate(typical: Sweep) -> None:
     assert document.count("td") == 12 * document.count("th")
 
 
-def test_a_large_sweep_is_written_fast_and_stays_small(huge: Sweep, tmp_path: Path) -> None:
+def test_a_large_sweep_stays_small_and_reads_only_what_is_drawn(huge: Sweep, tmp_path: Path) -> None:
     loaded = []
 
     def counted_arrays(record: Record) -> Mapping[str, np.ndarray]:
@@ -141,9 +140,7 @@ def test_a_large_sweep_is_written_fast_and_stays_small(huge: Sweep, tmp_path: Pa
         return record.arrays
 
     path = tmp_path / "a directory" / "report.html"
-    start = time.perf_counter()
     write_report(path, name="huge", command="x", estimates=huge[0], targets=huge[1], arrays=counted_arrays)
-    assert time.perf_counter() - start < 5
     assert path.stat().st_size < 20e6
     assert [p.name for p in path.parent.iterdir()] == ["report.html"]
     # Arrays are read for what is drawn: 24 targets × 8 samplers and 24 traces at most.

@@ -6,7 +6,6 @@ import json
 import math
 import os
 import pickle
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from safetensors.numpy import save
 from sweepflow.errors import ConfigError, StoreError
 from sweepflow.storage.record import Record
 from sweepflow.storage.store import TRIAL_ID, Store, TornRecordWarning
+from tests.work import calls
 
 ID = "est_0123456789abcdef"
 
@@ -406,8 +406,8 @@ def test_ids_of_every_kind_have_a_folder_of_their_own(store: Store) -> None:
     assert len({store.paths.record(trial_id).parent.parent for trial_id in ids}) == 3
 
 
-def test_ten_thousand_records_are_looked_up_in_seconds(store: Store) -> None:
-    ids = [f"est_{index * 2654435761 % 2**64:016x}" for index in range(10_000)]
+def test_each_record_that_is_looked_up_takes_the_same_work(store: Store) -> None:
+    ids = [f"est_{index * 2654435761 % 2**64:016x}" for index in range(1_000)]
     store.put(record(ids[0]))
     (arrays,) = store.root.rglob("*.safetensors")
     content, text = arrays.read_bytes(), store.paths.record(ids[0]).read_text()
@@ -417,10 +417,7 @@ def test_ten_thousand_records_are_looked_up_in_seconds(store: Store) -> None:
         path.parent.mkdir(exist_ok=True)
         path.write_text(text.replace(ids[0], trial_id))
         path.with_name(trial_id + suffix).write_bytes(content)
-    start = time.perf_counter()
     found = store.known(ids)
-    seconds = time.perf_counter() - start
-    print(f"10,000 records looked up in {seconds:.2f} s")
     assert list(found) == ids
     assert same(found[ids[-1]], record(ids[-1]))
-    assert seconds < 10
+    assert calls(lambda: store.known(ids)) < 2.1 * calls(lambda: store.known(ids[:500]))
