@@ -7,13 +7,16 @@ USED := $(VENV)/.installed
 TESTED := $(VENV)/.installed-dev
 OVERRIDES ?= model=small,base target.seed=1,2 sampler=sgld,hmc,mclmc data=diabetes
 
-.PHONY: demo test lint types bench cluster-up cluster-down clean
+.PHONY: demo test chaos lint types bench cluster-up cluster-down clean
 
 demo: $(USED)  ## install, then 4 targets and 12 estimates on real data
 	$(BIN)/sweepflow llc $(OVERRIDES)
 
 test: $(TESTED)  ## the whole test suite
 	$(BIN)/python -m pytest -n 3 --dist worksteal
+
+chaos: $(TESTED)  ## twenty workers lost at random over one sweep
+	SWEEPFLOW_CHAOS=20 $(BIN)/python -m pytest tests/flows/faults/test_chaos.py
 
 lint: $(TESTED)
 	$(BIN)/ruff check .

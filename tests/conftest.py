@@ -20,6 +20,8 @@ pytest_plugins = ["tests.prefect_server", "tests.postgres", "tests.slurm.fixture
 CACHE = "JAX_COMPILATION_CACHE_DIR"
 WORTH = "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"
 _session: list[str] = []
+_reruns: list[tuple[str, str]] = []
+"""Tests that were run again, and the error of the first time."""
 
 
 # The same examples in every run, and no time limit on one: the machine may be busy.
@@ -48,10 +50,22 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     # The longest first: nobody waits for them at the end.
     items.sort(key=lambda item: "documented_examples" not in item.nodeid)
-    # Real servers on a busy machine: two more tries, which the summary counts, and a failure in all is one.
+    # Real servers on a busy machine: two more tries. The summary names each test that needed one, and why:
+    # a cause that is seen there is to be mended.
     for item in items:
         if item.get_closest_marker("server") or item.get_closest_marker("slurm"):
             item.add_marker(pytest.mark.flaky(reruns=2))
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.outcome == "rerun":
+        _reruns.append((report.nodeid, str(report.longreprtext).strip().splitlines()[-1]))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    terminalreporter.write_line(f"{len(_reruns)} tests were run again")
+    for test, cause in _reruns:
+        terminalreporter.write_line(f"  {test}: {cause}")
 
 
 def pytest_unconfigure() -> None:

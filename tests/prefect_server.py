@@ -19,10 +19,12 @@ from pathlib import Path
 import pytest
 
 from tests.guard import guard
+from tests.slurm.processes import PATIENCE
+from tests.warm import Command, warm
 
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
-START_SECONDS = 180
+START_SECONDS = PATIENCE
 NO_SERVER = "http://127.0.0.1:9/api"
 """Nothing answers there: a command that asks Prefect fails."""
 
@@ -44,14 +46,14 @@ TINY = [
 class Running:
     """A process that a test has started, in a process group of its own, with all that it says in a file."""
 
-    process: subprocess.Popen[bytes]
+    process: Command | subprocess.Popen[bytes]
     log: Path
 
     @property
     def text(self) -> str:
         return self.log.read_text(errors="replace")
 
-    def wait_for(self, condition: Callable[[str], bool], seconds: float = 120) -> str:
+    def wait_for(self, condition: Callable[[str], bool], seconds: float = PATIENCE) -> str:
         """Wait until what it has said fulfils a condition."""
         deadline = time.monotonic() + seconds
         while not condition(self.text):
@@ -66,7 +68,7 @@ class Running:
         for request in (signal.SIGTERM, signal.SIGKILL):
             try:
                 os.killpg(self.process.pid, request)
-                self.process.wait(20)
+                self.process.wait(PATIENCE)
             except ProcessLookupError:
                 return
             except subprocess.TimeoutExpired:
@@ -91,21 +93,27 @@ class Machine:
     def start(self, *command: str | Path, **environment: str) -> Running:
         """Start a command of the virtual environment that the tests run in."""
         log = (self.logs or self.directory) / f"log {len(self.started)}.txt"
-        with log.open("wb") as out:
-            process = subprocess.Popen(
-                [str(BIN / command[0]), *map(str, command[1:])],
-                cwd=self.directory,
-                env={**self.environment, **environment},
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        program, arguments, seen = command[0], [*map(str, command[1:])], {**self.environment, **environment}
+        process: Command | subprocess.Popen[bytes]
+        with log.open("wb") as out, Path(os.devnull).open("rb") as nothing:
+            if program == "sweepflow" and warm().fits(seen):
+                streams = [nothing.fileno(), out.fileno(), out.fileno()]
+                process = warm().start(arguments, self.directory, seen, streams)
+            else:
+                process = subprocess.Popen(
+                    [str(BIN / program), *arguments],
+                    cwd=self.directory,
+                    env=seen,
+                    stdin=nothing,
+                    stdout=out,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
         guard(process.pid)
         self.started.append(Running(process, log))
         return self.started[-1]
 
-    def run(self, *command: str | Path, seconds: float = 180, **environment: str) -> tuple[int, str]:
+    def run(self, *command: str | Path, seconds: float = PATIENCE, **environment: str) -> tuple[int, str]:
         """Run a command to its end: its exit code, and all that it said."""
         running = self.start(*command, **environment)
         try:

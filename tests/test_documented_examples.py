@@ -19,7 +19,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.prefect_server import isolated
+from tests.prefect_server import BIN, isolated
+from tests.warm import warm
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -124,7 +125,7 @@ def test_examples_run(section: Section, tmp_path: Path, reader_home: Path, api_u
     directory.mkdir()
     alone = {
         **isolated(reader_home),
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PATH": os.pathsep.join([str(warm().shell_command()), str(BIN), os.environ["PATH"]]),
     }
     # The README's reader has no server yet, and a section that makes a home shows what is done without one.
     no_server = section.page.name == "README.md" or any("PREFECT_HOME" in text for _, text in section.blocks)

@@ -16,7 +16,7 @@ import psutil
 
 from tests.slurm import processes
 from tests.slurm.config import MARK, Paths, Size, write
-from tests.slurm.daemons import START_SECONDS, ClusterError, Daemons, environment, variables
+from tests.slurm.daemons import ClusterError, Daemons, environment, variables
 from tests.slurm.processes import wait_for
 
 ROOT = Path(__file__).parent.parent.parent
@@ -139,13 +139,13 @@ class Cluster:
             self._guard.wait()
             self._guard = None
 
-    def idle(self, timeout: float = START_SECONDS) -> None:
+    def idle(self) -> None:
         """Wait until every node is up and no job is on any.
 
         Raises:
             TimeoutError: with the nodes' states.
         """
-        wait_for(self._busy, timeout, "all nodes idle", until=lambda busy: not busy)
+        wait_for(self._busy, "all nodes idle", until=lambda busy: not busy)
 
     # Jobs
 
@@ -179,13 +179,13 @@ class Cluster:
         (found,) = [job for job in self.squeue(ended=True) if job.id == job_id]
         return found
 
-    def reaches(self, job_id: int, state: str, timeout: float = 30) -> Job:
+    def reaches(self, job_id: int, state: str) -> Job:
         """Wait until a job is in a state.
 
         Raises:
             TimeoutError: where it is not in time, with the state it is in.
         """
-        return wait_for(lambda: self.job(job_id), timeout, state, until=lambda job: job.state == state)
+        return wait_for(lambda: self.job(job_id), state, until=lambda job: job.state == state)
 
     def cancel(self, *job_ids: int) -> None:
         """`scancel`: TERM to the steps, and after KillWait (5 s) KILL."""
@@ -234,7 +234,7 @@ class Cluster:
     def start_controller(self) -> None:
         """Start slurmctld again, with the queue it had, and wait until it answers."""
         self._daemons.start("slurmctld", ["slurmctld", "-D"])
-        wait_for(lambda: "is UP" in (self._try("scontrol", "ping") or ""), START_SECONDS, "slurmctld answers")
+        wait_for(lambda: "is UP" in (self._try("scontrol", "ping") or ""), "slurmctld answers")
 
     def command(self, *command: str) -> str:
         """What one of SLURM's commands prints about this cluster.

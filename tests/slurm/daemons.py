@@ -12,7 +12,6 @@ from sweepflow.errors import SweepflowError
 from tests.slurm import processes
 from tests.slurm.config import Paths
 
-START_SECONDS = 30.0
 STOP_SECONDS = 5.0
 
 
@@ -40,9 +39,7 @@ class Daemons:
         options = [f"--{name}={path}" for name, path in files.items()]
         # By force: it wants directories above that everybody may enter, and only this user has to.
         self.start("munged", ["munged", "--foreground", "--force", *options])
-        processes.wait_for(
-            lambda: self.none_ended() and paths.munge_socket.exists(), START_SECONDS, "munge's socket"
-        )
+        processes.wait_for(lambda: self.none_ended() and paths.munge_socket.exists(), "munge's socket")
 
     def start(self, daemon: str, command: list[str]) -> None:
         """Start a daemon that is not up, and write its process id into the file of its name."""

@@ -114,23 +114,24 @@ def _gone(processes: list[psutil.Process], seconds: float) -> bool:
     return True
 
 
-def wait_for(
-    question: Callable[[], Value], seconds: float, what: str, until: Callable[[Value], object] = bool
-) -> Value:
+PATIENCE = 240.0
+"""Longest wait of a test for anything, in seconds. Waits end on events, so only what never comes takes it."""
+
+
+def wait_for(question: Callable[[], Value], what: str, until: Callable[[Value], object] = bool) -> Value:
     """Ask again and again until the answer is the right one, and return it.
 
     Args:
         question: Cheap, and without side effects.
-        seconds: Longest wait.
         what: What is waited for, for the error.
         until: Whether an answer is the right one; without it, whether it is true.
 
     Raises:
         TimeoutError: where it is not in time, with the last answer.
     """
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + PATIENCE
     while not until(answer := question()):
         if time.monotonic() > deadline:
-            raise TimeoutError(f"not in {seconds:g} s: {what}; last answer: {answer}")
+            raise TimeoutError(f"not in {PATIENCE:g} s: {what}; last answer: {answer}")
         time.sleep(0.02)
     return answer

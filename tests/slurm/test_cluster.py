@@ -80,16 +80,16 @@ def test_small_jobs_go_to_different_nodes(slurm: Cluster) -> None:
 def test_a_gpu_has_one_job_at_a_time(slurm: Cluster) -> None:
     say = f"echo gpu=$CUDA_VISIBLE_DEVICES; {SLEEP}"
     first = running(slurm, "--gres=gpu:1", "--nodelist=n2", command=say)
-    wait_for(lambda: slurm.output(first), 10, "the first job's GPU")
+    wait_for(lambda: slurm.output(first), "the first job's GPU")
     assert slurm.output(first) == "gpu=0\n"
     without = running(slurm, "--nodelist=n2", command=say)
-    wait_for(lambda: slurm.output(without), 10, "the other job's words")
+    wait_for(lambda: slurm.output(without), "the other job's words")
     assert slurm.output(without) == "gpu=\n"
     second = slurm.submit(say, "--gres=gpu:1", "--nodelist=n2")
-    wait_for(lambda: slurm.job(second).reason == "Resources", 20, "it waits for the GPU")
+    wait_for(lambda: slurm.job(second).reason == "Resources", "it waits for the GPU")
     slurm.cancel(first)
     slurm.reaches(second, "RUNNING")
-    wait_for(lambda: slurm.output(second) == "gpu=0\n", 10, "the second job has the GPU")
+    wait_for(lambda: slurm.output(second) == "gpu=0\n", "the second job has the GPU")
 
 
 def test_two_gpus_of_a_node_go_to_two_jobs(directory: Path) -> None:
@@ -98,7 +98,7 @@ def test_two_gpus_of_a_node_go_to_two_jobs(directory: Path) -> None:
         jobs = [
             running(cluster, "--gres=gpu:1", command=f"echo $CUDA_VISIBLE_DEVICES; {SLEEP}") for _ in "ab"
         ]
-        wait_for(lambda: all(cluster.output(job) for job in jobs), 10, "both say their GPU")
+        wait_for(lambda: all(cluster.output(job) for job in jobs), "both say their GPU")
         assert sorted(cluster.output(job).strip() for job in jobs) == ["0", "1"]
     finally:
         cluster.down()
@@ -129,28 +129,28 @@ def test_what_cannot_run_is_refused_before_it_is_queued(slurm: Cluster, option: 
 def test_a_full_cluster_makes_jobs_wait_and_says_why(slurm: Cluster) -> None:
     running(slurm, "--nodes=3", "--exclusive")
     late = slurm.submit("true")
-    wait_for(lambda: slurm.job(late).reason == "Resources", 20, "the reason")
+    wait_for(lambda: slurm.job(late).reason == "Resources", "the reason")
     assert slurm.job(late).state == "PENDING"
 
 
 def test_cancelled_jobs_end_with_all_their_processes(slurm: Cluster) -> None:
     job = running(slurm, command=f"trap '' TERM; setsid {SLEEP} & {SLEEP}")
-    wait_for(lambda: len(slurm.pids_of(job, "sleep")) == 2, 10, "both children")
+    wait_for(lambda: len(slurm.pids_of(job, "sleep")) == 2, "both children")
     children = [psutil.Process(pid) for pid in slurm.pids_of(job)]
     slurm.cancel(job)
     assert slurm.reaches(job, "CANCELLED").node
-    wait_for(lambda: not any(map(processes.alive, children)), 15, "KILL after KillWait")
+    wait_for(lambda: not any(map(processes.alive, children)), "KILL after KillWait")
     assert slurm.pids_of(job) == []
 
 
 def test_a_requeued_job_runs_again_soon(slurm: Cluster) -> None:
     job = running(slurm, command=f"echo run $SLURM_RESTART_COUNT; {SLEEP}")
-    wait_for(lambda: slurm.pids_of(job, "sleep"), 10, "its process")
+    wait_for(lambda: slurm.pids_of(job, "sleep"), "its process")
     before = slurm.pids_of(job)
     slurm.requeue(job)
-    wait_for(lambda: slurm.job(job).state == "PENDING", 10, "back in the queue")
-    slurm.reaches(job, "RUNNING", timeout=30)
-    wait_for(lambda: slurm.pids_of(job, "sleep"), 10, "its process")
+    wait_for(lambda: slurm.job(job).state == "PENDING", "back in the queue")
+    slurm.reaches(job, "RUNNING")
+    wait_for(lambda: slurm.pids_of(job, "sleep"), "its process")
     assert not set(before) & set(slurm.pids_of(job))
     assert slurm.output(job) == "run 1\n"
 
@@ -163,12 +163,12 @@ def test_a_node_set_down_loses_its_job_to_another(slurm: Cluster) -> None:
     assert slurm.node_state("n1").startswith("down")
     assert slurm.job(other).state == "RUNNING"
     slurm.set_node("n1", "resume")
-    wait_for(lambda: slurm.node_state("n1") == "idle", 30, "the node is back")
+    wait_for(lambda: slurm.node_state("n1") == "idle", "the node is back")
 
 
 def test_jobs_outlive_a_controller_that_is_away(slurm: Cluster) -> None:
     job = running(slurm)
-    wait_for(lambda: slurm.pids_of(job, "sleep"), 10, "its process")
+    wait_for(lambda: slurm.pids_of(job, "sleep"), "its process")
     before = slurm.pids_of(job)
     slurm.stop_controller()
     with pytest.raises(ClusterError, match=r"[Uu]nable to contact slurm controller"):
@@ -181,7 +181,7 @@ def test_jobs_outlive_a_controller_that_is_away(slurm: Cluster) -> None:
 
 def test_processes_of_a_job_are_found_by_their_words(slurm: Cluster) -> None:
     job, other = running(slurm, command="sleep 301"), running(slurm, command="sleep 302")
-    wait_for(lambda: slurm.pids_of(job, "sleep 301"), 10, "its process")
+    wait_for(lambda: slurm.pids_of(job, "sleep 301"), "its process")
     (pid,) = slurm.pids_of(job, "sleep 301")
     assert slurm.pids_of(job, "sleep 302") == [] and pid not in slurm.pids_of(other)
     os.kill(pid, signal.SIGKILL)
@@ -196,7 +196,7 @@ def test_one_command_up_and_one_down_leave_nothing(directory: Path) -> None:
     again = by_hand("up", "--directory", str(directory))
     assert again.returncode == 1 and "a cluster is up in that directory" in again.stderr
     job = running(cluster, command=f"trap '' TERM; setsid {SLEEP} & {SLEEP}")
-    wait_for(lambda: len(cluster.pids_of(job, "sleep")) == 2, 10, "both children")
+    wait_for(lambda: len(cluster.pids_of(job, "sleep")) == 2, "both children")
     left = [psutil.Process(pid) for pid in cluster.pids_of(job)] + daemons(cluster.paths.slurm_conf)
     assert {process.name() for process in left} >= {"munged", "slurmctld", "slurmd", "sleep"}
 
@@ -219,10 +219,10 @@ def test_a_killed_owner_takes_its_cluster_down(directory: Path) -> None:
         assert owner.stdout is not None
         job = int(owner.stdout.readline())
         cluster = Cluster(directory)
-        wait_for(lambda: cluster.pids_of(job, "sleep"), 10, "the job's process")
+        wait_for(lambda: cluster.pids_of(job, "sleep"), "the job's process")
         left = [psutil.Process(pid) for pid in cluster.pids_of(job)] + daemons(cluster.paths.slurm_conf)
         owner.kill()
-    wait_for(lambda: not directory.exists(), 20, "the guard has taken it down")
+    wait_for(lambda: not directory.exists(), "the guard has taken it down")
     assert [process for process in left if processes.alive(process)] == []
     assert daemons(directory / "slurm.conf") == []
 
