@@ -73,13 +73,14 @@ def _measure(side: str, directory: Path, flags: dict[str, str]) -> float:
 def _prepared(overrides: list[str]) -> tuple[Any, Any]:
     """Return a store with the targets built, and the batch of estimates."""
     from sweepflow.engine.run import run_batch
-    from sweepflow.flows.prepare import prepare
+    from sweepflow.estimates.prepare import prepare
     from sweepflow.targets.workload import TARGET
 
-    plan, store = prepare([f"store={tempfile.mkdtemp()}", *overrides])
-    for batch in plan.target_batches:
+    prepared = prepare([f"store={tempfile.mkdtemp()}", *overrides])
+    plan, store = prepared.plan, prepared.store
+    for batch in plan.batches_of("target"):
         run_batch(TARGET, batch.trials, store, size=batch.size, datasets=batch.datasets)
-    return store, plan.estimate_batches[0]
+    return store, plan.batches_of("llc")[0]
 
 
 def _best(run: Any, chain_steps: int) -> float:

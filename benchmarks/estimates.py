@@ -6,6 +6,7 @@ interrupted run goes on where it was interrupted."""
 from __future__ import annotations
 
 import itertools
+import re
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -159,8 +160,9 @@ def _followed(data: str, of: Sequence[str], start: Sequence[str]) -> Sequence[st
     given = dict(override.split("=", 1) for override in start)
     rounds = 0
     while record.status != "ok" and rounds < ROUNDS:
-        advised = [do.split(", or ")[0] for do in record.advice if "=" in do]
-        given |= dict(override.split("=", 1) for override in " ".join(advised).split())
+        for do in record.advice:
+            ways = [re.findall(r"([\w.]+)=([^\s,;]+)", way) for way in do.split(", or ")]
+            given |= dict(next(filter(None, ways), []))  # the first that can be typed
         (record,) = llc([*of, *(f"{key}={value}" for key, value in given.items())]).estimates
         rounds += 1
     typed = " ".join(f"{key}={value}" for key, value in given.items() if f"{key}={value}" not in start)

@@ -27,7 +27,7 @@ def server_start(directory: Path) -> float:
     """Return the seconds that the embedded server takes to start, without the import of Prefect."""
     code = (
         "import time, prefect.context, prefect.settings\n"
-        "from sweepflow.flows.embedded_server import prefect_server\n"
+        "from sweepflow.flows.server.embedded import prefect_server\n"
         "t = time.perf_counter()\n"
         "with prefect_server(): print(time.perf_counter() - t)"
     )

@@ -17,7 +17,7 @@ compiled = []
 jax.monitoring.register_event_duration_secs_listener(
     lambda event, duration, **_: event.endswith("backend_compile_duration") and compiled.append(duration))
 from sweepflow import llc
-from sweepflow.flows.embedded_server import prefect_server
+from sweepflow.flows.server.embedded import prefect_server
 with prefect_server():
     started = time.perf_counter()
     llc(overrides=sys.argv[1:])

@@ -198,7 +198,7 @@ def _kill_when(command: list[str], environment: dict[str, str], reached: Any) ->
 
 
 def _trials() -> tuple[Any, Any]:
-    from sweepflow.flows.prepare_trials import SweepOptions, prepare_trials
+    from sweepflow.trials.prepare import SweepOptions, prepare_trials
 
     prepared = prepare_trials(
         [f"store={tempfile.mkdtemp()}", *DIGITS, f"learning_rate={RATES}"], SweepOptions()
@@ -214,7 +214,7 @@ def _grouped() -> float:
     def run() -> float:
         return sum(
             record.seconds["run"]
-            for batch in prepared.plan.run_batches
+            for batch in prepared.plan.batches
             for record in run_batch(
                 workload, batch.trials, prepared.store, size=batch.size, datasets=batch.datasets
             )
@@ -230,7 +230,7 @@ def _one_by_one() -> float:
     from sweepflow.fingerprint import key_data
 
     workload, prepared = _trials()
-    trials = [trial for batch in prepared.plan.run_batches for trial in batch.trials]
+    trials = [trial for batch in prepared.plan.batches for trial in batch.trials]
     inputs = workload.inputs(trials, 1, prepared.store)
     lane = workload.lane(trials[0].config)
     shared = jax.device_put(dict(inputs.shared))

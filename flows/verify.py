@@ -5,15 +5,14 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from prefect import tags
+from prefect.client.schemas.objects import State
 
 from sweepflow.engine.devices import configure
 from sweepflow.estimates.plan import make_plan
-from sweepflow.flows.prepare import collect, incomplete, so_far
-from sweepflow.flows.run_plan import run_plan
-from sweepflow.flows.runners.asked import Asked
-from sweepflow.flows.runs.heartbeat import beating
-from sweepflow.flows.sweep_flow import end, sweep_flow, tables_at_any_end, told
+from sweepflow.estimates.prepare import PreparedLlc
+from sweepflow.flows.dispatch.outcome import Outcome
+from sweepflow.flows.llc import run_stages
+from sweepflow.flows.orchestrate import Found, orchestrate, sweep_flow
 from sweepflow.report.numbers import counted
 from sweepflow.storage.store import Store
 from sweepflow.tasks.report import publish
@@ -23,7 +22,7 @@ NAME = "verify"
 
 
 @sweep_flow(NAME)
-def verify(quick: bool = False, store: str = "sweepflow-data") -> list[Comparison]:
+def verify(quick: bool = False, store: str = "sweepflow-data") -> list[Comparison] | State[list[Comparison]]:
     """Run every case whose true value is known, and compare each estimate with the true value.
 
     Args:
@@ -38,26 +37,21 @@ def verify(quick: bool = False, store: str = "sweepflow-data") -> list[Compariso
     """
     configure()
     chosen = cases(quick)
-    opened = Store(Path(store))
-    opened.check_writable()
-    plan = make_plan([case.config.model_copy(update={"name": NAME}) for case in chosen], opened)
-    command = "sweepflow verify" + " --quick" * quick
-    with told(), tags("sweepflow", NAME), beating(opened, name=NAME, command=command) as beat:
-        with tables_at_any_end(lambda: so_far(plan, opened, command)):
-            outcome = run_plan(plan, opened, Asked(), beat)
-        sweep = collect(plan, opened, command)
+
+    def prepare(flow_run_id: str) -> PreparedLlc:
+        opened = Store(Path(store))
+        opened.check_writable()
+        plan = make_plan([case.config.model_copy(update={"name": NAME}) for case in chosen], opened)
+        return PreparedLlc(plan, opened, "sweepflow verify" + " --quick" * quick)
+
+    def find(prepared: PreparedLlc, outcome: Outcome) -> Found:
+        sweep = prepared.collect()
         records = {record.id: record for record in sweep.estimates}
         # A plan keeps the order of its configurations.
-        pairs = zip(chosen, plan.estimates, strict=True)
+        pairs = zip(chosen, prepared.plan.estimates, strict=True)
         found = [compare(case, records[i]) for case, i in pairs if i in records]
         agree = sum(comparison.within for comparison in found)
-        return end(
-            beat,
-            outcome,
-            found,
-            said=f"{agree} of {counted(len(chosen), 'estimate')} are where the closed form says",
-            well=agree > 0,
-            where=sweep.directory,
-            publish=partial(publish, sweep),
-            error=incomplete(sweep.missing, plan.trials, outcome.failures),
-        )
+        said = f"{agree} of {counted(len(chosen), 'estimate')} are where the closed form says"
+        return Found(found, said, agree > 0, sweep.directory, sweep.missing, partial(publish, sweep))
+
+    return orchestrate(lambda: (None, None), prepare, run_stages, find)

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 from sweepflow.schema.fields import Config, Content, Location, Traced
 
 if TYPE_CHECKING:
-    from sweepflow.flows.hydra_names import hydra_multirun, hydra_run, launch
-    from sweepflow.flows.jobs_sweep import multirun, run
-    from sweepflow.flows.llc_sweep import llc
-    from sweepflow.flows.trials_sweep import sweep
+    from sweepflow.flows.function import multirun, run
+    from sweepflow.flows.hydra import hydra_multirun, hydra_run, launch
+    from sweepflow.flows.llc import llc
+    from sweepflow.flows.sweep import sweep
     from sweepflow.jobs.source import store
 
 __all__ = [
@@ -38,14 +38,14 @@ __all__ = [
 ]
 
 _MODULES = {
-    "hydra_multirun": "sweepflow.flows.hydra_names",
-    "hydra_run": "sweepflow.flows.hydra_names",
-    "launch": "sweepflow.flows.hydra_names",
-    "llc": "sweepflow.flows.llc_sweep",
-    "multirun": "sweepflow.flows.jobs_sweep",
-    "run": "sweepflow.flows.jobs_sweep",
+    "hydra_multirun": "sweepflow.flows.hydra",
+    "hydra_run": "sweepflow.flows.hydra",
+    "launch": "sweepflow.flows.hydra",
+    "llc": "sweepflow.flows.llc",
+    "multirun": "sweepflow.flows.function",
+    "run": "sweepflow.flows.function",
     "store": "sweepflow.jobs.source",
-    "sweep": "sweepflow.flows.trials_sweep",
+    "sweep": "sweepflow.flows.sweep",
 }
 
 

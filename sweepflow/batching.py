@@ -1,4 +1,4 @@
-"""Group trials by compiled program, and cut each group into even batches."""
+"""Trials grouped by compiled program, each group cut into even batches; and the plan of a sweep."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic
 
 from sweepflow.engine.workload import C, Trial, Workload
+from sweepflow.schema.runner import RunnerConfig
+from sweepflow.storage.record import Record
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,64 @@ class Batch(Generic[C]):
         ]
         plain = {name: getattr(self, name) for name in ("label", "number", "of", "size", "datasets")}
         return {"name": self.name, **plain, "trials": trials}
+
+
+@dataclass(frozen=True)
+class WorkUnit:
+    """A batch to run, and what it needs.
+
+    Attributes:
+        workload: Name of its workload.
+        batch: Its trials.
+        needs: Ids of trials in other units that have to be finished first.
+        one_by_one: Whether its trials run one after the other.
+    """
+
+    workload: str
+    batch: Batch[Any]
+    needs: frozenset[str] = frozenset()
+    one_by_one: bool = False
+
+    @property
+    def ids(self) -> set[str]:
+        """Ids of its trials."""
+        return {trial.id for trial in self.batch.trials}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A sweep before any work.
+
+    Attributes:
+        name: The sweep's name.
+        runner: How its batches run.
+        known: Records that the store has of its trials, by id; a `failed` trial is run again.
+        units: Batches that have to be run, in the order in which they start if nothing has to be waited for.
+    """
+
+    name: str
+    runner: RunnerConfig
+    known: dict[str, Record]
+    units: list[WorkUnit]
+
+    @property
+    def hits(self) -> int:
+        """Number of trials that the store has."""
+        return len(self.known)
+
+    @property
+    def trials(self) -> int:
+        """Number of trials that were asked for."""
+        raise NotImplementedError
+
+    @property
+    def batches(self) -> list[Batch[Any]]:
+        """Batches that have to be run."""
+        return [unit.batch for unit in self.units]
+
+    def batches_of(self, workload: str) -> list[Batch[Any]]:
+        """Return the batches of one workload that have to be run."""
+        return [unit.batch for unit in self.units if unit.workload == workload]
 
 
 def batch_from_json(content: Mapping[str, Any], config_type: type[C]) -> Batch[C]:

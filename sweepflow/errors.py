@@ -68,6 +68,10 @@ class StoreError(SweepflowError):
     exit_code = 2
 
 
+class IncompleteError(SweepflowError):
+    """Some batches failed, so the sweep is not complete; the finished results are in the store."""
+
+
 def in_words(error: BaseException) -> str:
     """Return an exception on one line: what is wrong and what was given.
 

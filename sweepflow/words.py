@@ -1,6 +1,8 @@
-"""Text that is cut to a length, between words if possible."""
+"""Text for people: cut to a length, between words if possible, and rows of cells in aligned columns."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
 
 NEARBY = 20
 """Maximum number of characters that are given up to avoid a cut within a word; for a short text, a quarter of
@@ -32,3 +34,17 @@ def _beginning(text: str, room: int) -> str:
     """Return the beginning of a longer text, without a word that would be cut, unless the word is long."""
     least = room - min(NEARBY, room // 4)
     return text[: next((place for place in range(room, least - 1, -1) if text[place].isspace()), room)]
+
+
+def aligned(rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return rows of cells as lines with aligned columns; no cell is wrapped, and no line breaks are kept.
+
+    >>> aligned([("id", "loss"), ("trl_1", "0.5")])
+    ['id     loss', 'trl_1  0.5']
+    """
+    cells = [[" ".join(cell.split()) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    ]

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,12 +18,13 @@ from prefect.context import TaskRunContext
 from prefect.states import Completed, Crashed
 from prefect.tasks import Task, exponential_backoff
 
-from sweepflow.batching import Batch, batch_from_json
+from sweepflow.batching import Batch, WorkUnit, batch_from_json
 from sweepflow.engine.devices import configure
 from sweepflow.engine.run import run_batch
 from sweepflow.engine.segments import CutError, LeavingError, Pace
 from sweepflow.engine.workload import Trial, Workload
 from sweepflow.errors import StoreError
+from sweepflow.schema.runner import RunnerConfig
 from sweepflow.stop import InterruptedBatchError, is_stopped, raise_if_stopped, stoppable
 from sweepflow.storage.record import Record
 from sweepflow.storage.store import Store
@@ -94,6 +96,25 @@ def find_workload(name: str, trial: Mapping[str, Any] | None = None) -> Workload
 
     known = {workload.name: workload for workload in (TARGET, LLC)}
     return known[name] if name in known else load_workload(name, trial)
+
+
+def workload_of(unit: WorkUnit) -> Workload[Any] | SweepWorkload[Any]:
+    """Return the workload of a unit as it was planned, whatever has happened to its files since."""
+    first = replace(unit.batch, trials=unit.batch.trials[:1])
+    return find_workload(unit.workload, first.to_json()["trials"][0])
+
+
+def batch_parameters(unit: WorkUnit, runner: RunnerConfig, store: Store) -> dict[str, Any]:
+    """Return the parameters of `run_batch_task` for a unit, as plain JSON."""
+    return {
+        "workload": unit.workload,
+        "batch": unit.batch.to_json(),
+        "store": str(store.root.absolute()),
+        "memory_fraction": runner.memory_fraction,
+        "one_by_one": unit.one_by_one,
+        "checkpoint_seconds": runner.checkpoint_seconds,
+        "concurrency_limit": runner.concurrency_limit,
+    }
 
 
 def read_batch(found: Workload[Any] | SweepWorkload[Any], content: Mapping[str, Any]) -> Batch[Any]:

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from sweepflow.flows.embedded_server import silence
+from sweepflow.flows.server.embedded import silence
 from tests.prefect_server import START_SECONDS, Machine, isolated
 
 REQUIRED = "SWEEPFLOW_REQUIRE_POSTGRES"

@@ -41,7 +41,7 @@ def _leave(error: BaseException) -> None:
     Otherwise the interpreter would abort when it ends a thread that compiles. It would also wait for a batch
     that could not be stopped, and for all the work that the batch has yet to do.
     """
-    server = sys.modules.get("sweepflow.flows.embedded_server")
+    server = sys.modules.get("sweepflow.flows.server.embedded")
     compiles = server is not None and any(one.name == server.MEANWHILE for one in threading.enumerate())
     if not compiles and not is_working():
         return

@@ -100,7 +100,7 @@ def guarded(run: Callable[[], Any]) -> Any:
     except Exception as error:
         if not _of_prefect(error):
             raise
-        from sweepflow.flows.server_faults import ServerError
+        from sweepflow.flows.server.faults import ServerError
 
         said = ServerError(
             "Prefect's server failed on the way",

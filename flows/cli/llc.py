@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -36,32 +35,35 @@ def llc(
 
     Example: sweepflow llc model=small,base target.seed=1,2 sampler=sgld,hmc,mclmc
     """
-    from sweepflow.flows.show import print_again, print_plan, print_sweep
+    from sweepflow.flows.cli.print import print_again, print_plan, print_sweep
 
     typed = overrides or []
     quiet_prefect()
 
     def run() -> Any:
-        from sweepflow.flows.prepare import collect, command_line, compile_first, prepare
+        from sweepflow.estimates.prepare import prepare
 
-        meanwhile = None
+        prepared = meanwhile = None
         if dry_run or not asks_for_jobs("llc", typed, config_dir):
-            plan, store = prepare(typed, config_dir, rerun)
+            prepared = prepare(typed, config_dir, rerun)
+            plan = prepared.plan
             if dry_run:
                 print_plan(plan)
-                print_again(store, {*plan.targets, *plan.estimates} - plan.known.keys())
+                print_again(prepared.store, {*plan.targets, *plan.estimates} - plan.known.keys())
                 raise typer.Exit
             if not plan.batches:
                 # Nothing to orchestrate: no server is started to say so.
-                return collect(plan, store, command_line(typed, config_dir, rerun))
+                return prepared.collect()
             if plan.runner.kind == "local":
-                meanwhile = partial(compile_first, plan, store)
-        from sweepflow.flows.embedded_server import prefect_server
+                meanwhile = prepared.compile_first
+        from sweepflow.flows.server.embedded import prefect_server
 
         with prefect_server(meanwhile):
-            from sweepflow.flows.llc_sweep import llc as flow
+            from sweepflow.flows.llc import llc as flow
+            from sweepflow.flows.orchestrate import planned_ahead
 
-            return flow(typed, None if config_dir is None else str(config_dir), rerun, max_failures)
+            with planned_ahead(prepared):
+                return flow(typed, None if config_dir is None else str(config_dir), rerun, max_failures)
 
     sweep = guarded(run)
     print_sweep(sweep)
@@ -82,12 +84,12 @@ def verify(
     store: StoreDir = None,
 ) -> None:
     """Compare estimates with learning coefficients that are known in closed form."""
-    from sweepflow.flows.show import print_comparisons
+    from sweepflow.flows.cli.print import print_comparisons
 
     quiet_prefect()
 
     def run() -> Any:
-        from sweepflow.flows.embedded_server import prefect_server
+        from sweepflow.flows.server.embedded import prefect_server
 
         with prefect_server():
             from sweepflow.flows.verify import verify as flow

@@ -166,16 +166,16 @@ def _print_found(found: Any) -> bool:
     from sweepflow.trials.result import TrialsSweep
 
     if isinstance(found, LlcSweep):
-        from sweepflow.flows.show import print_sweep
+        from sweepflow.flows.cli.print import print_sweep
 
         print_sweep(found)
         return found.sound
     if isinstance(found, TrialsSweep):
-        from sweepflow.flows.show_trials import print_trials
+        from sweepflow.flows.cli.print_trials import print_trials
 
         print_trials(found)
         return found.sound
-    from sweepflow.flows.show import print_comparisons
+    from sweepflow.flows.cli.print import print_comparisons
 
     print_comparisons(found)
     return all(comparison.within for comparison in found)

@@ -12,7 +12,7 @@ from sweepflow.flows.cli.app import StoreDir, app, guarded, open_store
 @app.command()
 def targets(store: StoreDir = None) -> None:
     """List the targets that the store knows."""
-    from sweepflow.flows.show import print_targets
+    from sweepflow.flows.cli.print import print_targets
 
     guarded(lambda: print_targets(open_store(store)))
 
@@ -20,7 +20,7 @@ def targets(store: StoreDir = None) -> None:
 @app.command()
 def estimates(store: StoreDir = None) -> None:
     """List the estimates that the store knows."""
-    from sweepflow.flows.show import print_estimates
+    from sweepflow.flows.cli.print import print_estimates
 
     guarded(lambda: print_estimates(open_store(store)))
 
@@ -31,7 +31,7 @@ def trials(
     everything: Annotated[bool, typer.Option("--all", help="All of them, not only the newest.")] = False,
 ) -> None:
     """List the trials of hyperparameter sweeps that the store knows, the newest last."""
-    from sweepflow.flows.show import print_trial_records
+    from sweepflow.flows.cli.print import print_trial_records
 
     guarded(lambda: print_trial_records(open_store(store), everything))
 
@@ -42,7 +42,7 @@ def jobs(
     everything: Annotated[bool, typer.Option("--all", help="All of them, not only the newest.")] = False,
 ) -> None:
     """List the jobs of Python functions that the store knows, the newest last."""
-    from sweepflow.flows.show import print_trial_records
+    from sweepflow.flows.cli.print import print_trial_records
 
     guarded(lambda: print_trial_records(open_store(store), everything, "job"))
 
@@ -53,7 +53,7 @@ def show(
     store: StoreDir = None,
 ) -> None:
     """Print one record whole."""
-    from sweepflow.flows.show import beside_others, print_record
+    from sweepflow.flows.cli.print import beside_others, print_record
 
     def printed() -> None:
         from sweepflow.workloads.command import command_of

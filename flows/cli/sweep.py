@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -70,9 +69,9 @@ def sweep(
     quiet_prefect()
 
     def run() -> Any:
-        from sweepflow.flows.prepare_trials import SweepOptions, collect_trials, compile_first, prepare_trials
-        from sweepflow.flows.show_trials import print_trials_plan
+        from sweepflow.flows.cli.print_trials import print_trials_plan
         from sweepflow.trials.modes import MODES
+        from sweepflow.trials.prepare import SweepOptions, prepare_trials
         from sweepflow.workloads.goal import GOALS
 
         options = SweepOptions(
@@ -85,7 +84,7 @@ def sweep(
             None if config_dir is None else str(config_dir),
             rerun,
         )
-        meanwhile = None
+        prepared = meanwhile = None
         if dry_run or not asks_for_jobs("sweep", overrides or [], config_dir):
             prepared = prepare_trials(overrides or [], options)
             if dry_run:
@@ -93,32 +92,34 @@ def sweep(
                 raise typer.Exit
             if not prepared.plan.batches and halving is None:
                 # Nothing to orchestrate: no server is started to say so.
-                return collect_trials(prepared)
+                return prepared.collect()
             if prepared.plan.runner.kind == "local":
-                meanwhile = partial(compile_first, prepared, options)
-        from sweepflow.flows.embedded_server import prefect_server
+                meanwhile = prepared.compile_first
+        from sweepflow.flows.server.embedded import prefect_server
 
         with prefect_server(meanwhile):
-            from sweepflow.flows.trials_sweep import sweep as flow
+            from sweepflow.flows.orchestrate import planned_ahead
+            from sweepflow.flows.sweep import sweep as flow
 
-            return flow(
-                overrides=overrides or [],
-                samples=samples,
-                method=options.design.method,
-                design_seed=design_seed,
-                repeats=repeats,
-                table=None if table is None else str(table),
-                mode=options.mode,
-                halving=halving,
-                pad_widths=pad_widths,
-                metric=metric,
-                goal=options.goal,
-                config_dir=options.config_dir,
-                rerun=rerun,
-                max_failures=max_failures,
-            )
+            with planned_ahead(prepared):
+                return flow(
+                    overrides=overrides or [],
+                    samples=samples,
+                    method=options.design.method,
+                    design_seed=design_seed,
+                    repeats=repeats,
+                    table=None if table is None else str(table),
+                    mode=options.mode,
+                    halving=halving,
+                    pad_widths=pad_widths,
+                    metric=metric,
+                    goal=options.goal,
+                    config_dir=options.config_dir,
+                    rerun=rerun,
+                    max_failures=max_failures,
+                )
 
-    from sweepflow.flows.show_trials import print_trials
+    from sweepflow.flows.cli.print_trials import print_trials
 
     found = guarded(run)
     print_trials(found)
@@ -144,7 +145,7 @@ def samples(
     """
 
     def run() -> Any:
-        from sweepflow.flows.prepare_trials import write_samples
+        from sweepflow.trials.prepare import write_samples
 
         design = _design(samples, method, design_seed, repeats, None)
         return write_samples(overrides or [], design, config_dir, output)
@@ -162,11 +163,11 @@ def train(overrides: Overrides = None, config_dir: ConfigDir = None) -> None:
     """
 
     def run() -> Any:
-        from sweepflow.flows.prepare_trials import run_one
+        from sweepflow.trials.prepare import run_one
 
         return run_one(overrides or [], config_dir)
 
-    from sweepflow.flows.show import print_record
+    from sweepflow.flows.cli.print import print_record
 
     record = guarded(run)
     print_record(record)
@@ -184,7 +185,7 @@ def compare(
     """Lay two sweeps side by side: best, regret against trials spent, time."""
 
     def run() -> Any:
-        from sweepflow.flows.show_trials import print_comparison
+        from sweepflow.flows.cli.print_trials import print_comparison
         from sweepflow.trials.result import load_sweep
 
         opened = open_store(store)

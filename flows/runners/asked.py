@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -96,21 +96,16 @@ class Asked:
 
 
 @contextmanager
-def asked(
-    command: str, overrides: Sequence[str], config_dir: str | None, flow_run_id: str
-) -> Iterator[Asked]:
-    """Request the workers that the command line of a flow needs, and end them if nothing has used them.
+def asked(place: tuple[RunnerConfig | None, Path | None], flow_run_id: str) -> Iterator[Asked]:
+    """Request the workers that a flow needs, and end them if nothing has used them.
 
     If another process executes the flow run, this process leaves the run to it.
 
     Args:
-        command: `llc` or `sweep`.
-        overrides, config_dir: As the flow takes them.
+        place: The runner, and the directory of the store; None for both if they are not known yet.
         flow_run_id: Id of the flow run, from which the names of the jobs are made.
     """
-    from sweepflow.compose.place import place
-
-    runner, store = place(command, overrides, config_dir)
+    runner, store = place
     with ExitStack() as stack:
         if store is not None and not isinstance(runner, LocalRunner):
             # Before jobs of the same name are asked for.

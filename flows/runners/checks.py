@@ -18,7 +18,7 @@ from sweepflow.flows.runners.check import Check, refuse
 from sweepflow.flows.runners.job_script import job_script
 from sweepflow.flows.runners.probe import api_url, expectations
 from sweepflow.flows.runners.slurm_command import SlurmError
-from sweepflow.flows.server_faults import find_fault
+from sweepflow.flows.server.faults import find_fault
 from sweepflow.schema.runner import LocalRunner, RunnerConfig, SlurmRunner
 from sweepflow.storage.store import Store
 from sweepflow.words import shortened

@@ -27,7 +27,7 @@ from sweepflow.engine.devices import configure, worker_environment
 from sweepflow.errors import SweepflowError
 from sweepflow.flows.runners.check import Check
 from sweepflow.flows.runners.jobs import REFUSED
-from sweepflow.flows.server_faults import find_fault
+from sweepflow.flows.server.faults import find_fault
 from sweepflow.stop import stop_at_signals, stop_for_good
 from sweepflow.storage.atomic import write_bytes
 from sweepflow.storage.store import Store

@@ -12,13 +12,13 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.states import Cancelling
 
 from sweepflow.errors import StoreError, SweepflowError
-from sweepflow.flows.embedded_server import ServerError
 from sweepflow.flows.runs.leftover_jobs import end_jobs
 from sweepflow.flows.runs.liveness import Life, is_alive, process_start, this_host, this_machine
 from sweepflow.flows.runs.reconcile import cancel_flow_run, read_flow_run, set_flow_run_state
 from sweepflow.flows.runs.record import RESUMABLE, RunRecord, get_run, short_id, write_run
 from sweepflow.flows.runs.requests import ask_to_cancel, forget_request
-from sweepflow.flows.runs.server import server_of
+from sweepflow.flows.server.embedded import ServerError
+from sweepflow.flows.server.of_run import server_of
 from sweepflow.storage.store import Store
 
 WAIT_SECONDS = 60.0

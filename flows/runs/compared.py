@@ -12,11 +12,11 @@ from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.states import Cancelled, Completed, Crashed, Failed
 
 from sweepflow.errors import in_words
-from sweepflow.flows.embedded_server import silence
 from sweepflow.flows.runs.liveness import Life, is_alive
 from sweepflow.flows.runs.reconcile import PAGE, close_task_runs, patiently, set_flow_run_state
 from sweepflow.flows.runs.record import RunRecord, RunState
-from sweepflow.flows.runs.server import server_of
+from sweepflow.flows.server.embedded import silence
+from sweepflow.flows.server.of_run import server_of
 
 ASK_SECONDS = 10.0
 """Maximum time to ask a server that answers at all."""

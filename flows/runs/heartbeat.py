@@ -22,11 +22,11 @@ from prefect.exceptions import Abort, CancelledRun, TerminationSignal
 from prefect.settings import get_current_settings
 
 from sweepflow.errors import ConfigError, StoreError, in_words
-from sweepflow.flows.embedded_server import is_embedded
 from sweepflow.flows.runs.claim import alone
 from sweepflow.flows.runs.liveness import is_at_work, process_start, this_host, this_machine
 from sweepflow.flows.runs.record import RunFileWarning, RunRecord, RunState, get_run, now, write_run
 from sweepflow.flows.runs.requests import cancel_asked, forget_request
+from sweepflow.flows.server.embedded import is_embedded
 from sweepflow.provenance import provenance
 from sweepflow.storage.leases import Leases, forget, leases_by_owner
 from sweepflow.storage.store import Store

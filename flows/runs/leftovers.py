@@ -33,7 +33,7 @@ OLD_DAYS = 30.0
 """Age from which a run that has ended needs no run file."""
 END_SECONDS = 10.0
 """Maximum wait for a server that is being ended."""
-OUR_SERVER = ("-P", "-m", "sweepflow.flows.embedded_server")
+OUR_SERVER = ("-P", "-m", "sweepflow.flows.server.embedded")
 PREFECT_SERVER = "prefect.server.api.server:create_app"
 TEMPORARY = "PREFECT__SERVER_EPHEMERAL"
 """Environment variable of Prefect's temporary servers. Servers that a person starts do not have it."""
@@ -122,7 +122,7 @@ def _close_in_prefect(group: Sequence[RunRecord]) -> None:
     """Set the final states of the flow runs of runs that have ended, and that talked to the same server."""
     from sweepflow.flows.runs.compared import tell_prefect
     from sweepflow.flows.runs.reconcile import read_flow_run
-    from sweepflow.flows.runs.server import server_of
+    from sweepflow.flows.server.of_run import server_of
 
     with server_of(group[0]):
         for record in group:

@@ -28,8 +28,8 @@ class RunFileWarning(UserWarning):
 
 
 RESUMABLE = {
-    "llc": "sweepflow.flows.llc_sweep",
-    "sweep": "sweepflow.flows.trials_sweep",
+    "llc": "sweepflow.flows.llc",
+    "sweep": "sweepflow.flows.sweep",
     "verify": "sweepflow.flows.verify",
 }
 """Flows that can be resumed from a shell, and their modules; other flows are in the user's scripts."""

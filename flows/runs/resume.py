@@ -14,14 +14,14 @@ from prefect.states import AwaitingRetry, Scheduled
 from prefect.utilities.callables import get_call_parameters
 
 from sweepflow.errors import ConfigError
+from sweepflow.flows.orchestrate import SweepFlow
 from sweepflow.flows.runs.claim import claim
 from sweepflow.flows.runs.heartbeat import latest
 from sweepflow.flows.runs.leftover_jobs import end_jobs
 from sweepflow.flows.runs.liveness import Life, ago, is_alive, this_host
 from sweepflow.flows.runs.reconcile import close_flow_run, read_flow_run, set_flow_run_state
 from sweepflow.flows.runs.record import RESUMABLE, RunRecord, get_run, now, short_id, write_run
-from sweepflow.flows.runs.server import server_of
-from sweepflow.flows.sweep_flow import SweepFlow
+from sweepflow.flows.server.of_run import server_of
 from sweepflow.storage.store import Store
 
 TAKEN_SECONDS = 60.0

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from sweepflow.flows.runs.liveness import Life, ago, is_alive
 from sweepflow.flows.runs.record import RunRecord, now, short_id, short_ids
 from sweepflow.storage.store import Store
-from sweepflow.words import shortened
+from sweepflow.words import aligned, shortened
 
 if TYPE_CHECKING:
     from sweepflow.flows.runs.leftovers import (
@@ -59,7 +59,7 @@ def runs_table(
                 shortened(record.waiting or "", MAX_CELL),
             )
         )
-    return lines(rows)
+    return aligned(rows)
 
 
 def state_words(record: RunRecord, at: datetime.datetime, short: Mapping[str, str]) -> str:
@@ -83,17 +83,7 @@ def leftovers_table(found: Sequence[Leftover]) -> list[str]:
     for item in found:
         age = "-" if item.age is None else ago(max(0.0, item.age))
         rows.append((item.kind, item.name, "-" if item.size is None else _bytes(item.size), age, item.why))
-    return lines(rows)
-
-
-def lines(rows: Iterable[Sequence[str]]) -> list[str]:
-    """Format rows as lines with aligned columns; no cell is wrapped, and no cell contains a line break."""
-    cells = [[" ".join(cell.split()) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in cells
-    ]
+    return aligned(rows)
 
 
 def resume_command(record: RunRecord, store: Store, usual: Path) -> str:

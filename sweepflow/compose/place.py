@@ -16,6 +16,7 @@ from sweepflow.schema.runner import LocalRunner, RunnerConfig, default_store
 
 PLACE = ("runner", "store", "experiment")
 """Keys and groups that can set the runner or the store."""
+CAN_SET_RUNNER = ("runner", "experiment")
 
 
 def place(
@@ -23,12 +24,17 @@ def place(
 ) -> tuple[RunnerConfig | None, Path | None]:
     """The runner and the store; None for both if the command line is invalid, which is reported elsewhere.
 
+    The store is None, too, if nothing names a runner: then batches run in this process, and nobody needs to
+    know the store early.
+
     Args:
         command: `llc` or `sweep`.
         overrides: All overrides of the command line; only those of `PLACE` are used.
         config_dir: A directory of the user's own groups.
     """
-    texts = [text for text in overrides if text.lstrip("+~").partition("=")[0].split(".")[0] in PLACE]
+    texts = [text for text in overrides if _head(text) in PLACE]
+    if config_dir is None and not any(_head(text) in CAN_SET_RUNNER for text in texts):
+        return LocalRunner(), None  # the shipped default, without asking Hydra
     try:
         with session(command, config_dir) as hydra:
             axes = parse_axes(texts, hydra.groups)
@@ -39,6 +45,11 @@ def place(
     except (ConfigError, ValidationError):
         return None, None
     return runner, Path(str(OmegaConf.select(base, "store") or default_store()))
+
+
+def _head(text: str) -> str:
+    """Return the group, or the first part of the key, of an override."""
+    return text.lstrip("+~").partition("=")[0].split(".")[0]
 
 
 class _Runner(BaseModel):

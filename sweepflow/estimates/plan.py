@@ -7,51 +7,30 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from sweepflow import data
-from sweepflow.batching import Batch, batches, shared_out
+from sweepflow.batching import Plan, WorkUnit, batches, shared_out
 from sweepflow.engine.devices import worker_count
 from sweepflow.engine.workload import Trial
 from sweepflow.errors import ConfigError
 from sweepflow.estimates.workload import LLC, check, estimate_trial
 from sweepflow.schema.data import DataConfig
 from sweepflow.schema.llc import EstimateConfig, LlcConfig
-from sweepflow.schema.runner import RunnerConfig
 from sweepflow.schema.target import TargetConfig
-from sweepflow.storage.record import Record
 from sweepflow.storage.store import Store
 from sweepflow.targets.workload import TARGET, target_trial
 from sweepflow.targets.workload import check as check_target
 
 
 @dataclass(frozen=True)
-class Plan:
-    """One sweep, before any work.
+class LlcPlan(Plan):
+    """A sweep of targets and estimates, before any work.
 
     Attributes:
-        name: The sweep's name.
-        runner: How its batches run.
         targets: Every target that was asked for, once.
         estimates: Every estimate that was asked for.
-        known: Records that the store has of these trials, by id; a `failed` one is run again.
-        target_batches, estimate_batches: Batches that have to be run.
     """
 
-    name: str
-    runner: RunnerConfig
     targets: dict[str, Trial[TargetConfig]]
     estimates: dict[str, Trial[EstimateConfig]]
-    known: dict[str, Record]
-    target_batches: list[Batch[TargetConfig]]
-    estimate_batches: list[Batch[EstimateConfig]]
-
-    @property
-    def batches(self) -> int:
-        """Number of batches to run, in both stages."""
-        return len(self.target_batches) + len(self.estimate_batches)
-
-    @property
-    def hits(self) -> int:
-        """Number of trials that the store has."""
-        return len(self.known)
 
     @property
     def trials(self) -> int:
@@ -61,7 +40,7 @@ class Plan:
 
 def make_plan(
     configs: Sequence[LlcConfig], store: Store, ask: Callable[[Collection[str]], bool] = lambda ids: False
-) -> Plan:
+) -> LlcPlan:
     """Turn a sweep's configurations into a plan.
 
     Args:
@@ -101,14 +80,18 @@ def make_plan(
     # A target is built where it is missing, even if all its estimates are known: the tables show it.
     to_build = [trial for trial in built.values() if trial.id not in known]
     digest = hashlib.sha256(" ".join(sorted(trials)).encode()).hexdigest()
-    return Plan(
+    units = [WorkUnit("target", batch) for batch in batches(TARGET, to_build, size, lambda c: c.data)]
+    for batch in batches(LLC, missing, size, lambda c: c.target.data):
+        # A group is sampled as soon as its own targets are built.
+        needs = frozenset(targets[trial.config.target].id for trial in batch.trials)
+        units.append(WorkUnit("llc", batch, needs))
+    return LlcPlan(
         name=configs[0].name or f"llc-{digest[:8]}",
         runner=runner,
+        known=known,
+        units=units,
         targets=built,
         estimates=trials,
-        known=known,
-        target_batches=batches(TARGET, to_build, size, lambda c: c.data),
-        estimate_batches=batches(LLC, missing, size, lambda c: c.target.data),
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from omegaconf import DictConfig, flag_override
 
 from sweepflow.errors import in_words
-from sweepflow.words import shortened
+from sweepflow.words import aligned, shortened
 
 Status = Literal["not called", "ok", "failed"]
 Goal = Literal["minimize", "maximize"]
@@ -128,12 +128,7 @@ class Jobs(list[Job]):
         rows = self._rows()
         if not rows:
             return "no jobs"
-        widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in rows[0]}
-        lines = [{name: name for name in rows[0]}, *rows]
-        text = [
-            "  ".join(line[name].ljust(width) for name, width in widths.items()).rstrip() for line in lines
-        ]
-        return "\n".join([*text, *self._cut()])
+        return "\n".join([*aligned([[*rows[0]], *([*row.values()] for row in rows)]), *self._cut()])
 
     def _repr_html_(self) -> str:
         rows = self._rows()

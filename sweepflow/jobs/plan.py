@@ -29,7 +29,7 @@ from sweepflow.schema.runner import default_store
 from sweepflow.storage.store import Store
 
 
-class Plan:
+class JobPlan:
     """The calls that are to be made.
 
     Args:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import jax
 
-from sweepflow.batching import Batch, batches, slices
+from sweepflow.batching import Batch, Plan, WorkUnit, batches, slices
 from sweepflow.engine.devices import worker_count
 from sweepflow.engine.program import call_lanes
 from sweepflow.engine.workload import Trial, Workload
@@ -18,7 +18,6 @@ from sweepflow.report.labels import flatten, told_apart
 from sweepflow.schema.fields import NOT_STATIC, dump
 from sweepflow.schema.locations import refuse_other_files
 from sweepflow.schema.runner import RunnerConfig
-from sweepflow.storage.record import Record
 from sweepflow.storage.store import Store
 from sweepflow.trials.draw import Drawn
 from sweepflow.workloads import SweepWorkload
@@ -32,36 +31,18 @@ SMALLEST_BATCH = 16
 
 
 @dataclass(frozen=True)
-class TrialsPlan:
-    """One sweep, before any work.
+class TrialsPlan(Plan):
+    """A sweep of one workload, before any work.
 
     Attributes:
-        name: The sweep's name.
         workload: Workload of every trial.
-        runner: Runner of its batches.
         drawn: The trials, and how they were chosen.
-        known: Records of the trials in the store, by id; a `failed` trial is run again.
-        run_batches: Batches that have to be run.
         groups: Group of each trial, in words.
     """
 
-    name: str
     workload: SweepWorkload[Any]
-    runner: RunnerConfig
     drawn: Drawn
-    known: dict[str, Record]
-    run_batches: list[Batch[Any]]
     groups: Mapping[str, str]
-
-    @property
-    def batches(self) -> int:
-        """Number of batches to run."""
-        return len(self.run_batches)
-
-    @property
-    def hits(self) -> int:
-        """Number of trials that the store has."""
-        return len(self.known)
 
     @property
     def trials(self) -> int:
@@ -103,13 +84,14 @@ def make_plan(
     notes = [*drawn.notes, *_unheeded(workload, runner)]
     missing = [trial for i, trial in trials.items() if i not in known]
     groups = group_labels(workload, list(trials.values()))
+    cuts = labelled(cut_for(runner, workload, missing), groups)
     return TrialsPlan(
         name=name,
-        workload=workload,
         runner=runner,
-        drawn=replace(drawn, trials=trials, notes=notes),
         known=known,
-        run_batches=labelled(cut_for(runner, workload, missing), groups),
+        units=[WorkUnit(workload.path, batch) for batch in cuts],
+        workload=workload,
+        drawn=replace(drawn, trials=trials, notes=notes),
         groups=groups,
     )
 

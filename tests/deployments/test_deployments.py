@@ -21,6 +21,7 @@ from sweepflow.storage.store import Store
 from tests.flows.cli.held import Hold
 from tests.prefect_server import ROOT, TINY, Machine, Running, isolated
 from tests.slurm.cluster import Cluster
+from tests.slurm.processes import PATIENCE
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 FILE = ROOT / "deployments" / "prefect.yaml"
@@ -71,8 +72,10 @@ class Office:
         """Run a deployment to its end: the exit code, and what was said."""
         parameters = {"overrides": overrides, **more} if overrides else more
         given = [w for k, v in parameters.items() for w in ("--param", f"{k}={json.dumps(v)}")]
-        watch = ["--watch", "--watch-interval", "1", "--watch-timeout", "160"]
-        code, text = self.checkout.run("prefect", "deployment", "run", flow, *given, *watch, seconds=180)
+        watch = ["--watch", "--watch-interval", "1", "--watch-timeout", f"{PATIENCE:.0f}"]
+        code, text = self.checkout.run(
+            "prefect", "deployment", "run", flow, *given, *watch, seconds=2 * PATIENCE
+        )
         return code, f"{text}\n--- worker:\n{self.workers[0].text}"
 
     def ask(self, path: str, **content: Any) -> Any:
@@ -82,7 +85,7 @@ class Office:
     def lost(self, flow_run: str) -> list[str]:
         """Why task runs of a flow run did not complete; their states come a moment after the flow's."""
         final = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE
         while True:
             found = self.ask("task_runs/filter", flow_runs={"id": {"any_": [flow_run]}})
             if all(run["state"]["type"] in final for run in found) or time.monotonic() > deadline:
@@ -134,7 +137,7 @@ def test_a_deployment_run_does_what_the_shell_does(deployed: Office, office: Mac
     # What cannot be run fails the flow run, with the shell's own words in the log.
     code, text = deployed.run("data.n_data=0", flow="llc/llc")
     assert code != 0, text
-    deployed.workers[0].wait_for(lambda said: "data.n_data cannot be 0" in said, 20)
+    deployed.workers[0].wait_for(lambda said: "data.n_data cannot be 0" in said)
 
     code, text = deployed.run(*WALK, "x=interval(0,1)", f"store={there}", samples=4)
     assert code == 0 and "Completed" in text, text
@@ -169,7 +172,7 @@ def test_a_schedule_starts_a_run_of_an_entrypoint_that_is_a_file(deployed: Offic
     # Later than `prefect deploy` takes on a busy machine: a schedule that begins in the past waits for a day.
     soon = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=60)
     overrides = [*WALK, "x=0.1,0.2", f"store={tmp_path}", "runner=dask", "runner.workers=1"]
-    deploy = ["deploy", "flows/trials_sweep.py:sweep", "--name", "nightly", "--pool", "sweepflow"]
+    deploy = ["deploy", "flows/sweep.py:sweep", "--name", "nightly", "--pool", "sweepflow"]
     when = ["--interval", "86400", "--anchor-date", soon.isoformat()]
     given = ["--param", f"overrides={json.dumps(overrides)}"]
     code, text = deployed.checkout.run("prefect", "--no-prompt", *deploy, *when, *given)
@@ -180,7 +183,7 @@ def test_a_schedule_starts_a_run_of_an_entrypoint_that_is_a_file(deployed: Offic
         found = deployed.ask("flow_runs/filter", sort="EXPECTED_START_TIME_ASC", limit=1, **of)
         return [run for run in found if run["state_type"] in ("COMPLETED", "FAILED", "CRASHED")]
 
-    (run,) = until(ended, 300, lambda: deployed.workers[0].text)
+    (run,) = until(ended, PATIENCE, lambda: deployed.workers[0].text)
     assert run["auto_scheduled"] and run["state_type"] == "COMPLETED", deployed.workers[0].text
     assert len(list(Store(tmp_path).records("trl"))) == 2
     assert deployed.lost(run["id"]) == [] and runs(Store(tmp_path))[-1].lost == 0
@@ -208,7 +211,7 @@ def test_a_run_is_computed_once_and_outlives_its_worker(deployed: Office, tmp_pa
     given = ["--param", f"overrides={json.dumps([*overrides, f'store={store.root}'])}"]
     code, text = deployed.checkout.run("prefect", "deployment", "run", "llc/llc", *given)
     assert code == 0, text
-    until(lambda: runs(store) and (runs(store)[-1].done or 0) >= 3, 120, lambda: worker.text)
+    until(lambda: runs(store) and (runs(store)[-1].done or 0) >= 3, PATIENCE, lambda: worker.text)
     (before,) = runs(store)
 
     for kind in ("CRASHED", "SCHEDULED"):
@@ -218,7 +221,7 @@ def test_a_run_is_computed_once_and_outlives_its_worker(deployed: Office, tmp_pa
 
     os.kill(worker.process.pid, signal.SIGKILL)
     hold.let_go()
-    until(lambda: runs(store)[-1].state != "running", 120, lambda: str(runs(store)))
+    until(lambda: runs(store)[-1].state != "running", PATIENCE, lambda: str(runs(store)))
     (after,) = runs(store)
     assert (after.state, after.attempt, after.pid) == ("completed", 1, before.pid), after.reason
     assert len(ids(store.root)) == 8
@@ -227,7 +230,7 @@ def test_a_run_is_computed_once_and_outlives_its_worker(deployed: Office, tmp_pa
         found = deployed.ask("flow_runs/filter", flow_runs={"id": {"any_": [before.flow_run_id]}})
         return [run for run in found if run["state_type"] not in ("RUNNING", "PENDING")]
 
-    (run,) = until(final, 60, lambda: "Prefect does not say that it has ended")
+    (run,) = until(final, PATIENCE, lambda: "Prefect does not say that it has ended")
     assert run["state_type"] == "COMPLETED", run["state"]
     assert deployed.lost(before.flow_run_id) == []
 

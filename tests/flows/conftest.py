@@ -24,6 +24,7 @@ from typer.testing import CliRunner
 
 from tests.postgres import ServerOnPostgres
 from tests.prefect_server import NO_SERVER, isolated
+from tests.slurm.processes import PATIENCE
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Prefect:
         run_id = self.newest() if state is None else state.state_details.flow_run_id
         assert run_id is not None
         runs = FlowRunFilter(id=FlowRunFilterId(any_=[run_id]))
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE
         with get_client(sync_client=True) as client:
             while True:
                 tasks = client.read_task_runs(

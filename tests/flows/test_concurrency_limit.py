@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from uuid import uuid4
 
 import pytest
 
 from tests.prefect_server import Machine, Running
+from tests.slurm.processes import PATIENCE
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 
@@ -33,7 +35,7 @@ def test_no_two_batches_run_at_once(office: Machine) -> None:
 
     sweeps = [office.start(*start(name), DEVICE_LOG=str(log)) for name in ("first", "second")]
     for sweep in sweeps:
-        assert sweep.process.wait(180) == 0, sweep.text
+        assert sweep.process.wait(PATIENCE) == 0, sweep.text
 
     said = log.read_text().split("\n")[:-1]
     owners = [line.split()[0] for line in said]
@@ -43,7 +45,7 @@ def test_no_two_batches_run_at_once(office: Machine) -> None:
 
 def test_a_sweep_that_waits_for_a_slot_can_be_ended(office: Machine) -> None:
     (office.directory / "program.py").write_text(PROGRAM.replace("0.5", "60"))
-    limit = "taken"
+    limit = f"taken-{uuid4().hex[:8]}"  # the server is that of other tests, too
     assert office.run("prefect", "gcl", "create", limit, "--limit", "1")[0] == 0
     log = office.directory / "devices.txt"
     log.touch()
@@ -61,7 +63,7 @@ def test_a_sweep_that_waits_for_a_slot_can_be_ended(office: Machine) -> None:
     waiter.wait_for(lambda _: bool(list(runs.glob("*.json"))))
     for sweep in (waiter, holder):
         sweep.process.terminate()
-        assert sweep.process.wait(60) == 143, sweep.text
+        assert sweep.process.wait(PATIENCE) == 143, sweep.text
         assert "what is done is kept" in sweep.text
     assert "waiter" not in log.read_text()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -14,23 +14,25 @@ import pytest
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-import sweepflow.flows.jobs_elsewhere
-import sweepflow.flows.run_plan
-import sweepflow.flows.run_trials
+import sweepflow.flows.dispatch.calls_elsewhere
+import sweepflow.flows.dispatch.work
 import sweepflow.tasks.progress
-from sweepflow.flows.job import Outcome
-from sweepflow.flows.jobs_elsewhere import jobs_elsewhere
-from sweepflow.flows.prepare_trials import SweepOptions
-from sweepflow.flows.run_plan import run_plan
-from sweepflow.flows.run_trials import Ran, run_trials
+from sweepflow.estimates.prepare import PreparedLlc, prepare
+from sweepflow.flows.dispatch.calls_elsewhere import jobs_elsewhere
+from sweepflow.flows.dispatch.outcome import Outcome
+from sweepflow.flows.dispatch.ways import run_trials
+from sweepflow.flows.dispatch.work import Work
+from sweepflow.flows.llc import run_stages
 from sweepflow.flows.runs import hooks
-from sweepflow.flows.runs.heartbeat import Beat, beating
-from sweepflow.jobs.plan import Plan
+from sweepflow.flows.runs.heartbeat import beating
+from sweepflow.jobs.plan import JobPlan
+from sweepflow.jobs.sweepers import override
 from sweepflow.schema.runner import DaskRunner
 from sweepflow.storage.store import Store
 from sweepflow.tasks.progress import TooManyFailuresError
-from sweepflow.trials.draw import DesignOptions
-from tests.flows.test_run_jobs import Bench, does
+from sweepflow.trials.prepare import PreparedTrials, SweepOptions, prepare_trials
+from tests.flows.dispatch.test_batches import Bench, does
+from tests.prefect_server import TINY
 
 ENDED = uuid4()
 """A task run whose end is not in Prefect yet when its sweep is ended."""
@@ -50,8 +52,8 @@ def told(monkeypatch: pytest.MonkeyPatch) -> dict[UUID, State[Any]]:
         found.update(how or {})
 
     monkeypatch.setattr(hooks, "close_task_runs", close)
-    monkeypatch.setattr(sweepflow.flows.jobs_elsewhere, "close_task_runs", close)
-    monkeypatch.setattr(sweepflow.flows.jobs_elsewhere, "await_server", lambda *_: True)
+    monkeypatch.setattr(sweepflow.flows.dispatch.calls_elsewhere, "close_task_runs", close)
+    monkeypatch.setattr(sweepflow.flows.dispatch.calls_elsewhere, "await_server", lambda *_: True)
     return found
 
 
@@ -62,30 +64,27 @@ def only_fails(*given: Any) -> None:
     raise TooManyFailuresError("all fail")
 
 
-def by_plan(beat: Beat, store: Store) -> None:
-    plan = MagicMock(target_batches=[], estimate_batches=[], hits=0)
-    run_plan(plan, store, MagicMock(), beat)
+def an_llc_sweep(store: Store) -> tuple[PreparedLlc, Any]:
+    return prepare([*TINY, override("store", str(store.root))]), run_stages
 
 
-def by_trials(mode: Any, beat: Beat, store: Store) -> None:
-    prepared = MagicMock(store=store)
-    prepared.plan.runner = DaskRunner()
-    options = SweepOptions(design=DesignOptions(1), mode=mode)
-    run_trials(prepared, options, MagicMock(), MagicMock(), beat.leases, Ran(Outcome(states=beat.states)))
+def a_sweep(mode: Any, store: Store) -> tuple[PreparedTrials, Any]:
+    overrides = ["workload=landscape", override("store", str(store.root))]
+    return prepare_trials(overrides, SweepOptions(mode=mode)), run_trials
 
 
-@pytest.mark.parametrize("run", [by_plan, partial(by_trials, "batched"), partial(by_trials, "sequential")])
+@pytest.mark.parametrize("make", [an_llc_sweep, partial(a_sweep, "batched"), partial(a_sweep, "sequential")])
 def test_a_flow_that_is_ended_tells_how_its_batches_ended(
-    run: Any, store: Store, told: dict[UUID, State[Any]], monkeypatch: pytest.MonkeyPatch
+    make: Any, store: Store, told: dict[UUID, State[Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sweepflow.flows.run_plan, "run_jobs", only_fails)
-    monkeypatch.setattr(sweepflow.flows.run_trials, "run_jobs", only_fails)
+    monkeypatch.setattr(sweepflow.flows.dispatch.work, "run_units", only_fails)
     flow_run_id = uuid4()
-    with (
-        pytest.raises(TooManyFailuresError),
-        beating(store, name="a sweep", command="", flow_run_id=str(flow_run_id), parameters={}) as beat,
-    ):
-        run(beat, store)
+    prepared, run = make(store)
+    with beating(store, name="a sweep", command="", flow_run_id=str(flow_run_id), parameters={}) as beat:
+        outcome = Outcome(states=beat.states)
+        work = Work(prepared, MagicMock(), beat, MagicMock(), outcome, ExitStack())
+        with pytest.raises(TooManyFailuresError):
+            run(work)
     hooks.settle(MagicMock(), MagicMock(id=flow_run_id), Failed())
     assert told[ENDED].is_completed()
 
@@ -107,14 +106,14 @@ def test_jobs_on_workers_that_only_fail_say_how_their_batches_ended_and_what_can
         def close(self) -> None: ...
 
     run_id = str(uuid4())
-    monkeypatch.setattr(sweepflow.flows.jobs_elsewhere, "Asked", Workers)
-    monkeypatch.setattr(sweepflow.flows.jobs_elsewhere, "flow_run", SimpleNamespace(id=run_id))
+    monkeypatch.setattr(sweepflow.flows.dispatch.calls_elsewhere, "Asked", Workers)
+    monkeypatch.setattr(sweepflow.flows.dispatch.calls_elsewhere, "flow_run", SimpleNamespace(id=run_id))
     monkeypatch.setattr(
-        sweepflow.flows.jobs_elsewhere,
+        sweepflow.flows.dispatch.calls_elsewhere,
         "beating",
         partial(beating, flow_run_id=run_id, flow="jobs", parameters={}),
     )
-    plan = Plan({"x": 1}, lambda cfg: cfg.x, ["x=range(0,9)"], store.root)
+    plan = JobPlan({"x": 1}, lambda cfg: cfg.x, ["x=range(0,9)"], store.root)
     plan.add(["x=range(0,9)"])
     runner = DaskRunner(workers=1, batch_size=1)
     with (

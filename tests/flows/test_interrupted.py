@@ -10,6 +10,7 @@ import pytest
 
 from sweepflow.storage.store import Store
 from tests.prefect_server import TINY, Machine
+from tests.slurm.processes import PATIENCE
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 
@@ -46,8 +47,8 @@ def test_a_stopped_sweep(machine: Machine, sent: signal.Signals, to_the_group: b
 
     (os.killpg if to_the_group else os.kill)(running.process.pid, sent)
 
-    assert running.process.wait(30) == code, running.text
-    _, alive = psutil.wait_procs(server, timeout=20)
+    assert running.process.wait(PATIENCE) == code, running.text
+    _, alive = psutil.wait_procs(server, timeout=PATIENCE)
     assert not alive, "it left a process behind"
     assert ("stopped; what is done is kept" in running.text) is (sent is not signal.SIGKILL)
     assert "Traceback" not in running.text

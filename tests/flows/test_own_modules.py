@@ -14,6 +14,7 @@ from sweepflow.flows.runners import probe
 from sweepflow.storage.store import Store
 from tests.prefect_server import BIN, ROOT, Machine
 from tests.slurm.cluster import Cluster
+from tests.slurm.processes import PATIENCE
 
 OURS = ("flows", "tasks", "store", "sweepflow_launcher")
 WORKLOAD = """
@@ -30,7 +31,7 @@ COMPILES = """
 import sys, threading, time
 import jax, jax.numpy as jnp
 from sweepflow.flows.cli import main
-from sweepflow.flows.embedded_server import MEANWHILE
+from sweepflow.flows.server.embedded import MEANWHILE
 
 def long(x):
     for i in range(1500):
@@ -84,7 +85,7 @@ def test_a_worker_imports_the_users_modules_from_where_the_driver_does(
 
 def test_an_error_while_something_is_compiled_aborts_nothing(tmp_path: Path) -> None:
     command = [sys.executable, "-c", COMPILES, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 2, done.stderr
     assert "error: " in done.stderr and "terminate" not in done.stderr
 

@@ -15,7 +15,7 @@ from sweepflow.compose.grammar import quote
 from sweepflow.flows.runs.record import runs
 from sweepflow.storage.store import Store
 from sweepflow.tasks.progress import TooManyFailuresError
-from tests.slurm.processes import wait_for
+from tests.slurm.processes import PATIENCE, wait_for
 
 PROGRAM = """
 import pathlib, sys, time
@@ -56,13 +56,13 @@ def test_one_that_is_ended_early_ends_nothing_of_the_other(
     thread = threading.Thread(target=other)
     thread.start()
     try:
-        wait_for(lambda: list(tmp_path.glob("begun *")), 120, "the other is at work")
+        wait_for(lambda: list(tmp_path.glob("begun *")), "the other is at work")
         with pytest.raises(TooManyFailuresError):
             run(stores[0], "10,11,12,13", max_failures=2)
         assert prefect.see().run.state.name == "Failed"
     finally:
         (tmp_path / "gate").touch()
-        thread.join(120)
+        thread.join(PATIENCE)
     (found,) = ends
     assert [record.status for record in found.trials] == ["ok", "ok"], ends
     assert [(run.state, run.done) for run in runs(stores[1])] == [("completed", 2)]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from prefect.states import State
 
-from sweepflow.flows.prepare import IncompleteError
+from sweepflow.errors import IncompleteError
 from sweepflow.flows.verify import verify
 from sweepflow.storage.store import Store
 from sweepflow.verify import cases

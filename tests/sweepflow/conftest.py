@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from sweepflow.engine.run import run_batch
-from sweepflow.estimates.plan import Plan, make_plan
+from sweepflow.estimates.plan import LlcPlan, make_plan
 from sweepflow.estimates.workload import LLC
 from sweepflow.schema.data import DataConfig, TeacherStudentData
 from sweepflow.schema.llc import LlcConfig
@@ -72,7 +72,7 @@ from sweepflow.targets.workload import TARGET
 store = Store(Path(sys.argv[1]))
 texts = json.loads(Path(sys.argv[2]).read_text())
 plan = make_plan([LlcConfig.model_validate_json(text) for text in texts], store)
-for workload, batches in ((TARGET, plan.target_batches), (LLC, plan.estimate_batches)):
+for workload, batches in ((TARGET, plan.batches_of("target")), (LLC, plan.batches_of("llc"))):
     for batch in batches:
         run_batch(workload, batch.trials, store, size=batch.size, datasets=batch.datasets)
 print(jax.local_device_count())
@@ -90,7 +90,7 @@ class Swept:
         devices: Devices that it ran on.
     """
 
-    plan: Plan
+    plan: LlcPlan
     store: Store
     finished: list[list[str]] = field(default_factory=list)
     devices: int = field(default_factory=jax.local_device_count)
@@ -151,7 +151,7 @@ def small() -> Callable[..., LlcConfig]:
 
 @pytest.fixture
 def run_sweep(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Swept]:
-    """Plan and run configurations, in a store of their own unless one is given."""
+    """LlcPlan and run configurations, in a store of their own unless one is given."""
 
     def run(
         configs: Sequence[LlcConfig],
@@ -162,9 +162,9 @@ def run_sweep(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Swept]:
     ) -> Swept:
         store = store or Store(tmp_path_factory.mktemp("a store"))
         swept = Swept(make_plan(configs, store), store)
-        stages: list[tuple[Any, list[Any]]] = [(TARGET, swept.plan.target_batches)]
+        stages: list[tuple[Any, list[Any]]] = [(TARGET, swept.plan.batches_of("target"))]
         if not targets_only:
-            stages.append((LLC, swept.plan.estimate_batches))
+            stages.append((LLC, swept.plan.batches_of("llc")))
         for workload, batches in stages:
             for batch in batches:
                 records = run_batch(
@@ -178,7 +178,7 @@ def run_sweep(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Swept]:
 
 @pytest.fixture
 def run_elsewhere(tmp_path: Path) -> Callable[..., Swept]:
-    """Plan and run configurations in another process, after `prelude`, with changes to the environment."""
+    """LlcPlan and run configurations in another process, after `prelude`, with changes to the environment."""
 
     def run(configs: Sequence[LlcConfig], prelude: str = "", **environment: str) -> Swept:
         asked, store = tmp_path / "asked for.json", Store(tmp_path / "another store")

@@ -14,7 +14,7 @@ import pytest
 
 from sweepflow.compose import compose_llc
 from sweepflow.errors import StoreError
-from sweepflow.estimates.plan import Plan, make_plan
+from sweepflow.estimates.plan import LlcPlan, make_plan
 from sweepflow.llc_sweep import LlcSweep
 from sweepflow.storage.record import Record, Status
 from sweepflow.storage.store import Store
@@ -22,7 +22,7 @@ from sweepflow.storage.store import Store
 OVERRIDES = ["data=diabetes", "target.seed=1,2", "sampler=sgld,hmc", "name=a-sweep"]
 
 
-def target_record(plan: Plan, trial_id: str, **changes: Any) -> Record:
+def target_record(plan: LlcPlan, trial_id: str, **changes: Any) -> Record:
     """A target as its workload records it."""
     figures = {
         "task": "regression",
@@ -47,7 +47,7 @@ def target_record(plan: Plan, trial_id: str, **changes: Any) -> Record:
     )
 
 
-def estimate_record(plan: Plan, trial_id: str, target: str, **changes: Any) -> Record:
+def estimate_record(plan: LlcPlan, trial_id: str, target: str, **changes: Any) -> Record:
     """An estimate as its workload records it, with traces that wander around L₀ + λ̂/nβ."""
     trial = plan.estimates[trial_id]
     nbeta = trial.config.sampler.nbeta
@@ -151,7 +151,7 @@ def test_writing_it_again_gives_the_same_files(finished: LlcSweep, store: Store)
 
 def test_the_store_then_has_every_trial_of_the_plan(finished: LlcSweep, store: Store) -> None:
     plan = make_plan(compose_llc(OVERRIDES), store)
-    assert (plan.hits, plan.trials, plan.batches) == (6, 6, 0)
+    assert (plan.hits, plan.trials, plan.batches) == (6, 6, [])
     assert [record.id for record in finished.estimates] == list(plan.estimates)
 
 

@@ -19,7 +19,7 @@ from sweepflow import stop
 from sweepflow.batching import Batch, slices
 from sweepflow.engine.workload import Trial
 from sweepflow.errors import ConfigError, DataError, StoreError
-from sweepflow.flows.prepare import prepare
+from sweepflow.estimates.prepare import prepare
 from sweepflow.storage.record import Record
 from sweepflow.storage.store import Store
 from sweepflow.tasks.batch import batch_key, can_pass, find_workload, run_batch_here, run_batch_task
@@ -33,8 +33,8 @@ NO_CONTEXT = cast("TaskRunContext", None)
 
 @pytest.fixture
 def batch(tmp_path: Path) -> Batch[Any]:
-    plan, _ = prepare([*TINY, "target.seed=1,2", f"store={tmp_path / 'store'}"])
-    return plan.target_batches[0]
+    plan = prepare([*TINY, "target.seed=1,2", f"store={tmp_path / 'store'}"]).plan
+    return plan.batches_of("target")[0]
 
 
 def key(batch: Batch[Any], workload: str = "target", store: str = "/a", memory_fraction: float = 0.5) -> str:

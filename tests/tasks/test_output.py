@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from sweepflow.tasks.output import lasting_output
+from tests.slurm.processes import PATIENCE
 
 WRITERS = """
 import logging, sys, warnings
@@ -101,11 +102,11 @@ def test_the_first_to_end_takes_nothing_from_another(capsys: pytest.CaptureFixtu
     def one() -> None:
         with lasting_output():
             held.set()
-            go_on.wait(60)
+            go_on.wait(PATIENCE)
 
     thread = threading.Thread(target=one)
     thread.start()
-    assert held.wait(60)
+    assert held.wait(PATIENCE)
     with lasting_output():
         go_on.set()
         thread.join()

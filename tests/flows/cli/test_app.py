@@ -14,6 +14,7 @@ import typer
 from prefect.exceptions import PrefectHTTPStatusError
 
 from sweepflow.flows.cli.app import guarded
+from tests.slurm.processes import PATIENCE
 
 HUNG_UP = """
 import os, signal, sys, time
@@ -70,19 +71,21 @@ for command in sys.argv[1:]:
 def test_a_sweep_ends_with_its_own_code_whoever_reads_what_it_prints_last() -> None:
     sweeps, lists = ("sweep", "llc", "train", "verify", "resume"), ("runs", "trials")
     command = [sys.executable, "-c", UNREAD, *sweeps, *lists]
-    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=60)
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=PATIENCE)
     said = [f"{name} 3" for name in sweeps] + [f"{name} 1" for name in lists]
     assert done.stderr.splitlines() == said, "a list that nobody reads ends as in every shell"
 
 
 def test_a_command_does_not_wait_for_a_batch_that_cannot_be_stopped() -> None:
-    done = subprocess.run([sys.executable, "-c", AT_WORK], capture_output=True, text=True, timeout=30)
+    done = subprocess.run([sys.executable, "-c", AT_WORK], capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 1 and not done.stderr
 
 
 @pytest.mark.parametrize(("how", "code"), [("plain", 128 + signal.SIGTERM), ("nohup", 0)])
 def test_a_terminal_that_is_closed_ends_a_command_as_term_does(how: str, code: int) -> None:
-    done = subprocess.run([sys.executable, "-c", HUNG_UP, how], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", HUNG_UP, how], capture_output=True, text=True, timeout=PATIENCE
+    )
     assert done.returncode == code, done.stderr
     assert ("what is done is kept" in done.stderr) is (how == "plain")
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.prefect_server import Machine
 from tests.slurm.cluster import Cluster
-from tests.slurm.processes import wait_for
+from tests.slurm.processes import PATIENCE, wait_for
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 NO_SERVER = "http://127.0.0.1:9/api"
@@ -120,8 +120,8 @@ def test_it_says_what_it_waits_for_and_takes_its_job_back(
     running.wait_for(lambda text: "waits for free resources (Resources)" in text)
     assert len(slurm.squeue()) == 2
     running.process.send_signal(request_)
-    assert running.process.wait(30) == 128 + request_, running.text
-    wait_for(lambda: [job.id for job in slurm.squeue()] == [full], 10, "its job is gone")
+    assert running.process.wait(PATIENCE) == 128 + request_, running.text
+    wait_for(lambda: [job.id for job in slurm.squeue()] == [full], "its job is gone")
 
 
 @pytest.mark.slurm

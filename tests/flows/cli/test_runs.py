@@ -22,6 +22,7 @@ from sweepflow.flows.runs.record import RunRecord, runs
 from sweepflow.storage.store import Store
 from tests.flows.cli.held import Hold
 from tests.prefect_server import ROOT, TINY, Machine, Running
+from tests.slurm.processes import PATIENCE
 
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -77,10 +78,10 @@ def names(record: RunRecord) -> list[str | None]:
 def assert_nothing_runs(record: RunRecord) -> None:
     """Every batch has an end in Prefect; what is on its way is waited for."""
     with get_client(sync_client=True) as client:
-        wait_until(lambda: not open_task_runs(client, record.flow_run_id), 20)
+        wait_until(lambda: not open_task_runs(client, record.flow_run_id))
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 120) -> None:
+def wait_until(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"it has not happened in {seconds} s"
@@ -100,7 +101,7 @@ def test_a_killed_run_goes_on_as_the_same_flow_run(office: Machine, prefect: Any
     )
 
     os.kill(running.process.pid, signal.SIGKILL)
-    running.process.wait(20)
+    running.process.wait(PATIENCE)
     code, text = office.run("sweepflow", "runs")
     assert code == 0 and record.flow_run_id[:8] in text and "crashed (no sign of life for" in text
     assert history(record)[0].state_name == "Running", "nobody was left to close it"
@@ -134,12 +135,12 @@ def test_a_killed_run_goes_on_as_the_same_flow_run(office: Machine, prefect: Any
 def test_of_two_resumes_one_wins(office: Machine, prefect: Any) -> None:
     running, record = in_the_middle(office, 2)
     os.kill(running.process.pid, signal.SIGKILL)
-    running.process.wait(20)
+    running.process.wait(PATIENCE)
     held = hold(office).environment()
     both = [office.start("sweepflow", "resume", record.name, **held) for _ in range(2)]
     wait_until(lambda: any(one.process.poll() is not None for one in both))
     hold(office).let_go()
-    codes = sorted(one.process.wait(180) for one in both)
+    codes = sorted(one.process.wait(PATIENCE) for one in both)
     said = "".join(one.text for one in both)
     assert codes == [0, 2], said
     assert "another process is going on with this run already" in said or "the run is alive" in said
@@ -154,7 +155,7 @@ def test_a_stopped_run_says_how_to_go_on(
 ) -> None:
     running, record = in_the_middle(office, 3 + code)
     os.kill(running.process.pid, sent)
-    assert running.process.wait(60) == code, running.text
+    assert running.process.wait(PATIENCE) == code, running.text
     assert "stopped; what is done is kept" in running.text
     assert f"sweepflow resume {record.flow_run_id[:8]}\n" in running.text
     assert "Traceback" not in running.text
@@ -172,7 +173,7 @@ def test_a_cancelled_run_is_cancelled_in_prefect(office: Machine, prefect: Any) 
     running, record = in_the_middle(office, 4)
     code, text = office.run("sweepflow", "cancel", record.flow_run_id[:8])
     assert code == 0 and "is cancelled; what is done is kept" in text, text
-    assert running.process.wait(20) == 143
+    assert running.process.wait(PATIENCE) == 143
     assert names(record)[-1] == "Cancelled" and "Cancelling" in names(record)
     assert_nothing_runs(record)
     code, text = office.run("sweepflow", "runs")
@@ -188,9 +189,9 @@ def test_a_run_with_a_server_of_its_own_is_cancelled_there(machine: Machine) -> 
     assert record.api_url is None
     code, text = machine.run("sweepflow", "cancel", record.name)
     assert code == 0 and "is cancelled" in text, text
-    assert running.process.wait(20) == 143
+    assert running.process.wait(PATIENCE) == 143
     ask = (
-        "from sweepflow.flows.embedded_server import prefect_server\n"
+        "from sweepflow.flows.server.embedded import prefect_server\n"
         "from sweepflow.flows.runs.reconcile import read_flow_run\n"
         f"with prefect_server(): print('it is', read_flow_run('{record.flow_run_id}').state_name)"
     )
@@ -201,7 +202,7 @@ def test_a_run_with_a_server_of_its_own_is_cancelled_there(machine: Machine) -> 
 def test_a_dead_run_is_closed_and_cancelled(office: Machine, prefect: Any) -> None:
     running, record = in_the_middle(office, 6)
     os.kill(running.process.pid, signal.SIGKILL)
-    running.process.wait(20)
+    running.process.wait(PATIENCE)
     code, text = office.run("sweepflow", "cleanup")
     assert code == 0 and f"dead run  {record.flow_run_id[:8]}" in text and "--yes removes them" in text, text
     assert names(record)[-1] == "Running"
@@ -225,7 +226,7 @@ def test_cancel_in_prefects_pages_ends_the_process(office: Machine, prefect: Any
     running, record = in_the_middle(office, 7)
     code, text = office.run("prefect", "flow-run", "cancel", record.flow_run_id)
     assert code == 0, text
-    assert running.process.wait(60) == 143, running.text
+    assert running.process.wait(PATIENCE) == 143, running.text
     assert names(record)[-1] == "Cancelled"
     (ended,) = runs(store_of(office))
     assert (ended.state, ended.reason) == ("cancelled", "cancelled in Prefect")
@@ -235,7 +236,7 @@ def test_prefects_own_retry_goes_on_too(office: Machine, prefect: Any) -> None:
     """Of a run without a deployment it needs the flow's file, and runs it in its own process."""
     running, record = in_the_middle(office, 8)
     running.process.send_signal(signal.SIGTERM)
-    running.process.wait(60)
+    running.process.wait(PATIENCE)
     with get_client(sync_client=True) as client:  # what Retry in the pages asks for
         answer = client.set_flow_run_state(UUID(record.flow_run_id), AwaitingRetry())
     assert answer.status is SetStateStatus.ABORT
@@ -253,7 +254,7 @@ def test_prefects_own_retry_goes_on_too(office: Machine, prefect: Any) -> None:
 def test_where_prefect_has_lost_the_run_it_is_a_new_one(office: Machine, prefect: Any) -> None:
     running, record = in_the_middle(office, 9)
     running.process.send_signal(signal.SIGTERM)
-    running.process.wait(60)
+    running.process.wait(PATIENCE)
     with get_client(sync_client=True) as client:
         client.delete_flow_run(UUID(record.flow_run_id))
     code, text = office.run("sweepflow", "resume")
@@ -297,7 +298,7 @@ def test_a_deployments_run_is_gone_on_with_by_its_worker(
         held.let_go()
         code, text = office.run("sweepflow", "resume", record.flow_run_id[:8], "--store", store.root)
         assert code == 0 and "a worker of its deployment goes on with it" in text, text
-        wait_until(lambda: history(record)[0].state_name == "Completed", 240)
+        wait_until(lambda: history(record)[0].state_name == "Completed")
         assert history(record)[0].run_count == 2 and len(ids(store)) == 6
         assert_nothing_runs(record)
 

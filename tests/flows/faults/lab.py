@@ -15,12 +15,12 @@ import psutil
 from sweepflow import sweep
 from sweepflow.storage.store import Store
 from tests.slurm.cluster import Cluster
-from tests.slurm.processes import wait_for
+from tests.slurm.processes import PATIENCE, wait_for
 
 WALKS = Path(__file__).with_name("walks.py")
 ON_SLURM = ("runner=slurm", "runner.interface=lo", "runner.memory=256MB")
 TWO_JOBS = (*ON_SLURM, "runner.jobs=2")
-SECONDS = 120.0
+SECONDS = PATIENCE
 """Longest wait for anything."""
 
 
@@ -105,10 +105,8 @@ class Lab:
         Returns:
             What they run.
         """
-        wait_for(lambda: len(self.written()) >= done, SECONDS, f"{done} trials are done")
-        return wait_for(
-            self.in_flight, SECONDS, f"{workers} batches run", until=lambda found: len(found) >= workers
-        )
+        wait_for(lambda: len(self.written()) >= done, f"{done} trials are done")
+        return wait_for(self.in_flight, f"{workers} batches run", until=lambda found: len(found) >= workers)
 
     # -- afterwards ---------------------------------------------------------------------------------------
 
@@ -133,9 +131,9 @@ class Lab:
     def nothing_is_left(self) -> None:
         """No job, no process of one, and no thread of the sweep's."""
         if self.slurm is not None:
-            wait_for(self.slurm.squeue, 15, "no job is left", until=lambda jobs: not jobs)
+            wait_for(self.slurm.squeue, "no job is left", until=lambda jobs: not jobs)
         pids = {begun.pid for begun in self.begun()}
-        wait_for(lambda: [p for p in pids if psutil.pid_exists(p)], 15, "no worker", until=lambda p: not p)
+        wait_for(lambda: [p for p in pids if psutil.pid_exists(p)], "no worker", until=lambda p: not p)
         assert not [t.name for t in threading.enumerate() if t.name.startswith("sweepflow")]
         assert not list(self.store.root.rglob("*.tmp"))
 

@@ -8,7 +8,7 @@ import pytest
 
 from sweepflow.flows.runners import supervision
 from tests.flows.faults.gates import gated, let_go
-from tests.flows.faults.lab import ON_SLURM, SECONDS, Lab, bits
+from tests.flows.faults.lab import ON_SLURM, Lab, bits
 from tests.slurm.processes import wait_for
 
 pytestmark = [pytest.mark.slurm, pytest.mark.server, pytest.mark.slow]
@@ -27,7 +27,7 @@ def test_there_are_as_many_jobs_as_there_is_work_for(
         assert lab.slurm is not None
         assert len({begun.job for begun in lab.mid_batch(workers=3, done=0)}) == 3
         let_go(lab, range(5))
-        jobs = wait_for(lab.slurm.squeue, SECONDS, "one job is left", until=lambda found: len(found) == 1)
+        jobs = wait_for(lab.slurm.squeue, "one job is left", until=lambda found: len(found) == 1)
         (last,) = lab.in_flight()
         assert last.job == str(jobs[0].id), "those went that had nothing to do"
         let_go(lab, [5])

@@ -8,7 +8,7 @@ from sweepflow.flows.runs.record import runs
 from tests.flows.faults.gates import gated, let_go
 from tests.flows.faults.lab import TWO_JOBS, Lab
 from tests.prefect_server import Machine
-from tests.slurm.processes import wait_for
+from tests.slurm.processes import PATIENCE, wait_for
 
 pytestmark = [pytest.mark.slurm, pytest.mark.server, pytest.mark.slow]
 
@@ -24,9 +24,9 @@ def test_it_ends_in_slurm_in_prefect_and_in_the_table(lab: Lab, office: Machine)
 
     code, text = office.run("sweepflow", "cancel", record.flow_run_id[:8], *where, **lab.slurm.environment)
     assert code == 0 and f"{record.flow_run_id[:8]} is cancelled; what is done is kept" in text, text
-    assert driver.process.wait(20) == 143, driver.text
+    assert driver.process.wait(PATIENCE) == 143, driver.text
     assert "stopped; what is done is kept" in driver.text and "Traceback" not in driver.text
-    wait_for(lab.slurm.squeue, 15, "its jobs are gone", until=lambda jobs: not jobs)
+    wait_for(lab.slurm.squeue, "its jobs are gone", until=lambda jobs: not jobs)
     lab.nothing_is_left()
     assert [path.name for path in (lab.store.root / "runs").iterdir()] == [f"{record.flow_run_id}.json"]
     ended, late = lab.lost()

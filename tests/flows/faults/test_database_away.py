@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-import sweepflow.flows.sweep_flow as sweep_flow
+import sweepflow.flows.orchestrate as sweep_flow
 from sweepflow.flows.runs import compared
 from sweepflow.flows.runs.heartbeat import latest
 from sweepflow.flows.runs.leftovers import leftovers, remove
 from sweepflow.flows.runs.record import runs
 from sweepflow.storage.store import Store
 from tests.flows.faults.gates import gated, let_go
-from tests.flows.faults.lab import SECONDS, Lab
+from tests.flows.faults.lab import Lab
 from tests.postgres import ServerOnPostgres
 from tests.slurm.processes import wait_for
 
@@ -32,8 +32,8 @@ def lab(store: Store, prefect_on_postgres: Any) -> Lab:
 def at_the_last_batch(lab: Lab, stop: Callable[[], None]) -> None:
     """Let something happen while a sweep's last batch runs, and then let that end."""
     let_go(lab, range(TRIALS - 1))
-    wait_for(lambda: len(lab.written()) == TRIALS - 1, SECONDS, "all batches are done but one")
-    wait_for(lambda: len(lab.begun()) == TRIALS, SECONDS, "the last batch is at work")
+    wait_for(lambda: len(lab.written()) == TRIALS - 1, "all batches are done but one")
+    wait_for(lambda: len(lab.begun()) == TRIALS, "the last batch is at work")
     stop()
     let_go(lab, [TRIALS - 1])
 
@@ -49,7 +49,7 @@ def test_a_database_that_is_away_over_the_end_of_a_sweep_is_waited_for(
 
     def disturb() -> None:
         at_the_last_batch(lab, postgres.stop)
-        wait_for(waiting, SECONDS, "it waits for the server", until=lambda why: "Prefect's server" in why)
+        wait_for(waiting, "it waits for the server", until=lambda why: "Prefect's server" in why)
         postgres.start()
 
     found = lab.sweep(gated(lab, TRIALS), meanwhile=disturb)

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from sweepflow.errors import StoreError
-from sweepflow.flows.prepare import IncompleteError
+from sweepflow.errors import IncompleteError, StoreError
 from sweepflow.storage.store import Store
 from tests.flows.faults.lab import TWO_JOBS, Lab, bits
 from tests.slurm.cluster import Cluster

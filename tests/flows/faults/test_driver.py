@@ -28,7 +28,7 @@ def test_it_leaves_no_job_and_goes_on_as_the_same_run(
 
     os.kill(driver.process.pid, sent)
     driver.process.wait(SECONDS)
-    wait_for(lab.slurm.squeue, SECONDS, "its jobs are gone", until=lambda jobs: not jobs)
+    wait_for(lab.slurm.squeue, "its jobs are gone", until=lambda jobs: not jobs)
     assert "Traceback" not in driver.text, driver.text
     assert 1 <= len(bits(lab.store)) < 8, "it was to be ended in the middle"
     if sent is not signal.SIGKILL:

@@ -10,9 +10,9 @@ from typing import Any
 import psutil
 import pytest
 
+from sweepflow.flows.dispatch.blame import MOST_LOSSES
 from sweepflow.flows.runners.cluster import Cluster
 from sweepflow.flows.runners.roster import Roster
-from sweepflow.flows.suspects import MOST_LOSSES
 from sweepflow.storage.store import Store
 from tests.flows.faults.gated import gate
 from tests.flows.faults.gates import GATED, let_go
@@ -30,7 +30,7 @@ def kill_at(address: str) -> None:
     process = psutil.Process(pid)
     assert "--no-nanny" in process.cmdline(), "a worker"
     process.kill()
-    wait_for(lambda: not psutil.pid_exists(pid) or process.status() == "zombie", 10, "it has ended")
+    wait_for(lambda: not psutil.pid_exists(pid) or process.status() == "zombie", "it has ended")
 
 
 def test_only_a_batch_that_had_begun_has_lost_its_worker(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sweepflow.flows.suspects import MOST_LOSSES
+from sweepflow.flows.dispatch.blame import MOST_LOSSES
 from sweepflow.storage.store import Store
 from tests.flows.faults.lab import Lab, bits
 

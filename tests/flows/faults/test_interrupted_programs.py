@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from sweepflow.compose.grammar import quote
-from tests.flows.faults.lab import ON_SLURM, SECONDS, Lab
+from tests.flows.faults.lab import ON_SLURM, Lab
 from tests.prefect_server import Machine
-from tests.slurm.processes import wait_for
+from tests.slurm.processes import PATIENCE, wait_for
 
 pytestmark = [pytest.mark.slurm, pytest.mark.server, pytest.mark.slow]
 
@@ -43,10 +43,10 @@ def test_they_are_run_again_when_the_sweep_is_resumed(lab: Lab, office: Machine,
     )
     assert lab.slurm is not None
     driver = office.start("sweepflow", "sweep", *overrides, "--goal", "minimize", **lab.slurm.environment)
-    wait_for(lambda: all((tmp_path / how).exists() for how in hows), SECONDS, "both run")
+    wait_for(lambda: all((tmp_path / how).exists() for how in hows), "both run")
     driver.process.terminate()
-    assert driver.process.wait(30) == 143, driver.text
-    wait_for(lab.slurm.squeue, 30, "its jobs are gone", until=lambda jobs: not jobs)
+    assert driver.process.wait(PATIENCE) == 143, driver.text
+    wait_for(lab.slurm.squeue, "its jobs are gone", until=lambda jobs: not jobs)
     assert not list(lab.store.records("trl")), "they have no result"
     run = lab.prefect.newest()
     assert [task.state.type.name for task in lab.prefect.see().tasks] == ["CRASHED"]

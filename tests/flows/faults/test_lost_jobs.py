@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from tests.flows.faults.gates import gated, let_go
-from tests.flows.faults.lab import ON_SLURM, SECONDS, Begun, Lab, bits
+from tests.flows.faults.lab import ON_SLURM, Begun, Lab, bits
 from tests.slurm.processes import wait_for
 
 pytestmark = [pytest.mark.slurm, pytest.mark.server, pytest.mark.slow]
@@ -53,7 +53,7 @@ def test_two_workers_are_lost_and_one_job_replaces_them(
         def elsewhere() -> bool:
             return [begun.job != job for begun in lab.in_flight()] == [True, True]
 
-        wait_for(elsewhere, SECONDS, "both batches run in another job")
+        wait_for(elsewhere, "both batches run in another job")
         let_go(lab, range(4))
 
     assert lab.sweep(overrides, meanwhile=meanwhile).sound

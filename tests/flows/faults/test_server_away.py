@@ -11,9 +11,9 @@ from typing import Any
 import httpx
 import pytest
 
-from sweepflow.flows.embedded_server import silence
+from sweepflow.flows.server.embedded import silence
 from sweepflow.storage.store import Store
-from tests.flows.faults.lab import SECONDS, TWO_JOBS, Lab, bits
+from tests.flows.faults.lab import TWO_JOBS, Lab, bits
 from tests.prefect_server import Machine, Running, isolated
 from tests.slurm.cluster import Cluster
 from tests.slurm.processes import wait_for
@@ -54,7 +54,7 @@ def test_it_is_done_without_and_says_how_it_went(
         server.end()
         time.sleep(AWAY_SECONDS)
         serve()
-        wait_for(lambda: driver.process.poll() is not None, SECONDS, "the sweep ends")
+        wait_for(lambda: driver.process.poll() is not None, "the sweep ends")
         assert driver.process.returncode == 0, driver.text
         assert bits(store) == expected
         (run,) = httpx.post(f"{url}/flow_runs/filter", json={}).raise_for_status().json()

@@ -7,6 +7,7 @@ from uuid import uuid4
 import pytest
 
 from tests.prefect_server import Machine
+from tests.slurm.processes import PATIENCE
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 
@@ -35,7 +36,7 @@ def test_two_sweeps_of_dask_never_run_more_batches_than_it_has_slots(office: Mac
 
     sweeps = [office.start(*start(name), DEVICE_LOG=str(log)) for name in ("first", "second")]
     for sweep in sweeps:
-        assert sweep.process.wait(180) == 0, sweep.text
+        assert sweep.process.wait(PATIENCE) == 0, sweep.text
 
     said = [line.split() for line in log.read_text().splitlines()]
     assert sorted(name for _, name in said) == ["first"] * 6 + ["second"] * 6

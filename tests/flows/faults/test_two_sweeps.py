@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sweepflow.storage.leases import leases_by_owner
-from tests.flows.faults.lab import ON_SLURM, SECONDS, Lab, bits
+from tests.flows.faults.lab import ON_SLURM, Lab, bits
 from tests.prefect_server import Machine
 from tests.slurm.processes import wait_for
 
@@ -19,9 +19,9 @@ def test_both_have_every_result_and_nothing_is_torn(lab: Lab, office: Machine, u
     overrides = lab.walks([number / 10 for number in range(8)], "steps=1000000", *ON_SLURM, "runner.jobs=1")
     expected = undisturbed(overrides)
     other = office.start("sweepflow", "sweep", *overrides, **lab.slurm.environment)
-    wait_for(lab.begun, SECONDS, "the other one is at work")
+    wait_for(lab.begun, "the other one is at work")
     assert lab.sweep(overrides).sound
-    assert wait_for(lambda: other.process.poll() is not None, SECONDS, "the other one ends")
+    assert wait_for(lambda: other.process.poll() is not None, "the other one ends")
     assert other.process.returncode == 0, other.text
     assert "8 trials" in other.text
     assert bits(lab.store) == expected

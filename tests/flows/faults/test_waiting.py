@@ -11,7 +11,7 @@ import pytest
 from sweepflow.errors import ConfigError
 from sweepflow.flows.runners.jobs import RunnerError
 from sweepflow.flows.runs.heartbeat import latest
-from tests.flows.faults.lab import SECONDS, TWO_JOBS, Lab, bits
+from tests.flows.faults.lab import TWO_JOBS, Lab, bits
 from tests.slurm.processes import wait_for
 
 pytestmark = [pytest.mark.slurm, pytest.mark.server, pytest.mark.slow]
@@ -31,7 +31,7 @@ def test_a_full_cluster_is_waited_for(lab: Lab, undisturbed: Any, capfd: pytest.
         return beat.record.waiting or "" if beat is not None and beat.store.root == lab.store.root else ""
 
     def make_room() -> None:
-        wait_for(waiting, SECONDS, "it says what it waits for", until=lambda text: "Resources" in text)
+        wait_for(waiting, "it says what it waits for", until=lambda text: "Resources" in text)
         lab.slurm.cancel(*others)
 
     assert lab.sweep(overrides, meanwhile=make_room).sound

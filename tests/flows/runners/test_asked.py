@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from sweepflow.compose.place import place
 from sweepflow.flows.runners.asked import Asked, asked
 from sweepflow.flows.runners.cluster import Cluster
 from sweepflow.flows.runners.job_script import job_name
@@ -15,6 +16,7 @@ from sweepflow.flows.runners.pool import Threads
 from sweepflow.flows.runners.slurm_command import SlurmError
 from sweepflow.schema.runner import DaskRunner, LocalRunner, SlurmRunner
 from sweepflow.storage.store import Store
+from tests.slurm.processes import PATIENCE
 
 RUN = "6cee6bca-0000-4000-8000-000000000000"
 ONE = DaskRunner(workers=1)
@@ -27,21 +29,21 @@ def threads() -> set[str]:
 def free(pool: object) -> int:
     """How many workers are free, once there is any."""
     assert isinstance(pool, Cluster)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while not pool.free() and time.monotonic() < deadline:
-        pool.events.get(timeout=60)
+        pool.events.get(timeout=PATIENCE)
     return pool.free()
 
 
 def test_a_local_runner_needs_none(store: Store) -> None:
-    with asked("sweep", ["workload=landscape", f"store={store.root.name}"], None, RUN) as workers:
+    with asked(place("sweep", ["workload=landscape", f"store={store.root.name}"]), RUN) as workers:
         assert workers.job_name is None and workers._thread is None
         with workers.pool(LocalRunner(workers=3), store) as pool:
             assert isinstance(pool, Threads) and pool.free() == 3
 
 
 def test_a_command_line_that_is_not_sound_asks_for_nothing(store: Store) -> None:
-    with asked("sweep", ["workload=landscape", "runner=dask", "runner.wrokers=2"], None, RUN) as workers:
+    with asked(place("sweep", ["workload=landscape", "runner=dask", "runner.wrokers=2"]), RUN) as workers:
         assert workers._thread is None and threads() == set()
 
 

@@ -36,7 +36,7 @@ from sweepflow.flows.runners.pool import Loss
 from sweepflow.flows.runners.supervision import Limits
 from sweepflow.tasks.progress import announce_points
 from sweepflow.tasks.worker import announce_began
-from tests.slurm.processes import wait_for
+from tests.slurm.processes import PATIENCE, wait_for
 
 LIMITS = Limits(fewest_jobs=0, most_jobs=2, first_jobs=2, replacements=9, connect_seconds=60.0)
 CANCELLED = Ended("CANCELLED on n1", innocent=True)
@@ -145,20 +145,20 @@ def opened(site: Site, file: Path, limits: Limits = LIMITS, submit_seconds: floa
 
 
 def has(cluster: Cluster, free: int) -> None:
-    wait_for(cluster.free, 30, f"{free} workers are free", until=lambda found: found == free)
+    wait_for(cluster.free, f"{free} workers are free", until=lambda found: found == free)
 
 
 def ended(cluster: Cluster, future: object) -> None:
     """Wait until a batch has ended, and it is known how."""
-    while cluster.events.get(timeout=30) is not future:
+    while cluster.events.get(timeout=PATIENCE) is not future:
         continue
 
 
 def failure(cluster: Cluster) -> RunnerError:
     """What the cluster says instead of going on."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
-        event: Any = cluster.events.get(timeout=30)
+        event: Any = cluster.events.get(timeout=PATIENCE)
         if isinstance(event, Exception):
             assert isinstance(event, RunnerError)
             return event
@@ -181,8 +181,8 @@ def test_a_lost_worker_is_counted_and_its_job_replaced(tmp_path: Path) -> None:
     with opened(site, tmp_path / "key") as cluster:
         has(cluster, 2)
         site.end("1", FAILED)
-        wait_for(lambda: cluster.lost, 30, "it is seen")
-        wait_for(lambda: site.started, 30, "another job", until=lambda jobs: jobs == ["1", "2", "3"])
+        wait_for(lambda: cluster.lost, "it is seen")
+        wait_for(lambda: site.started, "another job", until=lambda jobs: jobs == ["1", "2", "3"])
         has(cluster, 2)
         assert cluster.lost == 1
 
@@ -193,8 +193,8 @@ def test_both_workers_of_a_lost_job_are_counted_and_one_job_replaces_them(tmp_pa
     with opened(site, tmp_path / "key", Limits(0, 1, 1, 3, 60.0)) as cluster:
         has(cluster, 2)
         site.end("1", CANCELLED)
-        wait_for(lambda: cluster.lost, 30, "both are seen", until=lambda lost: lost == 2)
-        wait_for(lambda: site.started, 30, "another job", until=lambda jobs: jobs == ["1", "2"])
+        wait_for(lambda: cluster.lost, "both are seen", until=lambda lost: lost == 2)
+        wait_for(lambda: site.started, "another job", until=lambda jobs: jobs == ["1", "2"])
         has(cluster, 2)
         assert cluster.lost == 2
 
@@ -204,7 +204,7 @@ def test_a_worker_that_retires_is_replaced_and_not_lost(tmp_path: Path) -> None:
     with opened(site, tmp_path / "key") as cluster:
         has(cluster, 2)
         cluster.retire("sweepflow-1-0")
-        wait_for(lambda: site.started, 30, "another job", until=lambda jobs: jobs == ["1", "2", "3"])
+        wait_for(lambda: site.started, "another job", until=lambda jobs: jobs == ["1", "2", "3"])
         has(cluster, 2)
         assert site.cancelled[0] == "1" and cluster.lost == 0
 
@@ -268,7 +268,7 @@ def test_a_worker_has_one_batch_and_a_batch_whose_worker_is_lost_comes_back_with
             lost, kept = (cluster.submit(batch, {"number": number, "gate": gate}) for number in range(2))
             assert cluster.free() == 0, "each has one"
             assert cluster.submit(batch, {"number": 2, "gate": gate}) is None
-            wait_for((tmp_path / "begun 0").exists, 30, "it is begun")
+            wait_for((tmp_path / "begun 0").exists, "it is begun")
             if how == "left":
                 cluster.retire("sweepflow-1-0")
             site.end("1", FAILED if how == "left" else how)
@@ -300,14 +300,14 @@ def test_what_workers_tell_arrives_as_dask_sends_it(
         monkeypatch.setattr(module, "show_points", lambda *points: shown.put(points))
         has(cluster, 2)
         assert cluster.submit(counted, {"name": "batch 1"}) is not None
-        assert tuple(shown.get(timeout=30)) == ("batch 1", 1, 4)
+        assert tuple(shown.get(timeout=PATIENCE)) == ("batch 1", 1, 4)
 
         def broken(*_: object) -> None:
             raise ValueError("a handler that raises")
 
         monkeypatch.setattr(module, "show_points", broken)
         assert cluster.submit(counted, {"name": "batch 2"}) is not None
-        while not isinstance(event := cluster.events.get(timeout=30), ValueError):
+        while not isinstance(event := cluster.events.get(timeout=PATIENCE), ValueError):
             continue
         assert str(event) == "a handler that raises", "it is told, and not logged where nobody looks"
 
@@ -324,7 +324,7 @@ def test_a_batch_is_not_given_to_a_worker_that_has_just_died(
             patch.setattr(module, "TICK_SECONDS", 600.0)  # nobody looks for a while
             look = threading.Event()
             patch.setattr(cluster, "_look", look.set)
-            assert look.wait(30)
+            assert look.wait(PATIENCE)
             site.end("1", FAILED)
             assert cluster.submit(counted, {"name": "batch 1"}) is None
 
@@ -346,9 +346,7 @@ def test_a_job_that_is_not_taken_ends_the_sweep_where_there_is_no_other(tmp_path
 def test_a_controller_that_is_away_is_asked_again(tmp_path: Path) -> None:
     site = Site(refusals=[refusal(passes=True)] * 2)
     with opened(site, tmp_path / "key", submit_seconds=30.0) as cluster:
-        said = wait_for(
-            lambda: cluster.waiting, 30, "it says so", until=lambda text: "to start a job" in text
-        )
+        said = wait_for(lambda: cluster.waiting, "it says so", until=lambda text: "to start a job" in text)
         assert said == "to start a job: Unable to contact slurm controller"
         has(cluster, 2)
 
@@ -366,7 +364,7 @@ def test_connected_workers_need_no_controller(tmp_path: Path) -> None:
     with opened(site, tmp_path / "key", submit_seconds=0.1) as cluster:
         has(cluster, 2)
         site.silent = True
-        wait_for(lambda: cluster.waiting, 30, "it says so", until=lambda text: "does not answer" in text)
+        wait_for(lambda: cluster.waiting, "it says so", until=lambda text: "does not answer" in text)
         assert cluster.free() == 2
         for job in ("1", "2"):
             site.end(job, FAILED)

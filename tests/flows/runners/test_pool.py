@@ -13,7 +13,7 @@ from prefect.settings import PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW, temporary
 from sweepflow.engine.devices import cores
 from sweepflow.flows.runners.pool import Threads
 from sweepflow.schema.runner import LocalRunner
-from tests.slurm.processes import wait_for
+from tests.slurm.processes import PATIENCE, wait_for
 
 pytestmark = pytest.mark.server
 
@@ -25,7 +25,7 @@ BEGUN: list[int] = []
 @task
 def batch(number: int) -> int:
     BEGUN.append(number)
-    GATE.wait(30)
+    GATE.wait(PATIENCE)
     if number < 0:
         raise ValueError(f"no such batch: {number}")
     return number
@@ -45,7 +45,7 @@ def test_each_takes_one_batch_and_says_when_it_has_ended() -> None:
         futures = [pool.submit(batch, {"number": number}) for number in (1, -1)]
         assert pool.free() == 0 and pool.events.empty()
         GATE.set()
-        ended = [pool.events.get(timeout=30) for _ in futures]
+        ended = [pool.events.get(timeout=PATIENCE) for _ in futures]
         assert set(ended) == set(futures) and pool.free() == 2
         assert futures[0].result() == 1
         with pytest.raises(ValueError, match="no such batch: -1"):
@@ -61,7 +61,7 @@ def test_without_a_number_there_is_one_for_every_two_cores_within_bounds() -> No
 def begun(pool: Threads) -> Any:
     """A batch that runs until the gate is open, a moment after this."""
     future = pool.submit(batch, {"number": 1})
-    wait_for(lambda: BEGUN, 30, "it runs")
+    wait_for(lambda: BEGUN, "it runs")
     threading.Timer(0.3, GATE.set).start()
     return future
 

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from sweepflow.flows.runners.processes import Processes
-from tests.slurm.processes import wait_for
+from tests.slurm.processes import PATIENCE, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -46,7 +46,7 @@ def test_a_worker_is_held_until_it_is_ended(jobs: Processes) -> None:
 def share_of(jobs: Processes, job: str) -> str:
     """The devices in a worker's environment, which the kernel shows shortly after the program has begun."""
     process = psutil.Process(jobs._started[job].pid)
-    return wait_for(process.environ, 10, "an environment")["CUDA_VISIBLE_DEVICES"]
+    return wait_for(process.environ, "an environment")["CUDA_VISIBLE_DEVICES"]
 
 
 def test_each_has_its_share_of_the_devices(jobs: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,10 +74,10 @@ def test_nothing_outlives_a_driver_that_is_killed(tmp_path: Path) -> None:
             found = family.children(recursive=True)
             return found if any("dask_worker" in " ".join(p.cmdline()) for p in found) else []
 
-        workers = wait_for(all_there, 60, "a worker")
+        workers = wait_for(all_there, "a worker")
         driver.send_signal(signal.SIGKILL)
         driver.wait()
-        _, alive = psutil.wait_procs(workers, timeout=20)
+        _, alive = psutil.wait_procs(workers, timeout=PATIENCE)
         assert not alive
     finally:
         if driver.poll() is None:

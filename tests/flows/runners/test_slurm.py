@@ -28,8 +28,8 @@ def script(command: str, *directives: str, name: str = NAME, directory: Path | N
     return "\n".join(["#!/bin/bash", *(f"#SBATCH {line}" for line in lines), command, ""])
 
 
-def end_of(job_id: str, seconds: float = 30) -> Ended:
-    wait_for(lambda: commands.ended(job_id) is not None, seconds, f"the end of job {job_id}")
+def end_of(job_id: str) -> Ended:
+    wait_for(lambda: commands.ended(job_id) is not None, f"the end of job {job_id}")
     found = commands.ended(job_id)
     assert found is not None
     return found
@@ -41,7 +41,7 @@ def state_of(job_id: str) -> str:
 
 def running(command: str = "exec sleep 300", *directives: str, **more: str) -> str:
     job_id = commands.submit(script(command, *directives, **more))
-    wait_for(lambda: state_of(job_id) == "RUNNING", 30, "it runs")
+    wait_for(lambda: state_of(job_id) == "RUNNING", "it runs")
     return job_id
 
 
@@ -97,7 +97,7 @@ def test_a_job_on_a_node_that_fails_says_nothing_against_its_work(slurm: Cluster
 def test_a_requeued_job_has_not_ended(slurm: Cluster) -> None:
     job_id = running()
     slurm.requeue(int(job_id))
-    wait_for(lambda: state_of(job_id) == "PENDING", 30, "it is back in the queue")
+    wait_for(lambda: state_of(job_id) == "PENDING", "it is back in the queue")
     assert commands.ended(job_id) is None
 
 
@@ -108,10 +108,10 @@ def test_a_job_that_slurm_does_not_know_is_forgotten(slurm: Cluster) -> None:
 
 def test_a_job_that_is_held_or_full_nodes_say_why_they_wait(slurm: Cluster) -> None:
     held = commands.submit(script("true", "--hold"))
-    wait_for(lambda: any(j.reason == "JobHeldUser" for j in commands.queue()), 30, "held")
+    wait_for(lambda: any(j.reason == "JobHeldUser" for j in commands.queue()), "held")
     everything = running("exec sleep 300", "--nodes=3", "--exclusive")
     full = commands.submit(script("true", "--exclusive"))
-    wait_for(lambda: any(j.id == full and j.reason == "Resources" for j in commands.queue()), 30, "it waits")
+    wait_for(lambda: any(j.id == full and j.reason == "Resources" for j in commands.queue()), "it waits")
     jobs = {job.id: job for job in commands.queue()}
     assert jobs[held].started is None and jobs[held].node == "" and hopeless(jobs[held].reason)
     assert jobs[full].state == "PENDING" and not hopeless(jobs[full].reason)

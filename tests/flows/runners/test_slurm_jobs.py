@@ -44,13 +44,13 @@ def jobs(tmp_path: Path, runner: SlurmRunner = RUNNER) -> SlurmJobs:
 def test_a_job_from_its_start_to_its_end(slurm: Cluster, tmp_path: Path) -> None:
     found = jobs(tmp_path)
     job = found.start(SCHEDULER)
-    wait_for(found.held, 30, "it runs", until=lambda held: held == [Held(job, "running")])
+    wait_for(found.held, "it runs", until=lambda held: held == [Held(job, "running")])
     assert found.ended(job) is None
-    wait_for(lambda: found.last_words(job), 30, "its words", until=lambda words: words == "it begins")
+    wait_for(lambda: found.last_words(job), "its words", until=lambda words: words == "it begins")
     found.cancel([job])
-    end = wait_for(lambda: found.ended(job), 30, "its end")
+    end = wait_for(lambda: found.ended(job), "its end")
     assert end is not None and end.innocent and end.why.startswith("CANCELLED, signal 15 on n")
-    wait_for(found.held, 30, "it is gone", until=lambda held: held == [])
+    wait_for(found.held, "it is gone", until=lambda held: held == [])
 
 
 @pytest.mark.slurm
@@ -61,16 +61,14 @@ def test_jobs_of_its_name_are_ended_before_and_after(slurm: Cluster, tmp_path: P
     slurm.reaches(stale, "CANCELLED")
     found.start(SCHEDULER)
     found.close()
-    wait_for(slurm.squeue, 30, "they are gone", until=lambda left: [job.id for job in left] == [other])
+    wait_for(slurm.squeue, "they are gone", until=lambda left: [job.id for job in left] == [other])
 
 
 @pytest.mark.slurm
 def test_a_job_that_is_held_says_that_waiting_does_not_help(slurm: Cluster, tmp_path: Path) -> None:
     found = jobs(tmp_path, RUNNER.model_copy(update={"directives": ("--hold",)}))
     found.start(SCHEDULER)
-    (held,) = (
-        wait_for(found.held, 30, "the reason", until=lambda jobs: jobs and jobs[0].reason != "None") or ()
-    )
+    (held,) = wait_for(found.held, "the reason", until=lambda jobs: jobs and jobs[0].reason != "None") or ()
     assert (held.state, held.reason) == ("pending", "JobHeldUser") and "scontrol release" in held.hopeless
 
 

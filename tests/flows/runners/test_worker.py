@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,16 +25,9 @@ from sweepflow.flows.runners.worker import command
 from sweepflow.schema.runner import SlurmRunner
 from sweepflow.storage.store import Store
 from tests.slurm.cluster import Cluster
+from tests.slurm.processes import PATIENCE, wait_for
 
 pytestmark = pytest.mark.slow
-JOIN_SECONDS = 60
-
-
-def wait_for(happens: Callable[[], bool], what: str, seconds: float = JOIN_SECONDS) -> None:
-    deadline = time.monotonic() + seconds
-    while not happens():
-        assert time.monotonic() < deadline, f"not in {seconds} s: {what}"
-        time.sleep(0.05)
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +139,7 @@ def test_workers_end_with_the_process_that_is_killed(job: Job) -> None:
     workers = psutil.Process(process.pid).children()
     assert len(workers) == 2
     process.kill()
-    assert psutil.wait_procs(workers, timeout=10)[1] == []
+    assert psutil.wait_procs(workers, timeout=PATIENCE)[1] == []
 
 
 def test_workers_leave_when_the_job_is_asked_to_end(job: Job) -> None:
@@ -154,7 +147,7 @@ def test_workers_leave_when_the_job_is_asked_to_end(job: Job) -> None:
     wait_for(lambda: len(job.names()) == 2, "both have joined")
     workers = psutil.Process(process.pid).children()
     process.terminate()
-    process.wait(20)
+    process.wait(PATIENCE)
     assert not any(worker.is_running() for worker in workers)
 
 
@@ -164,7 +157,7 @@ def test_a_worker_that_does_not_leave_is_made_to(job: Job) -> None:
     (worker,) = psutil.Process(process.pid).children()
     worker.suspend()  # as one in an endless computation: it hears nothing
     process.terminate()
-    assert process.wait(30) == 128 + signal.SIGKILL
+    assert process.wait(PATIENCE) == 128 + signal.SIGKILL
 
 
 def test_a_worker_that_is_killed_is_started_again(job: Job) -> None:
@@ -175,18 +168,18 @@ def test_a_worker_that_is_killed_is_started_again(job: Job) -> None:
     wait_for(lambda: len(job.names()) == 1, "one has gone")
     wait_for(lambda: len(job.names()) == 2, "another has come in its place")
     job.client.retire_workers()
-    assert process.wait(20) == 0, "what was made good does not count"
+    assert process.wait(PATIENCE) == 0, "what was made good does not count"
 
 
 def test_workers_that_leave_end_the_job_well(job: Job) -> None:
     process = job.start(SWEEPFLOW_PROCESSES="2")
     wait_for(lambda: len(job.names()) == 2, "both have joined")
     job.client.retire_workers()
-    assert process.wait(20) == 0
+    assert process.wait(PATIENCE) == 0
 
 
 def test_a_lifetime_ends_a_worker(job: Job) -> None:
-    assert job.start("--lifetime", "1", "--lifetime-stagger", "0").wait(JOIN_SECONDS) == 0
+    assert job.start("--lifetime", "1", "--lifetime-stagger", "0").wait(PATIENCE) == 0
 
 
 def test_a_worker_without_a_scheduler_gives_up(job: Job, tmp_path: Path) -> None:
@@ -200,7 +193,7 @@ def test_a_worker_without_a_scheduler_gives_up(job: Job, tmp_path: Path) -> None
             stderr=subprocess.STDOUT,
         )
     job.started.append(process)
-    assert process.wait(JOIN_SECONDS) != 0
+    assert process.wait(PATIENCE) != 0
 
 
 def test_a_worker_with_another_version_never_joins(job: Job, store: Store) -> None:

@@ -24,6 +24,7 @@ from sweepflow.flows.runs.record import RunFileWarning, RunRecord, get_run
 from sweepflow.flows.runs.requests import ask_to_cancel, cancel_asked
 from sweepflow.storage.leases import Leases, leases_by_owner
 from sweepflow.storage.store import Store
+from tests.slurm.processes import PATIENCE
 
 
 def begin(store: Store, flow_run_id: str) -> AbstractContextManager[Beat]:
@@ -38,7 +39,7 @@ def begin(store: Store, flow_run_id: str) -> AbstractContextManager[Beat]:
 
 
 def wait_until(store: Store, flow_run_id: str, condition: Callable[[RunRecord], bool]) -> RunRecord:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while (found := get_run(store, flow_run_id)) is None or not condition(found):
         assert time.monotonic() < deadline, found
         time.sleep(0.02)
@@ -142,7 +143,7 @@ def test_a_store_that_cannot_be_written_ends_no_sweep(store: Store, monkeypatch:
         warnings.simplefilter("always")
         with begin(store, str(uuid4())) as beat:
             first = beat.record.beat
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + PATIENCE
             while beat.record.beat == first and time.monotonic() < deadline:
                 time.sleep(0.01)
             assert beat.record.beat > first, "it goes on trying"
@@ -181,7 +182,7 @@ def test_a_request_in_the_store_ends_the_process(store: Store) -> None:
     ) as process:
         assert process.stdout is not None and process.stdout.readline() == b"running\n"
         ask_to_cancel(store, run, "a colleague on login1")
-        assert process.wait(30) != 0
+        assert process.wait(PATIENCE) != 0
     ended = get_run(store, run)
     assert ended is not None
     assert (ended.state, ended.reason) == ("cancelled", "cancelled by a colleague on login1")

@@ -23,7 +23,7 @@ def run_with_jobs(slurm: Cluster, name: str, jobs: int, **given: object) -> tupl
     """A run of this machine whose process is gone, and jobs of its name."""
     ids = [slurm.submit("sleep 300", f"--job-name={name}") for _ in range(jobs)]
     for job in ids:
-        slurm.reaches(job, "RUNNING", 60)
+        slurm.reaches(job, "RUNNING")
     where = {"host": this_host(), "machine": this_machine(), "job_name": name, "runner": "slurm"}
     return record(**{**where, **given}), [str(job) for job in ids]
 
@@ -34,7 +34,7 @@ def are_left(slurm: Cluster, ids: set[str]) -> bool:
     def left() -> bool:
         return {str(job.id) for job in slurm.squeue() if job.state != "COMPLETING"} == ids
 
-    return bool(wait_for(left, 20, f"jobs {ids} alone"))
+    return bool(wait_for(left, f"jobs {ids} alone"))
 
 
 def test_jobs_of_dead_runs_are_orphans_and_those_of_live_ones_are_not(slurm: Cluster, store: Store) -> None:

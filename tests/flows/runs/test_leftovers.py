@@ -20,6 +20,7 @@ from sweepflow.flows.runs.table import leftovers_table
 from sweepflow.storage.store import Store
 from tests.flows.runs.test_record import minutes_ago, record
 from tests.prefect_server import isolated
+from tests.slurm.processes import PATIENCE
 
 THIRTY_ONE_DAYS = 31 * 24 * 60.0
 
@@ -183,7 +184,7 @@ def script(
             server.kill()
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 30) -> None:
+def wait_until(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"it has not happened in {seconds} s"

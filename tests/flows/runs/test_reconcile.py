@@ -17,6 +17,7 @@ from prefect.states import Completed, Failed, Running
 
 from sweepflow.flows.runs.reconcile import StatesWarning, close_task_runs, open_task_runs, read_flow_run
 from tests.prefect_server import Machine, isolated
+from tests.slurm.processes import PATIENCE
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 
@@ -132,7 +133,7 @@ def test_a_server_that_is_away_and_comes_back(
         closing.join(5)
         assert closing.is_alive(), "it waits for the server"
         serve()
-        closing.join(120)
+        closing.join(PATIENCE)
         assert closed == [2]
         assert {name for name, _ in states_of(ids)} == {"Crashed"}
     finally:
@@ -140,6 +141,6 @@ def test_a_server_that_is_away_and_comes_back(
 
 
 def _answers(url: str) -> bool:
-    from sweepflow.flows.embedded_server import silence
+    from sweepflow.flows.server.embedded import silence
 
     return silence(url) is None

@@ -176,9 +176,9 @@ def test_n_targets_and_m_samplers_are_n_builds_and_n_times_m_estimates(store: St
         store,
     )
     assert (len(plan.targets), len(plan.estimates), plan.hits) == (4, 24, 0)
-    assert sum(len(batch.trials) for batch in plan.target_batches) == 4
-    assert len(plan.target_batches) == 2  # two architectures
-    assert len(plan.estimate_batches) == 4  # times two samplers; gamma is traced
+    assert sum(len(batch.trials) for batch in plan.batches_of("target")) == 4
+    assert len(plan.batches_of("target")) == 2  # two architectures
+    assert len(plan.batches_of("llc")) == 4  # times two samplers; gamma is traced
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from sweepflow.schema.runner import DaskRunner, LocalRunner, SlurmRunner
 @pytest.mark.parametrize(
     "overrides",
     [
-        [],
+        ["runner=local", "store=here"],
         ["runner=dask", "runner.workers=3", "store='a b/c'"],
         ["model=small,base", "target.seed=1,2", "runner=slurm", "runner.partition=debug", "runner.jobs=4"],
         ["runner=slurm", "runner.directives=[--exclusive]", "store=/tmp/s", "sampler=glob(*)"],
@@ -23,6 +23,11 @@ from sweepflow.schema.runner import DaskRunner, LocalRunner, SlurmRunner
 def test_it_is_what_the_whole_command_line_says(overrides: list[str]) -> None:
     config = compose_llc(overrides)[0]
     assert place("llc", overrides) == (config.runner, Path(config.store))
+
+
+@pytest.mark.parametrize("overrides", [[], ["store=here", "model=base"]])
+def test_where_nothing_names_a_runner_it_is_this_process(overrides: list[str]) -> None:
+    assert place("llc", overrides) == (compose_llc(overrides)[0].runner, None) == (LocalRunner(), None)
 
 
 def test_of_a_hyperparameter_sweep_too() -> None:
@@ -45,7 +50,7 @@ def test_an_experiment_may_say_it(tmp_path: Path) -> None:
 
 def test_the_environment_names_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SWEEPFLOW_STORE", "/a/b c")
-    assert place("llc", []) == (LocalRunner(), Path("/a/b c"))
+    assert place("llc", ["runner=local"]) == (LocalRunner(), Path("/a/b c"))
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def test_one_a_group_whatever_the_seeds(
     import_blackjax()  # which computes a constant, once a process
     compilations.clear()
     first = run_sweep(asked(small, (1, 2)))
-    batches = first.plan.target_batches + first.plan.estimate_batches
+    batches = first.plan.batches_of("target") + first.plan.batches_of("llc")
     assert len(batches) == 6 == len({batch.label for batch in batches})
     assert len(compilations) == 6
     compiled = [record.seconds["compile"] > 0 for record in (*first.targets, *first.estimates)]

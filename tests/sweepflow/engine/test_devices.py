@@ -12,7 +12,7 @@ import pytest
 from sweepflow.engine.devices import gpus, worker_environment
 
 ENTRANCES = (
-    "sweepflow.flows.prepare",
+    "sweepflow.estimates.prepare",
     "sweepflow.engine.run",
     "sweepflow.estimates.plan",
     "sweepflow.samplers",

@@ -34,7 +34,7 @@ root, texts = Path(sys.argv[1]), json.loads(sys.argv[2])
 configs = [LlcConfig.model_validate_json(text) for text in texts]
 
 def build(store, fraction=1.0):
-    (batch,) = make_plan(configs, store).target_batches
+    (batch,) = make_plan(configs, store).batches_of("target")
     records = run_batch(TARGET, batch.trials, store, size=batch.size, datasets=batch.datasets,
                         memory_fraction=fraction)
     calls = len({record.seconds.get("run") for record in records})  # a call's trials share its time
@@ -114,7 +114,8 @@ def test_what_does_not_fit_alone_has_failed_and_is_run_again(
     assert sound.status in ("ok", "flagged")
 
     again = make_plan([*huge, small()], swept.store)
-    assert [trial.id for batch in again.target_batches for trial in batch.trials] == [r.id for r in failed]
+    to_build = [trial.id for batch in again.batches_of("target") for trial in batch.trials]
+    assert to_build == [record.id for record in failed]
     assert not {record.id for record in failed} & again.known.keys()
 
 
@@ -125,7 +126,7 @@ def test_estimates_on_a_target_that_failed(small: Callable[..., Any], run_sweep:
     lost = targets.targets[0]
     targets.store.put(replace(lost, status="failed", reasons=("out of memory: 1 TB",), arrays={}))
     stopped = make_plan(asked, targets.store)
-    (batch,) = stopped.estimate_batches
+    (batch,) = stopped.batches_of("llc")
     records = run_batch(LLC, batch.trials, targets.store, size=batch.size, datasets=batch.datasets)
     assert [record.id for record in records] == [trial.id for trial in batch.trials]
     assert records[0].status == "failed"

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sweepflow.engine.placement import DeviceLocks, first_device
+from tests.slurm.processes import PATIENCE
 
 
 @given(st.text(max_size=30), st.integers(1, 64), st.integers(1, 64))
@@ -27,7 +28,7 @@ def test_groups_spread_over_the_devices() -> None:
 
 def test_batches_on_other_devices_do_not_wait_and_those_on_the_same_do() -> None:
     locks = DeviceLocks()
-    together = threading.Barrier(2, timeout=20)
+    together = threading.Barrier(2, timeout=PATIENCE)
     inside, most = 0, 0
     count = threading.Lock()
 
@@ -50,7 +51,7 @@ def test_batches_on_other_devices_do_not_wait_and_those_on_the_same_do() -> None
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(20)
+            thread.join(PATIENCE)
         assert not any(thread.is_alive() for thread in threads)
     assert not together.broken
     assert most == 1

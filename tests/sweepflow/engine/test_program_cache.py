@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sweepflow.engine.program import Layout, Program, ProgramCache
+from tests.slurm.processes import PATIENCE
 
 LAYOUT = Layout(1, 1, 1)
 
@@ -68,12 +69,12 @@ def test_one_that_is_being_compiled_is_waited_for_whatever_else_is_asked() -> No
 
     def slowly() -> Program:
         begun.set()
-        assert may_end.wait(60)
+        assert may_end.wait(PATIENCE)
         return compiler.compile(0)
 
     with ThreadPoolExecutor(2) as threads:
         first = threads.submit(cache.get, (0,), slowly)
-        assert begun.wait(60)
+        assert begun.wait(PATIENCE)
         for name in (1, 2):
             compiler.get(cache, name)
         second = threads.submit(cache.get, (0,), slowly)

@@ -45,7 +45,7 @@ from sweepflow.storage.store import Store
 
 store = Store(Path(sys.argv[1]))
 config = LlcConfig.model_validate_json(Path(sys.argv[2]).read_text())
-(batch,) = make_plan([config], store).estimate_batches
+(batch,) = make_plan([config], store).batches_of("llc")
 calls = iter(range(1000))
 try:
     run_batch(LLC, batch.trials, store, size=batch.size, datasets=batch.datasets,
@@ -107,7 +107,7 @@ def test_every_sampler_cut_at_random(
     compilations.clear()
     for seed in range(3):
         targets = run_sweep(asked, targets_only=True)
-        (batch,) = targets.plan.estimate_batches
+        (batch,) = targets.plan.batches_of("llc")
         run_cut(LLC, batch, targets.store, random_cuts(cuttable(batch.trials[0]), seed))
         for trial_id in whole.plan.estimates:
             assert targets.outcome(trial_id) == whole.outcome(trial_id)
@@ -122,7 +122,7 @@ def test_mclmc_cut_in_each_stage_of_its_tuning(
     config = small("mclmc")
     whole = run_sweep([config])
     swept = run_sweep([config], targets_only=True)
-    (batch,) = swept.plan.estimate_batches
+    (batch,) = swept.plan.batches_of("llc")
     ends = np.cumsum(mclmc_tuning.plan(config.sampler.warmup))
     assert len(set(ends)) == 4
     assert LLC.points(batch.trials[0].config) - ends[-1] == config.sampler.draws * config.sampler.thinning
@@ -148,7 +148,7 @@ def test_targets_cut_at_random(
     whole = run_sweep(asked, targets_only=True)
     assert [record.figures["steps"] for record in whole.targets] == [40, 1]
     cut = type(whole)(make_plan(asked, store), store)
-    (batch,) = cut.plan.target_batches
+    (batch,) = cut.plan.batches_of("target")
     run_cut(TARGET, batch, store, random_cuts(40, 0))
     for trial_id in whole.plan.targets:
         assert cut.outcome(trial_id) == whole.outcome(trial_id)
@@ -193,10 +193,10 @@ def test_trials_that_are_not_equally_far(
     for points, config in zip(cuts, asked, strict=True):
         if not points:
             continue
-        (batch,) = make_plan([config], swept.store).estimate_batches
+        (batch,) = make_plan([config], swept.store).batches_of("llc")
         with pytest.raises(StoppedError):
             run_batch(LLC, batch.trials, swept.store, size=1, datasets=1, pace=pace_of(points))
-    (batch,) = make_plan(asked, swept.store).estimate_batches
+    (batch,) = make_plan(asked, swept.store).batches_of("llc")
     stored: list[str] = []
     records = run_batch(
         LLC,
@@ -222,7 +222,7 @@ def test_leaving_before_the_walltime_and_going_on(
     whole = run_sweep([config])
     (record,) = whole.estimates
     swept = run_sweep([config], targets_only=True)
-    (batch,) = swept.plan.estimate_batches
+    (batch,) = swept.plan.batches_of("llc")
     settings: dict[str, Any] = {"size": batch.size, "datasets": batch.datasets}
 
     with pytest.raises(LeavingError, match="at point 0 of 6002") as late:
@@ -253,7 +253,7 @@ def test_a_checkpoint_that_does_not_fit_is_passed_over(
     config = small("hmc")
     whole = run_sweep([config])
     swept = run_sweep([config], targets_only=True)
-    (batch,) = swept.plan.estimate_batches
+    (batch,) = swept.plan.batches_of("llc")
     settings: dict[str, Any] = {"size": batch.size, "datasets": batch.datasets}
     (trial_id,) = whole.plan.estimates
     path = swept.store.paths.checkpoint(trial_id)

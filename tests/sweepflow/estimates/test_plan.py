@@ -33,11 +33,11 @@ def test_n_targets_m_samplers(small: Callable[..., Any], store: Store) -> None:
     assert (len(plan.targets), len(plan.estimates)) == (4, 12)
     assert plan.trials == 16
     assert plan.hits == 0
-    assert len(plan.target_batches) == 2
-    assert len(plan.estimate_batches) == 6
-    assert plan.batches == 8
-    assert {len(batch.trials) for batch in plan.target_batches + plan.estimate_batches} == {2}
-    labels = [batch.label for batch in plan.estimate_batches]
+    assert len(plan.batches_of("target")) == 2
+    assert len(plan.batches_of("llc")) == 6
+    assert len(plan.batches) == 8
+    assert {len(batch.trials) for batch in plan.batches_of("target") + plan.batches_of("llc")} == {2}
+    labels = [batch.label for batch in plan.batches_of("llc")]
     assert labels[:3] == ["sgld on mlp d=9", "hmc on mlp d=9", "mclmc on mlp d=9"]
     assert list(store.root.glob("**/*")) == [], "planning writes nothing"
 
@@ -75,14 +75,14 @@ def test_the_name_is_the_trials(small: Callable[..., Any], store: Store) -> None
 def test_what_is_known_is_not_run_again(small: Callable[..., Any], run_sweep: Callable[..., Any]) -> None:
     first = run_sweep([small(target_seed=seed) for seed in (1, 2)])
     same = make_plan([small(target_seed=seed) for seed in (1, 2)], first.store)
-    assert same.batches == 0
+    assert same.batches == []
     assert same.hits == same.trials == 4
     assert same.name == first.plan.name
 
     more = [small(sampler, target_seed=seed) for seed in (1, 2, 3) for sampler in ("sgld", "sgld_adam")]
     plan = make_plan(more, first.store)
     assert plan.hits == 4
-    run_again = [t for batch in (*plan.target_batches, *plan.estimate_batches) for t in batch.trials]
+    run_again = [t for batch in (*plan.batches_of("target"), *plan.batches_of("llc")) for t in batch.trials]
     assert len(run_again) == 1 + 4
     assert not {trial.id for trial in run_again} & set(plan.known)
 
@@ -95,7 +95,7 @@ def test_only_failures_are_run_again(
     changed = swept.estimates[0]
     swept.store.put(replace(changed, status=status, arrays=swept.store.arrays(changed.id)))
     plan = make_plan([small(target_seed=seed) for seed in (1, 2)], swept.store)
-    again = [trial.id for batch in plan.estimate_batches for trial in batch.trials]
+    again = [trial.id for batch in plan.batches_of("llc") for trial in batch.trials]
     assert again == ([changed.id] if status == "failed" else [])
     assert (changed.id in plan.known) == (status != "failed")
 
@@ -107,15 +107,15 @@ def test_a_target_that_was_lost_is_built_again(
     (target,) = swept.plan.targets
     swept.store.remove(target)
     plan = make_plan([small()], swept.store)
-    assert [trial.id for batch in plan.target_batches for trial in batch.trials] == [target]
-    assert plan.estimate_batches == []
+    assert [trial.id for batch in plan.batches_of("target") for trial in batch.trials] == [target]
+    assert plan.batches_of("llc") == []
 
 
 def test_batch_size(small: Callable[..., Any], store: Store) -> None:
     plan = make_plan([small(target_seed=seed, batch_size=2) for seed in range(5)], store)
-    assert [len(batch.trials) for batch in plan.estimate_batches] == [2, 2, 1]
-    assert {batch.size for batch in plan.estimate_batches} == {2}
-    assert plan.estimate_batches[1].name == "sgld on mlp d=13, batch 2 of 3, 2 trials"
+    assert [len(batch.trials) for batch in plan.batches_of("llc")] == [2, 2, 1]
+    assert {batch.size for batch in plan.batches_of("llc")} == {2}
+    assert plan.batches_of("llc")[1].name == "sgld on mlp d=13, batch 2 of 3, 2 trials"
 
 
 def write_file(path: Path, seed: int) -> FileData:

@@ -7,7 +7,7 @@ import warnings
 from typing import Any
 
 from sweepflow.jobs.caller import caller
-from sweepflow.jobs.plan import Plan
+from sweepflow.jobs.plan import JobPlan
 
 
 def line() -> int:
@@ -15,7 +15,7 @@ def line() -> int:
 
 
 def test_a_warning_points_at_the_line_that_made_the_plan() -> None:
-    plan, here = Plan({"x": 1}, len, [], "store"), line()
+    plan, here = JobPlan({"x": 1}, len, [], "store"), line()
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("default")
         for _ in range(2):

@@ -21,6 +21,7 @@ from packaging.version import Version
 
 from sweepflow.errors import ConfigError
 from sweepflow.jobs.hydra_loader import HydraLoader, Loaded, hydra_loader
+from tests.slurm.processes import PATIENCE
 
 
 @pytest.fixture
@@ -138,7 +139,7 @@ def test_loaders_in_threads_at_once_do_not_see_each_other(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    both = threading.Barrier(2, timeout=60)
+    both = threading.Barrier(2, timeout=PATIENCE)
     config = {"x": 0, "base": "${hydra:runtime.version}", "num": "${hydra:job.num}"}
 
     def compose(version_base: str) -> None:

@@ -17,7 +17,7 @@ from sweepflow.engine.failure import failed_record
 from sweepflow.errors import ConfigError
 from sweepflow.jobs.call import Callee, recall
 from sweepflow.jobs.job import Job
-from sweepflow.jobs.plan import Plan
+from sweepflow.jobs.plan import JobPlan
 from sweepflow.jobs.sent import (
     WORKLOAD,
     CallError,
@@ -33,13 +33,13 @@ from sweepflow.storage.store import Store
 RUN = "0123"
 
 
-def plan_of(function: Callable[[Any], Any], store: Store, *overrides: str) -> Plan:
-    plan = Plan({"x": 1}, function, overrides, store.root)
+def plan_of(function: Callable[[Any], Any], store: Store, *overrides: str) -> JobPlan:
+    plan = JobPlan({"x": 1}, function, overrides, store.root)
     plan.add(overrides)
     return plan
 
 
-def travelled(plan: Plan) -> list[Job]:
+def travelled(plan: JobPlan) -> list[Job]:
     """The plan's jobs, after they were called elsewhere."""
     _callee.cache_clear()  # a worker serves one flow run
     with sending(plan.callee, RUN) as sender:
@@ -114,7 +114,9 @@ def test_a_worker_resolves_what_the_user_and_hydra_register(store: Store) -> Non
     by = 3
     OmegaConf.register_new_resolver("times_three", lambda x: by * x)
     try:
-        plan = Plan({"x": "${times_three:2}", "y": "${now:%Y}"}, lambda cfg: (cfg.x, cfg.y), [], store.root)
+        plan = JobPlan(
+            {"x": "${times_three:2}", "y": "${now:%Y}"}, lambda cfg: (cfg.x, cfg.y), [], store.root
+        )
         plan.add([])
         trials_of = plan.jobs[0]
         with sending(plan.callee, RUN) as sender:

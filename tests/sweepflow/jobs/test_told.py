@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 
 from sweepflow.errors import ConfigError
 from sweepflow.jobs.told import told
+from tests.slurm.processes import PATIENCE
 
 
 def named(name: str) -> DictConfig:
@@ -45,7 +46,7 @@ def test_after_an_inner_job_it_is_the_outer_one(tree: Any) -> None:
 
 
 def test_it_is_each_threads_own() -> None:
-    both = threading.Barrier(2, timeout=30)
+    both = threading.Barrier(2, timeout=PATIENCE)
 
     def call(name: str) -> list[str]:
         said = []

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from sweepflow.errors import ConfigError
 from sweepflow.jobs.job import Job
-from sweepflow.jobs.plan import Plan
+from sweepflow.jobs.plan import JobPlan
 from sweepflow.jobs.vectorize import call_together, groups
 
 
@@ -34,7 +34,7 @@ def wave(cfg: Any) -> dict[str, Any]:
 
 
 def planned(config: Any, overrides: list[str], function: Any = wave) -> list[Job]:
-    return Plan(config, function, overrides, "nowhere").add(overrides)
+    return JobPlan(config, function, overrides, "nowhere").add(overrides)
 
 
 @pytest.mark.parametrize("config", [PLAIN, Model], ids=["mapping", "model"])

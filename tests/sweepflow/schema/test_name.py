@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from sweepflow.errors import ConfigError
-from sweepflow.jobs.plan import Plan
+from sweepflow.jobs.plan import JobPlan
 from sweepflow.schema.name import MAX_NAME, SweepName, as_name, check_name, check_path
 from sweepflow.storage.paths import StorePaths
 
@@ -50,7 +50,7 @@ def test_a_name_is_one_folder_or_is_refused_everywhere(name: str) -> None:
         with pytest.raises(ConfigError):
             StorePaths(Path("store")).sweep(name)
         with pytest.raises(ConfigError):
-            Plan({"x": 1}, len, [], "store", name=name)
+            JobPlan({"x": 1}, len, [], "store", name=name)
     else:
         assert check_name(name, "name") == name
         folder = StorePaths(Path("store")).jobs(name, "1")
@@ -92,7 +92,7 @@ def test_a_function_of_any_name_has_a_sweep() -> None:
     def größe(cfg: Any) -> None: ...
 
     größe.__qualname__ = "../" * 99 + "größe"
-    name = Plan({"x": 1}, größe, [], "store").name
+    name = JobPlan({"x": 1}, größe, [], "store").name
     assert check_name(name, "name") == name
 
 

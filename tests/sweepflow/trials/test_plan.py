@@ -38,13 +38,13 @@ def put(store: Store, trial: Any, status: Any = "ok") -> None:
 
 def test_groups_and_batches(store: Store) -> None:
     found = plan(store, batch_size=3)
-    assert (found.trials, found.hits, found.batches) == (20, 0, 8)
-    assert [len(batch.trials) for batch in found.run_batches] == [3, 2] * 4
-    assert all(batch.size == 3 for batch in found.run_batches), "the last of a group is padded"
-    assert sorted(t.id for batch in found.run_batches for t in batch.trials) == sorted(found.drawn.trials)
-    assert plan(store).batches == 4
+    assert (found.trials, found.hits, len(found.batches)) == (20, 0, 8)
+    assert [len(batch.trials) for batch in found.batches] == [3, 2] * 4
+    assert all(batch.size == 3 for batch in found.batches), "the last of a group is padded"
+    assert sorted(t.id for batch in found.batches for t in batch.trials) == sorted(found.drawn.trials)
+    assert len(plan(store).batches) == 4
     assert len(set(found.groups.values())) == 4
-    for batch in found.run_batches:
+    for batch in found.batches:
         assert {found.groups[trial.id] for trial in batch.trials} == {batch.label}
 
 
@@ -55,12 +55,12 @@ def test_what_the_store_has_is_not_run_again(store: Store) -> None:
     put(store, trials[2], "failed")
     found = plan(store)
     assert set(found.known) == {trials[0].id, trials[1].id}
-    left = {trial.id for batch in found.run_batches for trial in batch.trials}
+    left = {trial.id for batch in found.batches for trial in batch.trials}
     assert left == {trial.id for trial in trials[2:]}, "a failed one is"
     assert len(found.groups) == 20, "groups are of all trials"
     for trial in trials:
         put(store, trial)
-    assert (plan(store).batches, plan(store).hits) == (0, 20)
+    assert (len(plan(store).batches), plan(store).hits) == (0, 20)
 
 
 def test_a_name_comes_from_what_is_asked_for(store: Store) -> None:
@@ -112,9 +112,9 @@ def test_trials_of_an_external_program_keep_to_the_batch_size_on_workers(
     runner = runner.model_copy(update={"batch_size": size})
     found = make_plan(workload, draw_trials(request, DesignOptions()), runner, store, "mine")
     workers = worker_count(runner)
-    assert all(len(batch.trials) <= most for batch in found.run_batches)
-    assert found.batches >= (workers if size == "auto" and at_once == 1 else -(-20 // most))
-    assert [t.id for batch in found.run_batches for t in batch.trials] == list(found.drawn.trials)
+    assert all(len(batch.trials) <= most for batch in found.batches)
+    assert len(found.batches) >= (workers if size == "auto" and at_once == 1 else -(-20 // most))
+    assert [t.id for batch in found.batches for t in batch.trials] == list(found.drawn.trials)
     assert not any("batch_size" in note for note in found.drawn.notes)
 
 
@@ -122,7 +122,7 @@ def test_a_batch_size_without_effect_is_told_and_trials_know_their_sweep(store: 
     request = compose_trials(["workload=command", "command=echo", "metrics=[a]", "args.n=1,2,3"])
     drawn = draw_trials(request, DesignOptions())
     found = make_plan(request.workload, drawn, LocalRunner(batch_size=2), store, "mine")
-    (batch,) = found.run_batches
+    (batch,) = found.batches
     assert [trial.config.sweep for trial in batch.trials] == ["mine"] * 3
     assert [trial.id for trial in batch.trials] == list(drawn.trials)
     assert [note for note in found.drawn.notes if note.startswith("runner.batch_size=2 has no effect")]
@@ -132,10 +132,10 @@ def test_a_group_is_cut_into_few_batches_of_whole_calls(store: Store) -> None:
     found = plan(store, ["workload=digits_mlp", "seed=range(0,70)", "optimizer=adam,sgd"])
     lanes = call_lanes(1)
     for start in (0, 4):
-        group = found.run_batches[start : start + 4]
+        group = found.batches[start : start + 4]
         assert len({batch.size for batch in group}) == 1 and group[0].size % lanes == 0
         assert sum(len(batch.trials) for batch in group) == 70
-    assert found.batches == 8
+    assert len(found.batches) == 8
 
 
 def test_batches_that_are_to_share_a_program_hold_the_same(store: Store) -> None:
@@ -193,7 +193,7 @@ def test_the_batches_of_groups_that_differ_in_nested_keys_read_differently(
     path.write_text(NESTED)
     grid = ["inner.depth=1,2", "inner.kind=a,b", "x=1,2"]
     found = plan(store, [override("workload", str(path)), *[f"+{text}" for text in grid]])
-    labels = [batch.label for batch in found.run_batches]
+    labels = [batch.label for batch in found.batches]
     assert len(set(labels)) == 4 and set(found.groups.values()) == set(labels)
     assert "nested_lab a depth=1" in labels and "nested_lab b depth=2" in labels
-    assert labelled(found.run_batches, {}) == found.run_batches
+    assert labelled(found.batches, {}) == found.batches

@@ -100,7 +100,7 @@ def test_all_cases_are_one_sweep_with_defaults_for_where_it_runs(store: Store) -
     plan = make_plan([case.config for case in everything], store)
     assert len(plan.estimates) == len(everything)
     # One program serves all three gammas: that is what keeps the command short.
-    assert len(plan.estimate_batches) <= len(everything) - 2 * 4 * 2
+    assert len(plan.batches_of("llc")) <= len(everything) - 2 * 4 * 2
 
 
 def test_the_documentation_tells_of_every_case() -> None:

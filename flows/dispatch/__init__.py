@@ -1,0 +1,1 @@
+"""Giving work to workers: batches of trials, and calls of Python functions."""
