@@ -167,8 +167,11 @@ def orchestrate(
     """
     run_id = str(flow_run.id)
     ahead = _AHEAD.get()
-    where = place() if ahead is None else (ahead.plan.runner, ahead.store.root)
-    with told(), asked(where, run_id) as workers:
+    _AHEAD.set(None)  # it is for this flow, and not for one that a trial may call
+    with ExitStack() as ending:
+        ending.enter_context(told())
+        where = place() if ahead is None else (ahead.plan.runner, ahead.store.root)
+        workers = ending.enter_context(asked(where, run_id))
         if ahead is None:
             prepared = prepare(run_id)
         else:

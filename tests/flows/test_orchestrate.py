@@ -34,6 +34,7 @@ from sweepflow.jobs.sweepers import override
 from sweepflow.storage.record import Record, Status
 from sweepflow.storage.store import Store
 from sweepflow.tasks.progress import SweepProgress, TooManyFailuresError
+from sweepflow.trials.prepare import SweepOptions, prepare_trials
 from sweepflow.trials.result import TrialsSweep
 from tests.flows.outage import DATABASE_AWAY, Line, line
 
@@ -121,6 +122,15 @@ def test_a_sweep_ends_as_its_trials_did(prefect: Any, store: Store, sweep_of: Sw
     jobs = multirun({"x": 0}, _fails, ["x=1,2"], store=store.root)
     assert [job.status for job in jobs] == ["failed", "failed"]
     assert last_state().is_failed() and last_state().message == "2 jobs, 2 of them failed"
+
+
+def test_a_plan_is_handed_to_one_flow_and_to_none_after_it(prefect: Any, store: Store) -> None:
+    one, other = (
+        ["workload=landscape", "steps=5", f"x={x}", override("store", str(store.root))] for x in (0.1, 0.2)
+    )
+    with orchestrate.planned_ahead(prepare_trials(one, SweepOptions())):
+        assert [trial.config["x"] for trial in sweep(one).trials] == [0.1]
+        assert [trial.config["x"] for trial in sweep(other).trials] == [0.2]
 
 
 def test_with_other_options_it_is_such_a_flow_still() -> None:
