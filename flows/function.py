@@ -44,6 +44,10 @@ def run(
 ) -> Job:
     """Call a function with one composed configuration, as a Prefect flow.
 
+    >>> from sweepflow import run
+    >>> run({"x": 1, "y": 2}, lambda cfg: cfg.x + cfg.y, ["x=10"]).value
+    12
+
     The arguments are those of `multirun`, but overrides may not sweep.
 
     Returns:
@@ -88,6 +92,11 @@ def multirun(
     config_dir: str | Path | None = None,
 ) -> Jobs:
     """Call a function with every configuration that the overrides ask for, as a Prefect flow.
+
+    >>> from sweepflow import multirun
+    >>> jobs = multirun({"x": 1, "y": 2}, lambda cfg: cfg.x * cfg.y, ["x=range(0,3)", "y=2,3"])
+    >>> [job.value for job in jobs]
+    [0, 0, 2, 3, 4, 6]
 
     Args:
         config: A dataclass, a pydantic model, a mapping, an OmegaConf tree, or a configuration made by

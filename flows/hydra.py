@@ -56,6 +56,10 @@ def hydra_run(
 ) -> Returned:
     """Call a function once as a Prefect flow, like hydra-zen's `hydra_run`.
 
+    >>> from sweepflow import hydra_run
+    >>> hydra_run({"x": 1}, lambda cfg: 2 * cfg.x, ["x=3"]).return_value
+    6
+
     Args:
         config: A dataclass, a mapping, an OmegaConf tree, or a configuration made by hydra-zen.
         task_function: Function to call with the composed configuration.
@@ -106,6 +110,11 @@ def hydra_multirun(
 ) -> Batches:
     """Call a function for each job that a Hydra sweeper asks for, as a Prefect flow, like hydra-zen's
     `hydra_multirun`.
+
+    >>> from sweepflow import hydra_multirun
+    >>> (jobs,) = hydra_multirun({"x": 1}, lambda cfg: 2 * cfg.x, ["x=3,4"])
+    >>> [job.return_value for job in jobs]
+    [6, 8]
 
     The arguments are those of `hydra_run`. Overrides may sweep, and may choose a sweeper:
     `hydra/sweeper=NAME`.
@@ -163,6 +172,10 @@ def launch(
     **override_kwargs: Any,
 ) -> Any:
     """`hydra_run`, or `hydra_multirun`, with the signature of hydra-zen's `launch`.
+
+    >>> from sweepflow import launch
+    >>> launch({"x": 1, "y": 2}, lambda cfg: cfg.x + cfg.y, y=40).return_value
+    41
 
     Args:
         config, task_function, version_base, job_name: As in `hydra_run`.

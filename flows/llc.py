@@ -34,6 +34,14 @@ def llc(
 ) -> LlcSweep | State[LlcSweep]:
     """Estimate the local learning coefficient of N targets with M samplers.
 
+    >>> from sweepflow import llc
+    >>> overrides = ["data=diabetes", "model=small", "target.steps=200", "sampler=sgld,hmc"]
+    >>> found = llc([*overrides, "sampler.ess=20"])
+    >>> [record.config["sampler"]["kind"] for record in found.estimates]
+    ['sgld', 'hmc']
+    >>> found.rows()[0]["llc_mcse"] > 0
+    True
+
     Args:
         overrides: Hydra overrides, as after `sweepflow llc` in a shell.
         config_dir: A directory of configuration groups of your own.

@@ -50,6 +50,13 @@ def sweep(
 ) -> TrialsSweep | State[TrialsSweep]:
     """Run a workload with many configurations, in few compiled programs.
 
+    >>> from sweepflow import sweep
+    >>> found = sweep(["workload=landscape", "optimizer=sgd,adam", "learning_rate=0.001,0.01"])
+    >>> len(found.trials)
+    4
+    >>> sorted({row["optimizer"] for row in found.rows()})
+    ['adam', 'sgd']
+
     Args:
         overrides: Hydra overrides, as after `sweepflow sweep` in a shell: a workload, a grid, a space.
         samples: Number of configurations to draw from the space; 64 if it is not given.

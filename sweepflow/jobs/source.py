@@ -30,6 +30,13 @@ def store(node: Any, *, group: str | None = None, name: str, package: str | None
 
     The configuration is put into Hydra's own config store, which hydra-zen uses too.
 
+    >>> from sweepflow import multirun, store
+    >>> _ = store({"rate": 0.1}, group="optim", name="sgd")
+    >>> _ = store({"rate": 0.001}, group="optim", name="adam")
+    >>> config = {"defaults": ["_self_", {"optim": "sgd"}]}
+    >>> [job.value for job in multirun(config, lambda cfg: cfg.optim.rate, ["optim=sgd,adam"])]
+    [0.1, 0.001]
+
     Args:
         node: A configuration, as for `run`.
         group: Group that the configuration is an option of; None for one that defaults lists name.

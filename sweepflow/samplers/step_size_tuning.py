@@ -219,7 +219,7 @@ def bias_share(acceptance: float, llc: float) -> float:
         llc: lambda-hat; a value below `LEAST_ENERGY` counts as `LEAST_ENERGY`.
 
     >>> round(bias_share(0.9, 5.0), 3), round(bias_share(0.56, 30.0), 3)
-    (0.116, 0.187)
+    (0.116, 0.178)
     """
     from scipy.special import erfcinv  # not for commands that estimate nothing
 

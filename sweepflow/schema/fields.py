@@ -53,7 +53,16 @@ OF_A_RUN = "of one run"
 
 
 class Config(BaseModel):
-    """Base of every configuration: immutable, hashable, no unknown keys, no NaN or infinity."""
+    """Base of every configuration: immutable, hashable, no unknown keys, no NaN or infinity.
+
+    >>> from sweepflow import Config, Content, Traced
+    >>> class Walk(Config):
+    ...     steps: int = 100  # static: another value is another compiled program
+    ...     drift: Traced[float] = 0.1  # a number that is fed to the program
+    ...     seed: Content[int] = 0  # it decides the random key
+    >>> Walk(drift=0.5)
+    Walk(steps=100, drift=0.5, seed=0)
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
 

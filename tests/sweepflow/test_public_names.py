@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
 
 import sweepflow
+
+ROOT = Path(sweepflow.__file__).parent
+EXAMPLES = sorted(
+    "sweepflow." + ".".join(file.relative_to(ROOT).with_suffix("").parts)
+    for file in ROOT.rglob("*.py")
+    if ">>>" in file.read_text() and "from sweepflow import" not in file.read_text()
+)
+"""Modules with examples of functions that users do not import from `sweepflow`."""
 
 LOOK = """
 import inspect, sys
@@ -32,3 +45,9 @@ def test_a_name_that_there_is_not_is_an_error_and_the_others_are_listed() -> Non
 def test_importing_it_loads_no_flow() -> None:
     code = "import sys, sweepflow; sys.exit('prefect' in sys.modules or 'jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("module", EXAMPLES)
+def test_examples_of_other_functions_run(module: str) -> None:
+    found = doctest.testmod(importlib.import_module(module))
+    assert found.attempted and not found.failed
