@@ -14,12 +14,12 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from sweepflow.errors import SweepflowError, in_words
+from sweepflow.flows.cli import completion
 
 app = typer.Typer(
     name="sweepflow",
     help="Parameter sweeps of JAX programs as Prefect flows.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -31,7 +31,8 @@ USUAL_STORE = Path(os.environ.get("SWEEPFLOW_STORE", "sweepflow-data")).absolute
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(
-        help="Hydra overrides: group=option,option  key=value,value  key=range(1,6)  +experiment=NAME"
+        help="Hydra overrides: group=option,option  key=value,value  key=range(1,6)  +experiment=NAME",
+        autocompletion=completion.overrides,
     ),
 ]
 ConfigDir = Annotated[

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from sweepflow.flows.cli import completion
 from sweepflow.flows.cli.app import StoreDir, app, guarded, open_store, quiet_prefect
 from sweepflow.tasks.output import lasting_output
 
@@ -15,7 +16,11 @@ MAX_LISTED = 50
 
 Run = Annotated[
     str,
-    typer.Argument(metavar="RUN", help="An id or the beginning of one, or a name of the run or the sweep."),
+    typer.Argument(
+        metavar="RUN",
+        help="An id or the beginning of one, or a name of the run or the sweep.",
+        autocompletion=completion.unfinished_runs,
+    ),
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Remove what was found.")]
 
@@ -26,7 +31,9 @@ def resume(
     run: Annotated[
         str | None,
         typer.Argument(
-            metavar="[RUN]", help="As in `sweepflow runs`; the latest unfinished where not given."
+            metavar="[RUN]",
+            help="As in `sweepflow runs`; the latest unfinished where not given.",
+            autocompletion=completion.unfinished_runs,
         ),
     ] = None,
     store: StoreDir = None,

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from sweepflow.flows.cli import completion
 from sweepflow.flows.cli.app import StoreDir, app, guarded, open_store
 
 
@@ -49,7 +50,12 @@ def jobs(
 
 @app.command()
 def show(
-    record_id: Annotated[str, typer.Argument(metavar="ID", help="An id, or the beginning of one.")],
+    record_id: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID", help="An id, or the beginning of one.", autocompletion=completion.record_ids
+        ),
+    ],
     store: StoreDir = None,
 ) -> None:
     """Print one record whole."""
@@ -67,7 +73,12 @@ def show(
 
 @app.command()
 def rm(
-    record_ids: Annotated[list[str], typer.Argument(metavar="ID...", help="Ids, or beginnings of them.")],
+    record_ids: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="ID...", help="Ids, or beginnings of them.", autocompletion=completion.record_ids
+        ),
+    ],
     store: StoreDir = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from sweepflow.flows.cli import completion
 from sweepflow.flows.cli.app import (
     ConfigDir,
     MaxFailures,
@@ -177,8 +178,13 @@ def train(overrides: Overrides = None, config_dir: ConfigDir = None) -> None:
 
 @app.command()
 def compare(
-    first: Annotated[str, typer.Argument(metavar="A", help="A sweep's name.")],
-    second: Annotated[str, typer.Argument(metavar="B", help="Another's.")],
+    first: Annotated[
+        str,
+        typer.Argument(metavar="A", help="A sweep's name.", autocompletion=completion.sweep_names),
+    ],
+    second: Annotated[
+        str, typer.Argument(metavar="B", help="Another's.", autocompletion=completion.sweep_names)
+    ],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the HTML page here.")] = None,
     store: StoreDir = None,
 ) -> None:

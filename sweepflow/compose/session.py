@@ -19,17 +19,13 @@ from hydra.core.object_type import ObjectType
 from hydra.version import VersionBase
 from omegaconf import DictConfig, OmegaConf
 
-import sweepflow
 from sweepflow.compose.axes import Axis, Groups, parse_axes
 from sweepflow.compose.grammar import quote
+from sweepflow.compose.outline import CONF
 from sweepflow.compose.overlaps import settles
 from sweepflow.compose.refusal import NOT_COMPOSED, refusal
 from sweepflow.errors import ConfigError
 from sweepflow.words import shortened
-
-CONF = Path(sweepflow.__file__).parent / "conf"
-"""Directory of the shipped configuration files, in a checkout and in an installed wheel alike."""
-
 
 ONE_AT_A_TIME = threading.RLock()
 """Lock for Hydra's state, which is global to the process."""

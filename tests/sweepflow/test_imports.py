@@ -140,6 +140,20 @@ def test_help_loads_neither_jax_nor_prefect(arguments: list[str]) -> None:
     assert not {"jax", "jaxlib", "prefect", "blackjax", "equinox", "plotly"} & loaded
 
 
+def test_completion_by_a_shell_loads_neither_jax_nor_prefect_nor_hydra() -> None:
+    code = (
+        "import os, sys; sys.argv = ['sweepflow']\n"
+        "os.environ |= {'_SWEEPFLOW_COMPLETE': 'complete_bash', 'COMP_CWORD': '3'}\n"
+        "os.environ['COMP_WORDS'] = 'sweepflow sweep workload=digits_mlp learning_r'\n"
+        "from sweepflow.flows.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+    )
+    loaded = modules_after(code)
+    assert "sweepflow.compose.outline" in loaded
+    assert not {"jax", "jaxlib", "prefect", "hydra", "omegaconf", "rich.console", "scipy"} & loaded
+
+
 def modules_after(code: str) -> set[str]:
     """What a fresh interpreter has loaded once it has run the code."""
     report = "import sys, json; print('\\n' + json.dumps(sorted(sys.modules)))"
