@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from typing import Any, TextIO
 
 ENGINE = "PREFECT__FLOW_RUN_ID"
@@ -23,6 +24,22 @@ DEAD = {
 }
 """Error numbers of a pipe, a terminal or a socket that nobody will read again."""
 _LOCK = threading.Lock()
+_PROGRESS_SHOWN: ContextVar[bool] = ContextVar("sweepflow_progress_shown", default=True)
+
+
+@contextmanager
+def progress_shown(shown: bool) -> Iterator[None]:
+    """Decide whether flows that are called in the block show their progress on standard error."""
+    token = _PROGRESS_SHOWN.set(shown)
+    try:
+        yield
+    finally:
+        _PROGRESS_SHOWN.reset(token)
+
+
+def is_progress_shown() -> bool:
+    """Return whether flows show their progress on standard error."""
+    return _PROGRESS_SHOWN.get()
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from sweepflow.stop import EndedEarlyError
 from sweepflow.storage.record import Record
 from sweepflow.storage.store import Store
 from sweepflow.streak import GO_ON, MOST, Streak, why_failed
+from sweepflow.tasks.output import is_progress_shown
 from sweepflow.tasks.worker import this_worker
 
 STRAGGLER_SECONDS = 120.0
@@ -125,7 +126,7 @@ class SweepProgress:
         self._remark = remark
         self._said = ""
         self._batches = 0
-        self._console = Console(stderr=True)
+        self._console = Console(stderr=True, quiet=not is_progress_shown())
         self._bar = Progress(
             TextColumn("[bold]{task.description}"),
             BarColumn(),
@@ -135,7 +136,8 @@ class SweepProgress:
             TimeRemainingColumn(),
             TextColumn("{task.fields[said]}"),
             console=self._console,
-            disable=not sys.stderr.isatty(),
+            # A bar would swallow what others write on standard error meanwhile, if its console is quiet.
+            disable=self._console.quiet or not sys.stderr.isatty(),
         )
         self._task = self._bar.add_task(name, total=max(self._missing, 1), counts=self.counts, said="")
         self._artifact: UUID | None = None

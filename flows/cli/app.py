@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 
-from sweepflow.errors import SweepflowError, in_words
+from sweepflow.errors import ConfigError, SweepflowError, did_you_mean, in_words
 from sweepflow.flows.cli import completion
+from sweepflow.tasks.output import progress_shown
 
 app = typer.Typer(
     name="sweepflow",
@@ -46,6 +48,21 @@ StoreDir = Annotated[
     Path | None, typer.Option("--store", help="The store; SWEEPFLOW_STORE or ./sweepflow-data.")
 ]
 
+LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
+
+LogLevel = Annotated[
+    str | None,
+    typer.Option(
+        "--log-level",
+        metavar="LEVEL",
+        help=f"Show the log of Prefect and of libraries, from this level on: {', '.join(LOG_LEVELS)}.",
+        autocompletion=lambda: list(LOG_LEVELS),
+    ),
+]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="No progress on standard error, only warnings and errors.")
+]
+
 MaxFailures = Annotated[
     int,
     typer.Option(
@@ -69,29 +86,63 @@ def store_dir(store: Path | None) -> Path:
     return store or Path(os.environ.get("SWEEPFLOW_STORE", "sweepflow-data"))
 
 
-def quiet_prefect() -> None:
-    """Keep Prefect's log from the terminal, and keep Prefect's server off the network.
+def set_up_logging(level: str | None = None) -> None:
+    """Decide what the terminal shows of logs, and keep Prefect's server off the network.
 
-    The terminal shows sweepflow's own progress, results and errors. The log itself is complete: Prefect's
-    pages show it, and PREFECT_LOGGING_LEVEL=INFO brings it back. The user's own settings win. This function
-    must run before Prefect is imported.
+    Without a level, the terminal shows sweepflow's own progress, results and errors, and the user's own
+    settings win: PREFECT_LOGGING_LEVEL=INFO brings Prefect's log back. A level wins over them. The log on
+    Prefect's pages is whole in any case. This function must run before Prefect is imported.
+
+    Raises:
+        ConfigError: if there is no such level.
     """
-    if "PREFECT_LOGGING_LEVEL" not in os.environ:
-        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    if level is None:
+        if "PREFECT_LOGGING_LEVEL" not in os.environ:
+            os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+        return
+    level = one_of(level.lower(), LOG_LEVELS, "log-level").upper()
+    os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = level
+    os.environ["PREFECT_LOGGING_ROOT_LEVEL"] = level
+    if level in ("DEBUG", "INFO"):
+        os.environ["PREFECT_LOGGING_LEVEL"] = level
+    else:  # the pages have INFO, as usual
+        os.environ.pop("PREFECT_LOGGING_LEVEL", None)
+    if level == "INFO":  # it has a line for every request, between the lines that are meant
+        logging.getLogger("httpx").setLevel(logging.WARNING)
+
+
+def one_of(word: str, allowed: Sequence[Any], option: str) -> Any:
+    """Return the value of an option, if it is one of the allowed words.
+
+    Raises:
+        ConfigError: if it is not.
+    """
+    if word not in allowed:
+        raise ConfigError(
+            f"there is no such {option.replace('-', ' ')}",
+            got=f"--{option} {word}",
+            allowed=", ".join(allowed),
+            do=did_you_mean(word, allowed),
+        )
+    return word
 
 
 class Terminated(BaseException):
     """This process was asked to end, by TERM."""
 
 
-def guarded(run: Callable[[], Any]) -> Any:
+def guarded(run: Callable[[], Any], *, quiet: bool = False) -> Any:
     """Run a function, and turn the errors that sweepflow raises on purpose into a message and an exit code.
 
     Ctrl-C and TERM end the command alike, with exit codes 130 and 143. A second Ctrl-C ends it at once.
+
+    Args:
+        run: The function.
+        quiet: Whether to show no progress.
     """
     try:
-        with _terminable():
+        with _terminable(), progress_shown(not quiet):
             return run()
     except SweepflowError as error:
         typer.echo(f"error: {error}", err=True)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sweepflow.flows.cli.app import ConfigDir, Overrides, StoreDir, app, guarded, quiet_prefect
+from sweepflow.flows.cli.app import ConfigDir, Overrides, StoreDir, app, guarded, set_up_logging
 
 COLUMN = 13
 
@@ -28,7 +28,7 @@ def doctor(
 
     Example: sweepflow doctor runner=slurm runner.partition=gpu runner.gpus=1
     """
-    quiet_prefect()
+    set_up_logging()
 
     def run() -> bool:
         from sweepflow.compose import compose_llc

@@ -8,13 +8,15 @@ import typer
 
 from sweepflow.flows.cli.app import (
     ConfigDir,
+    LogLevel,
     MaxFailures,
     Overrides,
+    Quiet,
     Rerun,
     StoreDir,
     app,
     guarded,
-    quiet_prefect,
+    set_up_logging,
     store_dir,
 )
 from sweepflow.flows.cli.asking import asks_for_jobs
@@ -30,6 +32,8 @@ def llc(
     max_failures: MaxFailures = MOST,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run, and stop.")] = False,
     rerun: Rerun = False,
+    log_level: LogLevel = None,
+    quiet: Quiet = False,
 ) -> None:
     """Estimate the local learning coefficient of N targets with M samplers.
 
@@ -38,9 +42,9 @@ def llc(
     from sweepflow.flows.cli.print import print_again, print_plan, print_sweep
 
     typed = overrides or []
-    quiet_prefect()
 
     def run() -> Any:
+        set_up_logging(log_level)
         from sweepflow.estimates.prepare import prepare
 
         prepared = meanwhile = None
@@ -65,7 +69,7 @@ def llc(
             with planned_ahead(prepared):
                 return flow(typed, None if config_dir is None else str(config_dir), rerun, max_failures)
 
-    sweep = guarded(run)
+    sweep = guarded(run, quiet=quiet)
     print_sweep(sweep)
     if not sweep.sound:
         raise typer.Exit(1)
@@ -82,13 +86,14 @@ def plan(overrides: Overrides = None, config_dir: ConfigDir = None, rerun: Rerun
 def verify(
     quick: Annotated[bool, typer.Option("--quick", help="A subset that takes under a minute.")] = False,
     store: StoreDir = None,
+    log_level: LogLevel = None,
+    quiet: Quiet = False,
 ) -> None:
     """Compare estimates with learning coefficients that are known in closed form."""
     from sweepflow.flows.cli.print import print_comparisons
 
-    quiet_prefect()
-
     def run() -> Any:
+        set_up_logging(log_level)
         from sweepflow.flows.server.embedded import prefect_server
 
         with prefect_server():
@@ -96,7 +101,7 @@ def verify(
 
             return flow(quick=quick, store=str(store_dir(store)))
 
-    comparisons = guarded(run)
+    comparisons = guarded(run, quiet=quiet)
     print_comparisons(comparisons)
     if not all(comparison.within for comparison in comparisons):
         raise typer.Exit(1)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from sweepflow.flows.cli import completion
-from sweepflow.flows.cli.app import StoreDir, app, guarded, open_store, quiet_prefect
+from sweepflow.flows.cli.app import LogLevel, Quiet, StoreDir, app, guarded, open_store, set_up_logging
 from sweepflow.tasks.output import lasting_output
 
 MAX_LISTED = 50
@@ -40,14 +40,16 @@ def resume(
     here: Annotated[
         bool, typer.Option("--here", help="Run a deployment's run in this process, not by its worker.")
     ] = False,
+    log_level: LogLevel = None,
+    quiet: Quiet = False,
 ) -> None:
     """Go on with a run that has not finished, as the same flow run.
 
     What is in the store is not run again. Example: sweepflow resume
     """
-    quiet_prefect()
 
     def go_on() -> Any:
+        set_up_logging(log_level)
         from sweepflow.flows.runs.record import find_run, runs, short_id
 
         opened = open_store(store)
@@ -68,9 +70,11 @@ def resume(
             record = unfinished
         from sweepflow.flows.runs.resume import resume as go_on_with
 
-        return go_on_with(opened, record, lambda line: typer.echo(line, err=True), here=here)
+        return go_on_with(
+            opened, record, lambda line: None if quiet else typer.echo(line, err=True), here=here
+        )
 
-    found = guarded(go_on)
+    found = guarded(go_on, quiet=quiet)
     if found is not None and not _print_found(found):
         raise typer.Exit(1)
 
@@ -106,7 +110,7 @@ def cancel(
     kill: Annotated[bool, typer.Option("--kill", help="Kill a process that does not end in time.")] = False,
 ) -> None:
     """End a run: its process and its SLURM jobs. What is done is kept."""
-    quiet_prefect()
+    set_up_logging()
 
     def end() -> None:
         from sweepflow.flows.runs.cancel import cancel as end_run
@@ -131,7 +135,7 @@ def cleanup(
     Orphaned jobs, dead temporary servers, half-written records, stale checkpoints, dead runs that say that
     they run, and old run files.
     """
-    quiet_prefect()
+    set_up_logging()
 
     def clean() -> None:
         from sweepflow.flows.runs.leftovers import leftovers, remove

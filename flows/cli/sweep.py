@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,14 +10,17 @@ import typer
 from sweepflow.flows.cli import completion
 from sweepflow.flows.cli.app import (
     ConfigDir,
+    LogLevel,
     MaxFailures,
     Overrides,
+    Quiet,
     Rerun,
     StoreDir,
     app,
     guarded,
+    one_of,
     open_store,
-    quiet_prefect,
+    set_up_logging,
 )
 from sweepflow.flows.cli.asking import asks_for_jobs
 from sweepflow.streak import MOST
@@ -62,14 +64,16 @@ def sweep(
     max_failures: MaxFailures = MOST,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run, and stop.")] = False,
     rerun: Rerun = False,
+    log_level: LogLevel = None,
+    quiet: Quiet = False,
 ) -> None:
     """Run a workload with many configurations: a grid, or samples from a space.
 
     Example: sweepflow sweep workload=digits_mlp space=optimizer --samples 256
     """
-    quiet_prefect()
 
     def run() -> Any:
+        set_up_logging(log_level)
         from sweepflow.flows.cli.print_trials import print_trials_plan
         from sweepflow.trials.modes import MODES
         from sweepflow.trials.prepare import SweepOptions, prepare_trials
@@ -77,11 +81,11 @@ def sweep(
 
         options = SweepOptions(
             _design(samples, method, design_seed, repeats, table),
-            _checked(mode, MODES, "mode"),
+            one_of(mode, MODES, "mode"),
             halving,
             pad_widths,
             metric,
-            None if goal is None else _checked(goal, GOALS, "goal"),
+            None if goal is None else one_of(goal, GOALS, "goal"),
             None if config_dir is None else str(config_dir),
             rerun,
         )
@@ -122,7 +126,7 @@ def sweep(
 
     from sweepflow.flows.cli.print_trials import print_trials
 
-    found = guarded(run)
+    found = guarded(run, quiet=quiet)
     print_trials(found)
     if not found.sound:
         raise typer.Exit(1)
@@ -157,7 +161,7 @@ def samples(
 
 @app.command()
 @lasting_output()
-def train(overrides: Overrides = None, config_dir: ConfigDir = None) -> None:
+def train(overrides: Overrides = None, config_dir: ConfigDir = None, quiet: Quiet = False) -> None:
     """Run one configuration alone, and print what it gives; a sweep would give the same for it.
 
     Example: sweepflow train workload=digits_mlp optimizer=sgd learning_rate=0.1
@@ -170,7 +174,7 @@ def train(overrides: Overrides = None, config_dir: ConfigDir = None) -> None:
 
     from sweepflow.flows.cli.print import print_record
 
-    record = guarded(run)
+    record = guarded(run, quiet=quiet)
     print_record(record)
     if record.status not in ("ok", "flagged"):
         raise typer.Exit(1)
@@ -206,18 +210,4 @@ def _design(
     from sweepflow.space import METHODS
     from sweepflow.trials.draw import DesignOptions
 
-    return DesignOptions(samples, _checked(method, METHODS, "method"), design_seed, repeats, table)
-
-
-def _checked(word: str, allowed: Sequence[Any], option: str) -> Any:
-    """Return the value of an option, if it is one of the allowed words."""
-    from sweepflow.errors import ConfigError, did_you_mean
-
-    if word not in allowed:
-        raise ConfigError(
-            f"there is no such {option}",
-            got=f"--{option} {word}",
-            allowed=", ".join(allowed),
-            do=did_you_mean(word, allowed),
-        )
-    return word
+    return DesignOptions(samples, one_of(method, METHODS, "method"), design_seed, repeats, table)

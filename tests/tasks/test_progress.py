@@ -10,6 +10,7 @@ import pytest
 
 from sweepflow.storage.record import Record
 from sweepflow.storage.store import Store
+from sweepflow.tasks.output import progress_shown
 from sweepflow.tasks.progress import LOOK_SECONDS, SAME_LINE_SECONDS, SweepProgress, TooManyFailuresError
 
 
@@ -226,3 +227,12 @@ def test_trials_that_failed_in_one_call_are_one_failure(clock: Clock) -> None:
     progress.trial_done(replace(record(ids[4]), status="failed", reasons=("it does not compile",)))
     with pytest.raises(TooManyFailuresError):
         tick(progress, clock, 1.0)
+
+
+def test_a_quiet_sweep_says_nothing_of_how_far_it_is(capfd: pytest.CaptureFixture[str]) -> None:
+    with progress_shown(False):
+        progress = SweepProgress("a sweep", ["trl_1"], 1, 0)
+    progress.now("1 job starting", 1, ("batch 1", 600.0))
+    progress.say("1 program compiled")
+    progress.batch_done("batch 1", {"trl_1"}, "Completed")
+    assert capfd.readouterr() == ("", "") and progress.counts == "batches 1/1, trials 1/1, 0 from the store"

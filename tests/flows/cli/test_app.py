@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NoReturn
 
 import httpx
@@ -13,12 +16,14 @@ import pytest
 import typer
 from prefect.exceptions import PrefectHTTPStatusError
 
-from sweepflow.flows.cli.app import guarded
+from sweepflow.flows.cli.app import guarded, set_up_logging
 from tests.slurm.processes import PATIENCE
+from sweepflow.tasks.output import is_progress_shown
 
 HUNG_UP = """
 import os, signal, sys, time
-from sweepflow.flows.cli.app import guarded
+from sweepflow.flows.cli.app import guarded, set_up_logging
+from sweepflow.tasks.output import is_progress_shown
 if sys.argv[1] == "nohup":
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
@@ -51,7 +56,7 @@ UNREAD = """
 import os, sys, typer
 from sweepflow.flows.cli import app, llc, runs, store, sweep
 
-def printed(run):
+def printed(run, **how):
     print("a table", flush=True)
     raise typer.Exit(3)
 
@@ -137,3 +142,60 @@ def test_a_second_ctrl_c_waits_for_nothing(
     with pytest.raises(Ended, match="130"):
         guarded(lambda: signal.raise_signal(signal.SIGINT))
     assert "stopped; what is done is kept" in capfd.readouterr().err
+
+
+@pytest.fixture
+def logging_of(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., dict[str, str]]]:
+    """Set up logging at a level, in an environment: what Prefect is told of it."""
+    httpx_level = logging.getLogger("httpx").level
+
+    def told(level: str | None, **environment: str) -> dict[str, str]:
+        for name in [name for name in os.environ if name.startswith("PREFECT_")]:
+            monkeypatch.delenv(name)
+        for name, value in environment.items():
+            monkeypatch.setenv(f"PREFECT_{name}", value)
+        set_up_logging(level)
+        return {
+            name.removeprefix("PREFECT_LOGGING_"): value
+            for name, value in os.environ.items()
+            if name.startswith("PREFECT_LOGGING_")
+        }
+
+    yield told
+    logging.getLogger("httpx").setLevel(httpx_level)
+
+
+def test_prefects_log_is_quiet_unless_somebody_asks_for_it(logging_of: Callable[..., dict[str, str]]) -> None:
+    assert logging_of(None) == {"HANDLERS_CONSOLE_LEVEL": "CRITICAL"}
+    assert os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] == "false"
+    assert logging_of(None, LOGGING_LEVEL="INFO") == {"LEVEL": "INFO"}
+
+
+@pytest.mark.parametrize("level", ["debug", "Info", "WARNING", "error", "critical"])
+def test_a_level_wins_over_the_environment_and_leaves_the_log_of_the_pages_whole(
+    level: str, logging_of: Callable[..., dict[str, str]]
+) -> None:
+    given = {"LOGGING_LEVEL": "ERROR", "LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL"}
+    told = logging_of(level, **given)
+    assert told["HANDLERS_CONSOLE_LEVEL"] == told["ROOT_LEVEL"] == level.upper()
+    assert told.get("LEVEL", "INFO") == ("DEBUG" if level == "debug" else "INFO")
+
+
+@pytest.mark.parametrize("command", ["llc", "sweep", "verify", "resume"])
+def test_an_unknown_level_is_bad_input(
+    command: str, tmp_path: Path, typed: Callable[..., tuple[int, str]]
+) -> None:
+    code, text = typed(tmp_path, command, "--log-level", "warn")
+    assert code == 2
+    assert text.splitlines() == [
+        "error: there is no such log level",
+        "  got:     --log-level warn",
+        "  allowed: debug, info, warning, error, critical",
+        "  do:      did you mean 'warning'?",
+    ]
+
+
+def test_progress_is_shown_unless_the_command_is_quiet() -> None:
+    assert guarded(is_progress_shown)
+    assert not guarded(is_progress_shown, quiet=True)
+    assert is_progress_shown()

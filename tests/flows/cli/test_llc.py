@@ -118,6 +118,16 @@ def test_a_sweep_from_the_first_command_to_the_last(
     assert_whole(store, 2, 3)
 
 
+def test_a_terminal_shows_the_log_and_the_progress_that_are_asked_for(office: Machine) -> None:
+    """The options win over the environment."""
+    unwilling = {"PREFECT_LOGGING_LEVEL": "ERROR", "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL"}
+    code, text = office.run("sweepflow", "llc", *TINY, "--quiet", **unwilling)
+    assert code == 0 and "from the store" not in text and "INFO" not in text
+    code, text = office.run("sweepflow", "llc", *TINY, "target.seed=1", "--log-level", "info", **unwilling)
+    assert code == 0 and "trials 2/2, 0 from the store" in text
+    assert "INFO" in text and "Beginning flow run" in text and "httpx" not in text
+
+
 BAD: dict[str, tuple[list[str], list[str]]] = {
     "a typo in a key": (["sampler.stepsize=1e-3"], ["sampler.stepsize", "step_size"]),
     "a typo in a group": (["samplr=hmc"], ["samplr", "did you mean 'sampler'?"]),
