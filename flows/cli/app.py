@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -62,6 +62,8 @@ LogLevel = Annotated[
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="No progress on standard error, only warnings and errors.")
 ]
+Everything = Annotated[bool, typer.Option("--all", help="All of them, not only the newest.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for other programs.")]
 
 MaxFailures = Annotated[
     int,
@@ -132,7 +134,7 @@ class Terminated(BaseException):
     """This process was asked to end, by TERM."""
 
 
-def guarded(run: Callable[[], Any], *, quiet: bool = False) -> Any:
+def guarded(run: Callable[[], Any], *, quiet: bool = False, as_json: bool = False) -> Any:
     """Run a function, and turn the errors that sweepflow raises on purpose into a message and an exit code.
 
     Ctrl-C and TERM end the command alike, with exit codes 130 and 143. A second Ctrl-C ends it at once.
@@ -140,9 +142,14 @@ def guarded(run: Callable[[], Any], *, quiet: bool = False) -> Any:
     Args:
         run: The function.
         quiet: Whether to show no progress.
+        as_json: Whether the result is printed as JSON: whatever else is printed goes to standard error.
     """
     try:
-        with _terminable(), progress_shown(not quiet):
+        with (
+            _terminable(),
+            progress_shown(not quiet),
+            redirect_stdout(sys.stderr) if as_json else nullcontext(),
+        ):
             return run()
     except SweepflowError as error:
         typer.echo(f"error: {error}", err=True)

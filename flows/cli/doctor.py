@@ -10,7 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from sweepflow.flows.cli.app import ConfigDir, Overrides, StoreDir, app, guarded, set_up_logging
+from sweepflow.flows.cli.app import ConfigDir, Json, Overrides, StoreDir, app, guarded, set_up_logging
+from sweepflow.flows.cli.documents import print_json
 
 COLUMN = 13
 
@@ -23,6 +24,7 @@ def doctor(
         bool, typer.Option("--no-job", help="Do not send a job to a compute node to look at it.")
     ] = False,
     config_dir: ConfigDir = None,
+    as_json: Json = False,
 ) -> None:
     """Look whether sweeps can run where they are told to, and say what to mend.
 
@@ -30,7 +32,7 @@ def doctor(
     """
     set_up_logging()
 
-    def run() -> bool:
+    def run() -> dict[str, Any]:
         from sweepflow.compose import compose_llc
         from sweepflow.flows.runners.checks import preflight
         from sweepflow.schema.runner import SlurmRunner
@@ -43,21 +45,24 @@ def doctor(
             _show_script(runner, opened)
         else:
             _show_machine(runner)
-        found = preflight(runner, opened)
-        _show("here", found)
-        if isinstance(runner, SlurmRunner) and not no_job and _well(found):
+        here, there = preflight(runner, opened), []
+        _show("here", here)
+        if isinstance(runner, SlurmRunner) and not no_job and _well(here):
             from sweepflow.flows.runners.visit import visit
 
             typer.echo("\na job with the same header, which looks at a compute node")
             there = visit(runner, opened, say=lambda doing: typer.echo(f"  {doing}"))
             _show("there", there)
-            found += there
-        return _well(found)
+        return {"runner": runner.kind, "store": opened.root.absolute(), "here": here, "there": there}
 
-    if not guarded(run):
-        typer.echo("\nmend what has a ✗ above, and look again", err=True)
+    found = guarded(run, as_json=as_json)
+    well = _well([*found["here"], *found["there"]])
+    if as_json:
+        print_json({"well": well, **found})
+    said = "all is well" if well else "mend what has a ✗ above, and look again"
+    typer.echo(f"\n{said}", err=as_json or not well)
+    if not well:
         raise typer.Exit(2)
-    typer.echo("\nall is well")
 
 
 def _show_script(runner: Any, store: Any) -> None:

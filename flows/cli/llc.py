@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sweepflow.flows.cli.app import (
     ConfigDir,
+    Json,
     LogLevel,
     MaxFailures,
     Overrides,
@@ -20,8 +21,13 @@ from sweepflow.flows.cli.app import (
     store_dir,
 )
 from sweepflow.flows.cli.asking import asks_for_jobs
+from sweepflow.flows.cli.documents import llc_plan_document, print_json
+from sweepflow.flows.cli.found import end_with
 from sweepflow.streak import MOST
 from sweepflow.tasks.output import lasting_output
+
+if TYPE_CHECKING:
+    from sweepflow.estimates.prepare import PreparedLlc
 
 
 @app.command()
@@ -34,13 +40,12 @@ def llc(
     rerun: Rerun = False,
     log_level: LogLevel = None,
     quiet: Quiet = False,
+    as_json: Json = False,
 ) -> None:
     """Estimate the local learning coefficient of N targets with M samplers.
 
     Example: sweepflow llc model=small,base target.seed=1,2 sampler=sgld,hmc,mclmc
     """
-    from sweepflow.flows.cli.print import print_again, print_plan, print_sweep
-
     typed = overrides or []
 
     def run() -> Any:
@@ -50,15 +55,12 @@ def llc(
         prepared = meanwhile = None
         if dry_run or not asks_for_jobs("llc", typed, config_dir):
             prepared = prepare(typed, config_dir, rerun)
-            plan = prepared.plan
             if dry_run:
-                print_plan(plan)
-                print_again(prepared.store, {*plan.targets, *plan.estimates} - plan.known.keys())
-                raise typer.Exit
-            if not plan.batches:
+                return prepared
+            if not prepared.plan.batches:
                 # Nothing to orchestrate: no server is started to say so.
                 return prepared.collect()
-            if plan.runner.kind == "local":
+            if prepared.plan.runner.kind == "local":
                 meanwhile = prepared.compile_first
         from sweepflow.flows.server.embedded import prefect_server
 
@@ -69,16 +71,22 @@ def llc(
             with planned_ahead(prepared):
                 return flow(typed, None if config_dir is None else str(config_dir), rerun, max_failures)
 
-    sweep = guarded(run, quiet=quiet)
-    print_sweep(sweep)
-    if not sweep.sound:
-        raise typer.Exit(1)
+    found = guarded(run, quiet=quiet, as_json=as_json)
+    if dry_run:
+        guarded(lambda: _print_plan(found, as_json))
+    else:
+        end_with(found, as_json)
 
 
 @app.command()
-def plan(overrides: Overrides = None, config_dir: ConfigDir = None, rerun: Rerun = False) -> None:
+def plan(
+    overrides: Overrides = None,
+    config_dir: ConfigDir = None,
+    rerun: Rerun = False,
+    as_json: Json = False,
+) -> None:
     """Show groups, batches, store hits and misses, and the trials of a sweep, without running it."""
-    llc(overrides, config_dir, dry_run=True, rerun=rerun)
+    llc(overrides, config_dir, dry_run=True, rerun=rerun, as_json=as_json)
 
 
 @app.command()
@@ -88,9 +96,9 @@ def verify(
     store: StoreDir = None,
     log_level: LogLevel = None,
     quiet: Quiet = False,
+    as_json: Json = False,
 ) -> None:
     """Compare estimates with learning coefficients that are known in closed form."""
-    from sweepflow.flows.cli.print import print_comparisons
 
     def run() -> Any:
         set_up_logging(log_level)
@@ -101,7 +109,13 @@ def verify(
 
             return flow(quick=quick, store=str(store_dir(store)))
 
-    comparisons = guarded(run, quiet=quiet)
-    print_comparisons(comparisons)
-    if not all(comparison.within for comparison in comparisons):
-        raise typer.Exit(1)
+    end_with(guarded(run, quiet=quiet, as_json=as_json), as_json)
+
+
+def _print_plan(prepared: PreparedLlc, as_json: bool) -> None:
+    if as_json:
+        print_json(llc_plan_document(prepared))
+    else:
+        from sweepflow.flows.cli.print import print_plan
+
+        print_plan(prepared)

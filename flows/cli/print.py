@@ -17,6 +17,8 @@ from sweepflow.engine.workload import Trial
 from sweepflow.estimates.agreement import with_disagreements
 from sweepflow.estimates.length import short_warmup
 from sweepflow.estimates.plan import LlcPlan
+from sweepflow.estimates.prepare import PreparedLlc
+from sweepflow.flows.cli.documents import print_json, record_document, written
 from sweepflow.llc_sweep import LlcSweep
 from sweepflow.report.labels import derive_labels, target_key
 from sweepflow.report.numbers import counted
@@ -53,7 +55,9 @@ def print_sweep(sweep: LlcSweep) -> None:
 
 
 def print_plan(plan: LlcPlan) -> None:
+def print_plan(prepared: PreparedLlc) -> None:
     """Print groups and batches, store hits and misses, and the first trials."""
+    plan = prepared.plan
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("stage", "group", "batch", "trials"):
         table.add_column(column)
@@ -82,6 +86,7 @@ def print_plan(plan: LlcPlan) -> None:
     short = Counter(filter(None, (short_warmup(trial.config.sampler) for trial in plan.estimates.values())))
     for words, times in short.items():
         console.print(f"note: {counted(times, 'estimate')}: {words}", highlight=False, soft_wrap=True)
+    print_again(prepared.store, {*plan.targets, *plan.estimates} - plan.known.keys())
 
 
 def print_again(store: Store, to_run: Iterable[str]) -> None:
@@ -121,7 +126,7 @@ def print_trial_records(store: Store, everything: bool = False, prefix: str = "t
         prefix: `trl`, or `job` for jobs.
     """
     kind = FOLDERS[prefix]
-    known = sorted(store.records(prefix), key=lambda record: (_written(record), record.id))
+    known = sorted(store.records(prefix), key=written)
     if not known:
         console.print(
             f"there are no {kind} in {store.root}; for another store add --store DIR",
@@ -137,7 +142,7 @@ def print_trial_records(store: Store, everything: bool = False, prefix: str = "t
     rows += [
         (
             record.id,
-            _written(record)[:19].replace("T", " "),
+            written(record)[0][:19].replace("T", " "),
             record.workload,
             record.status,
             shortened(varying[record.id], MAX_LABEL),
@@ -165,10 +170,6 @@ def _what_varies(records: Sequence[Record]) -> dict[str, str]:
     return found
 
 
-def _written(record: Record) -> str:
-    return str(record.provenance.get("written", ""))
-
-
 def beside_others(record: Record, store: Store) -> Record:
     """Return an estimate with its disagreements with other estimates of its target, as in the tables."""
     if record.workload != "llc":
@@ -178,28 +179,19 @@ def beside_others(record: Record, store: Store) -> Record:
     return next((one for one in with_disagreements(others) if one.id == record.id), record)
 
 
-def print_record(record: Record, command_line: str = "") -> None:
-    """Print one record as JSON, and the command line of an external program as it would be typed."""
-    content: dict[str, Any] = {
-        name: getattr(record, name)
-        for name in (
-            "id",
-            "workload",
-            "version",
-            "status",
-            "reasons",
-            "advice",
-            "notes",
-            "figures",
-            "seconds",
-            "config",
-            "provenance",
-        )
-    }
-    if command_line:
-        content["command_line"] = command_line
-    # Not wrapped: a line feed within a text would be no JSON.
-    console.print(JSON(json.dumps(content, ensure_ascii=False)), soft_wrap=True)
+def print_record(record: Record, command_line: str = "", as_json: bool = False) -> None:
+    """Print one record as JSON, and the command line of an external program as it would be typed.
+
+    Args:
+        record: The record.
+        command_line: The command line; empty if the trial was no external program.
+        as_json: Whether other programs read it, which need no colours.
+    """
+    content = record_document(record) | ({"command_line": command_line} if command_line else {})
+    if as_json:
+        print_json(content)
+    else:  # not wrapped: a line feed within a text would be no JSON
+        console.print(JSON(json.dumps(content, ensure_ascii=False)), soft_wrap=True)
 
 
 def print_comparisons(comparisons: Sequence[Any]) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 from rich.table import Table
 
 from sweepflow.flows.cli.print import MAX_TRIALS, console, print_again
 from sweepflow.report.numbers import counted, reads_alike, setting
-from sweepflow.report.trials.compare import compare, write_comparison
+from sweepflow.report.trials.compare import Comparison
 from sweepflow.report.trials.terminal import trials_table
 from sweepflow.trials.halving import rungs
 from sweepflow.trials.prepare import PreparedTrials
@@ -31,9 +30,9 @@ def print_trials(sweep: TrialsSweep) -> None:
         console.print(line, highlight=False, soft_wrap=True, markup=False)
 
 
-def print_trials_plan(prepared: PreparedTrials, halving: int | None = None) -> None:
+def print_trials_plan(prepared: PreparedTrials) -> None:
     """Print groups and batches, store hits and misses, notes on the design, and the first trials."""
-    plan = prepared.plan
+    plan, halving = prepared.plan, prepared.options.halving
     groups = counted(len(set(plan.groups.values())), "group")
     state = f"{plan.hits} are in the store, {plan.trials - plan.hits} to run in {len(plan.batches)} "
     state += "batch" if len(plan.batches) == 1 else "batches"
@@ -79,11 +78,8 @@ def print_trials_plan(prepared: PreparedTrials, halving: int | None = None) -> N
         console.print(f"  and {plan.trials - MAX_TRIALS:,} more", highlight=False)
 
 
-def print_comparison(first: TrialsSweep, second: TrialsSweep, output: Path | None) -> None:
-    """Print two sweeps side by side, and write the page if an output path is given."""
-    found = compare((first.name, first.view), (second.name, second.view))
+def print_comparison(found: Comparison, output: Path | None) -> None:
+    """Print two sweeps side by side, and the path of the page if there is one."""
     console.print(found.table())
     if output is not None:
-        command = shlex.join(["sweepflow", "compare", first.name, second.name])
-        write_comparison(output, found, command)
         console.print(f"report:  {output}", highlight=False, soft_wrap=True, markup=False)

@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sweepflow.flows.cli import completion
-from sweepflow.flows.cli.app import LogLevel, Quiet, StoreDir, app, guarded, open_store, set_up_logging
+from sweepflow.flows.cli.app import (
+    Everything,
+    Json,
+    LogLevel,
+    Quiet,
+    StoreDir,
+    app,
+    guarded,
+    open_store,
+    set_up_logging,
+)
+from sweepflow.flows.cli.documents import leftover_document, print_json, run_document
+from sweepflow.flows.cli.found import end_with
 from sweepflow.tasks.output import lasting_output
+
+if TYPE_CHECKING:
+    from sweepflow.flows.runs.leftovers import Leftover
+    from sweepflow.storage.store import Store
 
 MAX_LISTED = 50
 """Maximum number of runs that are listed, unless all are asked for."""
@@ -42,6 +58,7 @@ def resume(
     ] = False,
     log_level: LogLevel = None,
     quiet: Quiet = False,
+    as_json: Json = False,
 ) -> None:
     """Go on with a run that has not finished, as the same flow run.
 
@@ -56,9 +73,8 @@ def resume(
         if run is not None:
             record = find_run(opened, run)
             if record.state == "completed":
-                short = short_id(opened, record)
-                typer.echo(f"{short} has completed; to look again: {record.command}")
-                raise typer.Exit
+                typer.echo(f"{short_id(opened, record)} has completed; to look again: {record.command}")
+                return None
         else:
             from sweepflow.flows.runs.resume import latest_unfinished
 
@@ -66,7 +82,7 @@ def resume(
             unfinished = latest_unfinished(known)
             if unfinished is None:
                 typer.echo(f"nothing is unfinished in {opened.root}{_at_work(known)}")
-                raise typer.Exit
+                return None
             record = unfinished
         from sweepflow.flows.runs.resume import resume as go_on_with
 
@@ -74,15 +90,18 @@ def resume(
             opened, record, lambda line: None if quiet else typer.echo(line, err=True), here=here
         )
 
-    found = guarded(go_on, quiet=quiet)
-    if found is not None and not _print_found(found):
-        raise typer.Exit(1)
+    found = guarded(go_on, quiet=quiet, as_json=as_json)
+    if found is not None:
+        end_with(found, as_json)
+    elif as_json:
+        print_json(None)
 
 
 @app.command()
 def runs(
     store: StoreDir = None,
-    everything: Annotated[bool, typer.Option("--all", help="All of them, not only the newest.")] = False,
+    everything: Everything = False,
+    as_json: Json = False,
 ) -> None:
     """List the runs on a store: state, trials done, hits, lost workers, age; the newest last."""
 
@@ -92,6 +111,9 @@ def runs(
 
         opened = open_store(store)
         known = known_runs(opened)
+        if as_json:
+            print_json(list(map(run_document, known)))
+            return
         if not known:
             typer.echo(f"there are no runs in {opened.root}; for another store add --store DIR")
             return
@@ -129,6 +151,7 @@ def cleanup(
     everything: Annotated[
         bool, typer.Option("--all", help="SLURM jobs, too, that no run of this store names.")
     ] = False,
+    as_json: Json = False,
 ) -> None:
     """Show what sweeps have left behind, and remove it with --yes.
 
@@ -137,28 +160,38 @@ def cleanup(
     """
     set_up_logging()
 
-    def clean() -> None:
+    def clean() -> list[str]:
         from sweepflow.flows.runs.leftovers import leftovers, remove
-        from sweepflow.flows.runs.table import leftovers_table
 
         opened = open_store(store)
         found = leftovers(opened, lambda line: typer.echo(f"note: {line}", err=True), everything)
-        if not found:
-            typer.echo(f"nothing is left behind in {opened.root}, nor on this machine")
-            return
-        typer.echo("\n".join(leftovers_table(found)))
         mine = [item for item in found if everything or not item.foreign]
-        if not yes:
-            typer.echo(f"{len(mine)} would be removed; --yes removes them")
-            return
-        failures = remove(mine)
-        typer.echo(f"removed {len(mine) - len(failures)}")
-        for failure in failures:
-            typer.echo(f"error: {failure}", err=True)
-        if failures:
-            raise typer.Exit(1)
+        if not as_json:
+            _show_leftovers(opened, found)
+        failures = remove(mine) if yes else []
+        removed = len(mine) - len(failures) if yes else 0
+        if as_json:
+            listed = list(map(leftover_document, found))
+            print_json({"leftovers": listed, "removed": removed, "failures": failures})
+        elif found:
+            would = f"{len(mine)} would be removed; --yes removes them"
+            typer.echo(f"removed {removed}" if yes else would)
+        return failures
 
-    guarded(clean)
+    failures = guarded(clean)
+    for failure in failures:
+        typer.echo(f"error: {failure}", err=True)
+    if failures:
+        raise typer.Exit(1)
+
+
+def _show_leftovers(store: Store, found: Sequence[Leftover]) -> None:
+    from sweepflow.flows.runs.table import leftovers_table
+
+    if found:
+        typer.echo("\n".join(leftovers_table(found)))
+    else:
+        typer.echo(f"nothing is left behind in {store.root}, nor on this machine")
 
 
 def _at_work(known: Sequence[Any]) -> str:
@@ -169,24 +202,3 @@ def _at_work(known: Sequence[Any]) -> str:
     short = short_ids(record.flow_run_id for record in known)
     alive = [short[record.flow_run_id] for record in known if is_alive(record).life is not Life.DEAD]
     return f"; still at work: {', '.join(alive)}" if alive else ""
-
-
-def _print_found(found: Any) -> bool:
-    """Print the results of a flow as its own command does, and return whether they are sound."""
-    from sweepflow.llc_sweep import LlcSweep
-    from sweepflow.trials.result import TrialsSweep
-
-    if isinstance(found, LlcSweep):
-        from sweepflow.flows.cli.print import print_sweep
-
-        print_sweep(found)
-        return found.sound
-    if isinstance(found, TrialsSweep):
-        from sweepflow.flows.cli.print_trials import print_trials
-
-        print_trials(found)
-        return found.sound
-    from sweepflow.flows.cli.print import print_comparisons
-
-    print_comparisons(found)
-    return all(comparison.within for comparison in found)

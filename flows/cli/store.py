@@ -1,51 +1,63 @@
-"""Commands that look into the store: targets, estimates, trials, show, rm."""
+"""Commands that look into the store: targets, estimates, trials, jobs, show, rm."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from sweepflow.flows.cli import completion
-from sweepflow.flows.cli.app import StoreDir, app, guarded, open_store
+from sweepflow.flows.cli.app import Everything, Json, StoreDir, app, guarded, open_store
+from sweepflow.flows.cli.documents import print_json, records_document
 
 
 @app.command()
-def targets(store: StoreDir = None) -> None:
+def targets(store: StoreDir = None, as_json: Json = False) -> None:
     """List the targets that the store knows."""
-    from sweepflow.flows.cli.print import print_targets
+    if as_json:
+        _print_records(store, "tgt")
+    else:
+        from sweepflow.flows.cli.print import print_targets
 
-    guarded(lambda: print_targets(open_store(store)))
+        guarded(lambda: print_targets(open_store(store)))
 
 
 @app.command()
-def estimates(store: StoreDir = None) -> None:
+def estimates(store: StoreDir = None, as_json: Json = False) -> None:
     """List the estimates that the store knows."""
-    from sweepflow.flows.cli.print import print_estimates
+    if as_json:
+        _print_records(store, "est")
+    else:
+        from sweepflow.flows.cli.print import print_estimates
 
-    guarded(lambda: print_estimates(open_store(store)))
+        guarded(lambda: print_estimates(open_store(store)))
 
 
 @app.command()
-def trials(
-    store: StoreDir = None,
-    everything: Annotated[bool, typer.Option("--all", help="All of them, not only the newest.")] = False,
-) -> None:
+def trials(store: StoreDir = None, everything: Everything = False, as_json: Json = False) -> None:
     """List the trials of hyperparameter sweeps that the store knows, the newest last."""
-    from sweepflow.flows.cli.print import print_trial_records
+    if as_json:
+        _print_records(store, "trl")
+    else:
+        from sweepflow.flows.cli.print import print_trial_records
 
-    guarded(lambda: print_trial_records(open_store(store), everything))
+        guarded(lambda: print_trial_records(open_store(store), everything))
 
 
 @app.command()
-def jobs(
-    store: StoreDir = None,
-    everything: Annotated[bool, typer.Option("--all", help="All of them, not only the newest.")] = False,
-) -> None:
+def jobs(store: StoreDir = None, everything: Everything = False, as_json: Json = False) -> None:
     """List the jobs of Python functions that the store knows, the newest last."""
-    from sweepflow.flows.cli.print import print_trial_records
+    if as_json:
+        _print_records(store, "job")
+    else:
+        from sweepflow.flows.cli.print import print_trial_records
 
-    guarded(lambda: print_trial_records(open_store(store), everything, "job"))
+        guarded(lambda: print_trial_records(open_store(store), everything, "job"))
+
+
+def _print_records(store: Path | None, prefix: str) -> None:
+    guarded(lambda: print_json(records_document(open_store(store), prefix)))
 
 
 @app.command()
@@ -57,6 +69,7 @@ def show(
         ),
     ],
     store: StoreDir = None,
+    as_json: Json = False,
 ) -> None:
     """Print one record whole."""
     from sweepflow.flows.cli.print import beside_others, print_record
@@ -66,7 +79,7 @@ def show(
 
         opened = open_store(store)
         record = opened.find(record_id)
-        print_record(beside_others(record, opened), command_of(record, opened))
+        print_record(beside_others(record, opened), command_of(record, opened), as_json)
 
     guarded(printed)
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sweepflow.flows.cli import completion
 from sweepflow.flows.cli.app import (
     ConfigDir,
+    Json,
     LogLevel,
     MaxFailures,
     Overrides,
@@ -23,8 +25,13 @@ from sweepflow.flows.cli.app import (
     set_up_logging,
 )
 from sweepflow.flows.cli.asking import asks_for_jobs
+from sweepflow.flows.cli.documents import comparison_document, print_json, trials_plan_document
+from sweepflow.flows.cli.found import end_with
 from sweepflow.streak import MOST
 from sweepflow.tasks.output import lasting_output
+
+if TYPE_CHECKING:
+    from sweepflow.trials.prepare import PreparedTrials
 
 Samples = Annotated[
     int | None, typer.Option("--samples", "-n", help="Configurations to draw; best a power of two.")
@@ -66,6 +73,7 @@ def sweep(
     rerun: Rerun = False,
     log_level: LogLevel = None,
     quiet: Quiet = False,
+    as_json: Json = False,
 ) -> None:
     """Run a workload with many configurations: a grid, or samples from a space.
 
@@ -74,7 +82,6 @@ def sweep(
 
     def run() -> Any:
         set_up_logging(log_level)
-        from sweepflow.flows.cli.print_trials import print_trials_plan
         from sweepflow.trials.modes import MODES
         from sweepflow.trials.prepare import SweepOptions, prepare_trials
         from sweepflow.workloads.goal import GOALS
@@ -93,8 +100,7 @@ def sweep(
         if dry_run or not asks_for_jobs("sweep", overrides or [], config_dir):
             prepared = prepare_trials(overrides or [], options)
             if dry_run:
-                print_trials_plan(prepared, halving)
-                raise typer.Exit
+                return prepared
             if not prepared.plan.batches and halving is None:
                 # Nothing to orchestrate: no server is started to say so.
                 return prepared.collect()
@@ -124,12 +130,20 @@ def sweep(
                     max_failures=max_failures,
                 )
 
-    from sweepflow.flows.cli.print_trials import print_trials
+    found = guarded(run, quiet=quiet, as_json=as_json)
+    if dry_run:
+        guarded(lambda: _print_plan(found, as_json))
+    else:
+        end_with(found, as_json)
 
-    found = guarded(run, quiet=quiet)
-    print_trials(found)
-    if not found.sound:
-        raise typer.Exit(1)
+
+def _print_plan(prepared: PreparedTrials, as_json: bool) -> None:
+    if as_json:
+        print_json(trials_plan_document(prepared))
+    else:
+        from sweepflow.flows.cli.print_trials import print_trials_plan
+
+        print_trials_plan(prepared)
 
 
 @app.command()
@@ -161,7 +175,12 @@ def samples(
 
 @app.command()
 @lasting_output()
-def train(overrides: Overrides = None, config_dir: ConfigDir = None, quiet: Quiet = False) -> None:
+def train(
+    overrides: Overrides = None,
+    config_dir: ConfigDir = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
     """Run one configuration alone, and print what it gives; a sweep would give the same for it.
 
     Example: sweepflow train workload=digits_mlp optimizer=sgd learning_rate=0.1
@@ -172,10 +191,10 @@ def train(overrides: Overrides = None, config_dir: ConfigDir = None, quiet: Quie
 
         return run_one(overrides or [], config_dir)
 
+    record = guarded(run, quiet=quiet, as_json=as_json)
     from sweepflow.flows.cli.print import print_record
 
-    record = guarded(run, quiet=quiet)
-    print_record(record)
+    print_record(record, as_json=as_json)
     if record.status not in ("ok", "flagged"):
         raise typer.Exit(1)
 
@@ -191,17 +210,28 @@ def compare(
     ],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the HTML page here.")] = None,
     store: StoreDir = None,
+    as_json: Json = False,
 ) -> None:
     """Lay two sweeps side by side: best, regret against trials spent, time."""
 
     def run() -> Any:
-        from sweepflow.flows.cli.print_trials import print_comparison
+        from sweepflow.report.trials.compare import compare as compared
+        from sweepflow.report.trials.compare import write_comparison
         from sweepflow.trials.result import load_sweep
 
         opened = open_store(store)
-        print_comparison(load_sweep(opened, first), load_sweep(opened, second), output)
+        found = compared(*((name, load_sweep(opened, name).view) for name in (first, second)))
+        if output is not None:
+            write_comparison(output, found, shlex.join(["sweepflow", "compare", first, second]))
+        return found
 
-    guarded(run)
+    found = guarded(run, as_json=as_json)
+    if as_json:
+        print_json(comparison_document(found, output))
+    else:
+        from sweepflow.flows.cli.print_trials import print_comparison
+
+        print_comparison(found, output)
 
 
 def _design(

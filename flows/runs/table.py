@@ -63,18 +63,27 @@ def runs_table(
 
 
 def state_words(record: RunRecord, at: datetime.datetime, short: Mapping[str, str]) -> str:
-    """Return the actual state of a run, whatever its process last reported; `short` has the ids in lists."""
+    """Return the actual state of a run in words; `short` has the ids in lists."""
     again = f", attempt {record.attempt}" if record.attempt > 1 else ""
     if record.state != "running":
         gone_on = f", gone on with as {short[record.successor]}" if record.successor else ""
         why = f" ({record.reason})" if record.reason and record.state != "completed" else ""
         return f"{record.state}{again}{gone_on}{why}"
-    found = is_alive(record, at)
-    if found.life is Life.ALIVE:
+    state = actual_state(record, at)
+    if state == "running":
         return f"running{again}"
     silent = ago(max(0.0, (at - record.beat).total_seconds()))
-    state = "crashed" if found.life is Life.DEAD else "unknown"
     return f"{state}{again} (no sign of life for {silent})"
+
+
+def actual_state(record: RunRecord, at: datetime.datetime | None = None) -> str:
+    """Return the actual state of a run, whatever its process last reported.
+
+    It is `crashed` if the process of a run is gone, and `unknown` if that cannot be told yet.
+    """
+    if record.state != "running":
+        return record.state
+    return {Life.ALIVE: "running", Life.DEAD: "crashed", Life.UNKNOWN: "unknown"}[is_alive(record, at).life]
 
 
 def leftovers_table(found: Sequence[Leftover]) -> list[str]:

@@ -195,7 +195,13 @@ def test_an_unknown_level_is_bad_input(
     ]
 
 
+def test_what_is_printed_beside_json_goes_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
+    guarded(lambda: print("a table"))
+    guarded(lambda: print("a user's own module"), as_json=True)
+    assert capsys.readouterr() == ("a table\n", "a user's own module\n")
+
+
 def test_progress_is_shown_unless_the_command_is_quiet() -> None:
-    assert guarded(is_progress_shown)
+    assert guarded(is_progress_shown) and guarded(is_progress_shown, as_json=True)
     assert not guarded(is_progress_shown, quiet=True)
     assert is_progress_shown()

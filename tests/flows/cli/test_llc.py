@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sweepflow.storage.store import Store
-from tests.prefect_server import NO_SERVER, TINY, Machine
+from tests.prefect_server import BIN, Machine, NO_SERVER, TINY
 from tests.slurm.processes import PATIENCE
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
@@ -118,14 +120,26 @@ def test_a_sweep_from_the_first_command_to_the_last(
     assert_whole(store, 2, 3)
 
 
-def test_a_terminal_shows_the_log_and_the_progress_that_are_asked_for(office: Machine) -> None:
-    """The options win over the environment."""
-    unwilling = {"PREFECT_LOGGING_LEVEL": "ERROR", "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL"}
-    code, text = office.run("sweepflow", "llc", *TINY, "--quiet", **unwilling)
-    assert code == 0 and "from the store" not in text and "INFO" not in text
-    code, text = office.run("sweepflow", "llc", *TINY, "target.seed=1", "--log-level", "info", **unwilling)
-    assert code == 0 and "trials 2/2, 0 from the store" in text
-    assert "INFO" in text and "Beginning flow run" in text and "httpx" not in text
+def test_each_stream_has_what_was_asked_for(office: Machine) -> None:
+    """Results on one of them, as JSON; progress and the log on the other, as the options say."""
+
+    def run(*options: str) -> tuple[dict[str, Any], str]:
+        command = [str(BIN / "sweepflow"), "llc", *TINY, "--json", *options]
+        # The options win over both.
+        unwilling = {"PREFECT_LOGGING_LEVEL": "ERROR", "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL"}
+        environment = {**office.environment, **unwilling}
+        done = subprocess.run(
+            command, cwd=office.directory, env=environment, capture_output=True, text=True, timeout=300
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout), done.stderr
+
+    found, said = run("--quiet")
+    assert not said
+    again, said = run("--log-level", "info", "target.seed=1")
+    assert "trials 2/2, 0 from the store" in said
+    assert "INFO" in said and "Beginning flow run" in said and "httpx" not in said
+    assert [len(sweep["estimates"]) for sweep in (found, again)] == [1, 1] and found["name"] != again["name"]
 
 
 BAD: dict[str, tuple[list[str], list[str]]] = {
