@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -101,6 +102,10 @@ def resume(
 def runs(
     store: StoreDir = None,
     everything: Everything = False,
+    follow: Annotated[
+        bool,
+        typer.Option("--follow", "-f", help="Show what changes, until no run is running; end by Ctrl-C."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """List the runs on a store: state, trials done, hits, lost workers, age; the newest last."""
@@ -111,11 +116,17 @@ def runs(
 
         opened = open_store(store)
         known = known_runs(opened)
-        if as_json:
+        if as_json and not follow:
             print_json(list(map(run_document, known)))
             return
         if not known:
-            typer.echo(f"there are no runs in {opened.root}; for another store add --store DIR")
+            said = f"there are no runs in {opened.root}; for another store add --store DIR"
+            typer.echo(said, err=as_json)
+            return
+        if follow:
+            from sweepflow.flows.cli.follow import follow as follow_runs
+
+            follow_runs(opened, as_json, sys.maxsize if everything else MAX_LISTED)
             return
         shown = known if everything else known[-MAX_LISTED:]
         typer.echo("\n".join(runs_table(shown, among=known)))
