@@ -151,8 +151,8 @@ def llc_plan_document(prepared: PreparedLlc) -> Document:
     return {
         **_plan_document(prepared),
         "batches": [
-            *(_batch(batch, "build") for batch in plan.target_batches),
-            *(_batch(batch, "sample") for batch in plan.estimate_batches),
+            *(_batch(batch, "build") for batch in plan.batches_of("target")),
+            *(_batch(batch, "sample") for batch in plan.batches_of("llc")),
         ],
         "targets": [_planned(trial, plan.known) for trial in plan.targets.values()],
         "estimates": [_planned(trial, plan.known) for trial in plan.estimates.values()],
@@ -164,7 +164,7 @@ def trials_plan_document(prepared: PreparedTrials) -> Document:
     plan, halving = prepared.plan, prepared.options.halving
     return {
         **_plan_document(prepared),
-        "batches": [] if halving else [_batch(batch, "run") for batch in plan.run_batches],
+        "batches": [] if halving else [_batch(batch, "run") for batch in plan.batches],
         "metric": prepared.aim.metric,
         "goal": prepared.aim.goal,
         "notes": plan.drawn.notes,

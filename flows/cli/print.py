@@ -16,7 +16,6 @@ from rich.table import Table
 from sweepflow.engine.workload import Trial
 from sweepflow.estimates.agreement import with_disagreements
 from sweepflow.estimates.length import short_warmup
-from sweepflow.estimates.plan import LlcPlan
 from sweepflow.estimates.prepare import PreparedLlc
 from sweepflow.flows.cli.documents import print_json, record_document, written
 from sweepflow.llc_sweep import LlcSweep
@@ -54,7 +53,6 @@ def print_sweep(sweep: LlcSweep) -> None:
         console.print(line, highlight=False, soft_wrap=True)
 
 
-def print_plan(plan: LlcPlan) -> None:
 def print_plan(prepared: PreparedLlc) -> None:
     """Print groups and batches, store hits and misses, and the first trials."""
     plan = prepared.plan

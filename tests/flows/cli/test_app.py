@@ -17,8 +17,8 @@ import typer
 from prefect.exceptions import PrefectHTTPStatusError
 
 from sweepflow.flows.cli.app import guarded, set_up_logging
-from tests.slurm.processes import PATIENCE
 from sweepflow.tasks.output import is_progress_shown
+from tests.slurm.processes import PATIENCE
 
 HUNG_UP = """
 import os, signal, sys, time

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from sweepflow.storage.store import Store
-from tests.prefect_server import BIN, Machine, NO_SERVER, TINY
+from tests.prefect_server import BIN, NO_SERVER, TINY, Machine
 from tests.slurm.processes import PATIENCE
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]

@@ -243,7 +243,7 @@ def test_prefects_own_retry_goes_on_too(office: Machine, prefect: Any) -> None:
     assert "without an associated deployment" in (answer.details.reason or "")
     code, text = office.run("prefect", "flow-run", "retry", record.flow_run_id)
     assert code != 0 and "entrypoint" in text
-    entrypoint = f"{ROOT / 'flows' / 'llc_sweep.py'}:llc"
+    entrypoint = f"{ROOT / 'flows' / 'llc.py'}:llc"
     code, text = office.run("prefect", "flow-run", "retry", record.flow_run_id, "--entrypoint", entrypoint)
     assert code == 0, text
     assert history(record)[0].run_count == 2 and names(record)[-1] == "Completed"
