@@ -56,8 +56,9 @@ def __getattr__(name: str) -> Any:
     """
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    # As the command does: no server that sweepflow starts tells anybody that it runs.
+    # As the command does: neither a server that sweepflow starts nor its client tells anybody that it runs.
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    os.environ.setdefault("DO_NOT_TRACK", "1")
     # Prefect gives its temporary server 20 s, and a first start on a busy machine takes longer.
     os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
     return getattr(importlib.import_module(_MODULES[name]), name)

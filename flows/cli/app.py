@@ -89,7 +89,7 @@ def store_dir(store: Path | None) -> Path:
 
 
 def set_up_logging(level: str | None = None) -> None:
-    """Decide what the terminal shows of logs, and keep Prefect's server off the network.
+    """Decide what the terminal shows of logs, and keep Prefect from telling anybody that it runs.
 
     Without a level, the terminal shows sweepflow's own progress, results and errors, and the user's own
     settings win: PREFECT_LOGGING_LEVEL=INFO brings Prefect's log back. A level wins over them. The log on
@@ -99,6 +99,7 @@ def set_up_logging(level: str | None = None) -> None:
         ConfigError: if there is no such level.
     """
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    os.environ.setdefault("DO_NOT_TRACK", "1")
     if level is None:
         if "PREFECT_LOGGING_LEVEL" not in os.environ:
             os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
