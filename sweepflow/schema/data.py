@@ -18,10 +18,15 @@ class TeacherStudentData(Config):
 
     kind: Literal["teacher_student"] = "teacher_student"
     n_data: PositiveInt = 1000
+    """Number of training rows, n."""
     n_test: PositiveInt = 500
+    """Number of test rows."""
     input_dim: PositiveInt = 4
+    """Number of inputs."""
     output_dim: PositiveInt = 1
+    """Number of outputs."""
     inputs: Content[Literal["isotropic", "anisotropic", "mixture", "latent"]] = "isotropic"
+    """Distribution of the inputs."""
     condition_number: Content[Annotated[float, Field(ge=1)]] = 100.0
     """Ratio of the largest to the smallest input variance (inputs=anisotropic)."""
     components: Content[PositiveInt] = 4
@@ -31,33 +36,43 @@ class TeacherStudentData(Config):
     latent_dim: Content[PositiveInt] = 2
     """Dimension of the latent factors; the inputs are a noisy linear image of them (inputs=latent)."""
     noise: Content[Literal["gaussian", "heteroscedastic", "student_t", "outlier"]] = "gaussian"
+    """Distribution of the label noise."""
     noise_scale: Content[NonNegativeFloat] = 0.1
     """Standard deviation (scale, for student_t) of the label noise, in units of the teacher's output."""
     degrees_of_freedom: Content[Annotated[float, Field(gt=2)]] = 4.0
     """Degrees of freedom of the noise (noise=student_t)."""
     outlier_fraction: Content[Fraction] = 0.05
+    """Share of rows that are outliers (noise=outlier)."""
     outlier_scale: Content[PositiveFloat] = 10.0
-    """An outlier's noise is this many times wider (noise=outlier)."""
+    """Standard deviation of an outlier's noise, in units of `noise_scale` (noise=outlier)."""
     teacher_widths: Content[tuple[PositiveInt, ...]] = (8,)
+    """Widths of the teacher's hidden layers."""
     teacher_activation: Content[Activation] = "tanh"
+    """Activation function of the teacher."""
     seed: Content[Seed] = 0
+    """Seed of the teacher, the inputs and the noise."""
 
 
 class DeepLinearData(Config):
     """Gaussian inputs through a product of matrices of known rank: y = W_L ... W_1 x + noise.
 
-    `widths` lists all layer widths, input and output included: H_1, ..., H_{L+1}. Every matrix has
-    exactly rank `rank`, the most singular point of the true set, so that the learning coefficient there
-    is Aoyagi's.
+    Every matrix has exactly rank `rank`. This is the most singular point of the set of true parameters: the
+    learning coefficient there is Aoyagi's.
     """
 
     kind: Literal["deep_linear"] = "deep_linear"
     widths: tuple[PositiveInt, ...] = Field(default=(4, 4, 4), min_length=2)
+    """Widths of all layers, input and output included: H_1, ..., H_{L+1}."""
     rank: Content[NonNegativeInt] = 2
+    """Rank of every matrix; at most the smallest width."""
     n_data: PositiveInt = 1000
+    """Number of training rows, n."""
     n_test: PositiveInt = 500
+    """Number of test rows."""
     noise_scale: Content[NonNegativeFloat] = 0.0
+    """Standard deviation of the label noise."""
     seed: Content[Seed] = 0
+    """Seed of the matrices, the inputs and the noise."""
 
     @model_validator(mode="after")
     def _rank_fits(self) -> DeepLinearData:
@@ -71,8 +86,11 @@ class NormalCrossingData(Config):
 
     kind: Literal["normal_crossing"] = "normal_crossing"
     exponents: Content[tuple[PositiveInt, ...]] = Field(default=(1, 2), min_length=1)
+    """The exponents k_i."""
     n_data: PositiveInt = 1000
+    """The number n, which decides the default of nβ; there are no rows."""
     dimension: PositiveInt = 2
+    """Number of parameters; `exponents` has one entry for each."""
 
     @model_validator(mode="after")
     def _dimension_fits(self) -> NormalCrossingData:
@@ -86,8 +104,11 @@ class QuadraticData(Config):
 
     kind: Literal["quadratic"] = "quadratic"
     eigenvalues: Content[tuple[NonNegativeFloat, ...]] = Field(default=(1.0, 0.1), min_length=1)
+    """The eigenvalues h_i."""
     n_data: PositiveInt = 1000
+    """The number n, which decides the default of nβ; there are no rows."""
     dimension: PositiveInt = 2
+    """Number of parameters; `eigenvalues` has one entry for each."""
 
     @model_validator(mode="after")
     def _dimension_fits(self) -> QuadraticData:
@@ -101,13 +122,16 @@ class BundledData(Config):
 
     kind: Literal["bundled"] = "bundled"
     name: Literal["digits", "diabetes", "breast_cancer"] = "digits"
+    """Name of the data set."""
     test_fraction: Fraction = 0.2
+    """Share of the rows that is kept for testing."""
     seed: Content[Seed] = 0
     """Seed of the split into training and test rows."""
 
 
 class FileData(Config):
-    """The user's own `.npz` (arrays `x` and `y`) or CSV (a header line; one column is the target)."""
+    """A file of the user's own: `.npz` (arrays `x` and `y`), or CSV (a header line; one column is the
+    target)."""
 
     kind: Literal["file"] = "file"
     path: Location[str] = Field(description="the path of a .npz or .csv file", examples=["FILE.npz"])
@@ -116,9 +140,13 @@ class FileData(Config):
     target_column: Content[str | None] = None
     """Name of the target column (CSV only); the last column if it is not given."""
     task: Literal["regression", "classification"] = "regression"
+    """Task, which decides the loss: half the squared error, or cross-entropy."""
     standardize: Content[bool] = True
+    """Whether inputs and regression targets are standardised, on the training rows."""
     test_fraction: Fraction = 0.2
+    """Share of the rows that is kept for testing."""
     seed: Content[Seed] = 0
+    """Seed of the split into training and test rows."""
 
 
 class MnistData(Config):

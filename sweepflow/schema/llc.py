@@ -29,7 +29,8 @@ class LlcConfig(Config):
     sampler: SamplerConfig
     runner: RunnerConfig = LocalRunner()
     store: str = Field(default_factory=default_store, min_length=1)
-    """Directory of records and reports."""
+    """Directory of records and reports; the variable SWEEPFLOW_STORE, or `sweepflow-data`, if it is not
+    given."""
     name: SweepName | None = None
     """Name of the sweep; made from its trials if it is not given."""
 

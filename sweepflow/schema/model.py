@@ -21,10 +21,15 @@ class MlpModel(Config):
 
     kind: Literal["mlp"] = "mlp"
     widths: tuple[PositiveInt, ...] | None = None
+    """Widths of the hidden layers; `[]` is a linear model."""
     target_params: PositiveInt | None = None
+    """Number of parameters to come close to, in place of `widths`."""
     depth: PositiveInt | None = None
+    """Number of hidden layers, all of one width; goes with `target_params`."""
     activation: Activation = "relu"
+    """Activation function of the hidden layers."""
     bias: bool = True
+    """Whether the layers have biases."""
 
     @model_validator(mode="after")
     def _one_way_to_say_it(self) -> MlpModel:
@@ -36,20 +41,24 @@ class MlpModel(Config):
 
 
 class DeepLinearModel(Config):
-    """A product of matrices without biases or activations; `widths` lists the widths of the hidden layers."""
+    """A product of matrices, without biases or activations."""
 
     kind: Literal["deep_linear"] = "deep_linear"
     widths: tuple[PositiveInt, ...]
+    """Widths of the hidden layers."""
 
 
 class CnnModel(Config):
-    """A small convolutional network for images: 3x3 convolutions, each with 2x2 max-pooling, then one
-    dense layer."""
+    """A small convolutional network for images: 3x3 convolutions, each followed by 2x2 max-pooling, then a
+    hidden dense layer and the output layer."""
 
     kind: Literal["cnn"] = "cnn"
     channels: tuple[PositiveInt, ...] = Field(default=(8, 16), min_length=1)
+    """Output channels of each convolution."""
     dense: PositiveInt = 32
+    """Width of the hidden dense layer."""
     activation: Activation = "relu"
+    """Activation function of the convolutions and of the hidden dense layer."""
 
 
 class PotentialModel(Config):

@@ -67,30 +67,36 @@ class SlurmRunner(_ClusterRunner):
 
     kind: Literal["slurm"] = "slurm"
     partition: Word | None = None
+    """SLURM's option of this name; SLURM's own default if it is not given."""
     account: Word | None = None
+    """SLURM's option of this name; SLURM's own default if it is not given."""
     qos: Word | None = None
+    """SLURM's option of this name; SLURM's own default if it is not given."""
     walltime: Annotated[str, Field(pattern=r"^(\d+-)?\d+(:\d{1,2}){0,2}$")] = "01:00:00"
     """Walltime of a job, as SLURM writes it: minutes, hours:minutes:seconds, or days-hours:minutes:seconds.
     Longer batches are checkpointed and continue in the next job."""
     cores: PositiveInt = 1
     """CPU cores of a job."""
     memory: Annotated[str, Field(pattern=r"^\d+(\.\d+)?\s?[KMGT]i?B$")] = "4GB"
-    """Memory of a job."""
+    """Memory of a job, such as `500MB` or `16GB`."""
     gpus: NonNegativeInt = 0
     """GPUs of a job, requested as `--gres=gpu:N`."""
     gres: Word | None = None
     """Generic resources of a job, in place of `gpus`, to request GPUs of a type or further resources. In
     `gpu:a100:2` the number is used as `gpus`."""
     constraint: Word | None = None
+    """SLURM's option of this name; SLURM's own default if it is not given."""
     jobs: PositiveInt = 1
-    """Number of jobs, as long as there is work for them."""
+    """Number of jobs at once, as long as there is work for them."""
     minimum: NonNegativeInt | None = None
+    """Smallest number of jobs, with `maximum`, in place of `jobs`: the number of jobs then follows the amount
+    of work. A surplus job ends after half a minute without work."""
     maximum: PositiveInt | None = None
-    """`minimum` and `maximum` replace `jobs`: the number of jobs follows the amount of work."""
+    """Largest number of jobs, with `minimum`."""
     interface: Word | None = None
     """Network interface of scheduler and workers, such as `ib0`; by default that of the default route."""
     directives: tuple[str, ...] = ()
-    """Further `#SBATCH` lines, such as `--exclusive`."""
+    """Further `#SBATCH` lines, each as what stands behind `#SBATCH`, such as `--exclusive`."""
     prologue: tuple[str, ...] = ()
     """Shell lines that run before the worker starts: modules, a virtual environment, a container's set-up."""
     python: str | None = None

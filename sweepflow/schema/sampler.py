@@ -37,6 +37,7 @@ class _Sampler(Config):
     gamma: Traced[NonNegativeFloat] = 10.0
     """Strength of the localisation: precision of the Gaussian around w0."""
     chains: PositiveInt = 4
+    """Number of chains, all started at w0."""
     draws: Draws | Auto = "auto"
     """Kept draws of each chain, after warm-up and thinning; `auto` continues until there are `ess` effective
     draws."""
@@ -49,6 +50,7 @@ class _Sampler(Config):
     thinning: PositiveInt = 1
     """Steps for each kept draw."""
     seed: Content[Seed] = 0
+    """Seed of the chains."""
 
     @property
     def is_sized(self) -> bool:
@@ -89,7 +91,9 @@ class _ByStochasticGradients(_Sampler):
     bias_chains: NonNegativeInt = 2
     """Extra chains with half the step size, which measure the step-size bias."""
     dtype: Dtype = "float32"
+    """Type of the numbers that the program computes with."""
     thinning: PositiveInt = 10
+    """Steps for each kept draw."""
     warmup: NonNegativeInt | Auto = "auto"
     """Steps of each chain before the first kept draw; `auto` takes the number that the slowest direction
     needs to forget w0."""
@@ -124,6 +128,7 @@ class SgldSampler(_ByStochasticGradients):
 
     kind: Literal["sgld"] = "sgld"
     preconditioner: Literal["none", "rmsprop", "adam"] = "none"
+    """Preconditioner of the steps, made from moments of the gradient."""
     b1: Traced[Decay] = 0.9
     """Decay of the first moment (adam)."""
     b2: Traced[Decay] = 0.99
@@ -152,10 +157,13 @@ class HmcSampler(_Sampler):
     num_integration_steps: PositiveInt = 64
     """Maximum number of steps of a trajectory; each trajectory has 1 to this many steps, drawn uniformly."""
     target_acceptance: Traced[Probability] = 0.8
+    """Acceptance that the step size is tuned to."""
     initial_step_size: Traced[PositiveFloat] = 1e-2
     """Step size at which the adaptation starts."""
     warmup: NonNegativeInt = 200
+    """Steps of each chain before the first kept draw, in which the sampler is tuned."""
     dtype: Dtype = "float64"
+    """Type of the numbers that the program computes with."""
 
 
 class NutsSampler(_Sampler):
@@ -163,10 +171,15 @@ class NutsSampler(_Sampler):
 
     kind: Literal["nuts"] = "nuts"
     max_num_doublings: Annotated[int, Field(ge=1, le=12)] = 8
+    """Maximum number of doublings of a trajectory: at most 2 to this power steps."""
     target_acceptance: Traced[Probability] = 0.8
+    """Acceptance that the step size is tuned to."""
     initial_step_size: Traced[PositiveFloat] = 1e-2
+    """Step size at which the adaptation starts."""
     warmup: NonNegativeInt = 200
+    """Steps of each chain before the first kept draw, in which the sampler is tuned."""
     dtype: Dtype = "float64"
+    """Type of the numbers that the program computes with."""
 
 
 class MclmcSampler(_Sampler):
@@ -178,7 +191,9 @@ class MclmcSampler(_Sampler):
     max_step_size: Traced[PositiveFloat] = 1.0
     """Bound of the tuned step size, which is cut to this value times the square root of the dimension."""
     warmup: NonNegativeInt = 2000
+    """Steps of each chain before the first kept draw, in which the sampler is tuned."""
     dtype: Dtype = "float64"
+    """Type of the numbers that the program computes with."""
 
 
 StochasticSampler = SgldSampler | SgnhtSampler

@@ -20,11 +20,15 @@ class TrainingConfig(Config):
     start: Literal["random", "truth"] = "random"
     """Start of the training: the layers' own initialisation, or the data's known true parameter."""
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    """Optimizer of optax."""
     schedule: Literal["constant", "cosine"] = "cosine"
+    """Schedule of the learning rate; `cosine` decays to 0 over all steps."""
     steps: NonNegativeInt = 20_000
+    """Number of steps."""
     batch_size: PositiveInt | None = None
     """Rows of each step, drawn with replacement; all rows if it is not given."""
     learning_rate: Traced[PositiveFloat] = 1e-2
+    """Learning rate, at the start of the schedule."""
     momentum: Traced[Decay] = 0.9
     """Momentum (sgd only)."""
     weight_decay: Traced[NonNegativeFloat] = 0.0
@@ -33,6 +37,7 @@ class TrainingConfig(Config):
     """Training stops once the norm of the full-data gradient is at most this. A note then says that w0 is no
     minimum."""
     dtype: Dtype = "float64"
+    """Type of the numbers that the program computes with."""
     seed: Content[Seed] = 0
     """Seed of the initialisation and the minibatches."""
 

@@ -53,10 +53,12 @@ class CommandConfig(Config):
     """Form of the arguments: `key=value`; `--key=value`; `--key value`, with true as `--key` alone and lists
     as several words; one word of JSON; or nothing except the arguments that the command places."""
     seed: Content[Seed | None] = None
+    """Seed, which is passed as an argument."""
     seed_argument: Content[str] = "seed"
     """Key under which the seed is passed, if there is a seed."""
     metrics: Content[tuple[str, ...]] = Field(min_length=1)
-    """Metrics that the program must print; other metrics that it prints are kept as well."""
+    """Metrics that the program must print; other metrics that it prints are kept as well. The first one says
+    which trial is best."""
     sha256: Content[str] = ""
     """SHA-256 of the files that the trial names and depends on; filled in by sweepflow. A changed script is
     another trial."""
@@ -72,7 +74,9 @@ class CommandConfig(Config):
     cwd: Location[Text | None] = None
     """Directory that the program runs in; by default the directory that sweepflow was started in."""
     timeout_seconds: Location[PositiveFloat | None] = None
+    """Time limit of a trial; none if it is not given."""
     max_concurrent: Location[PositiveInt] = 1
+    """Number of processes of each batch that run at a time."""
     devices: Location[tuple[Text, ...]] = ()
     """Devices that are given in turn as CUDA_VISIBLE_DEVICES; each to one process at a time, while there are
     enough."""

@@ -31,11 +31,15 @@ class Config(OptimizerConfig):
     """One descent from a starting point."""
 
     landscape: Landscape = "rosenbrock"
+    """Function to minimize."""
     steps: PositiveInt = 200
+    """Number of steps."""
     x: Traced[float] = -1.5
+    """First coordinate of the starting point."""
     y: Traced[float] = 2.0
+    """Second coordinate of the starting point."""
     keep_path: bool = False
-    """Keep every point of the path: the report draws it over the landscape's contours."""
+    """Whether to keep every point of the path: the report draws it over the landscape's contours."""
 
 
 VALUES: dict[str, Value] = {

@@ -25,11 +25,13 @@ class OptimizerConfig(Config):
     """An optimizer of optax, and its numbers."""
 
     optimizer: Literal["sgd", "adam", "adamw", "rmsprop", "lion"] = "adam"
+    """Optimizer of optax."""
     nesterov: bool = False
-    """sgd only."""
+    """Whether the momentum is Nesterov's (sgd only)."""
     learning_rate: Traced[PositiveFloat] = 1e-3
+    """Learning rate, before any schedule."""
     momentum: Traced[Decay] = 0.9
-    """sgd only."""
+    """Momentum (sgd only)."""
     b1: Traced[Decay] = 0.9
     """Decay of the first moment (adam, adamw, lion)."""
     b2: Traced[Decay] = 0.999

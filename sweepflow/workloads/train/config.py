@@ -22,16 +22,21 @@ class TrainConfig(OptimizerConfig):
     """
 
     model: ModelConfig = MlpModel(widths=(64,))
+    """The network: the keys of the group `model`."""
     data: DataConfig = BundledData()
+    """The data: the keys of the group `data`."""
     validation_fraction: Fraction = 0.2
     """Share of the training rows that is kept for validation."""
     schedule: Literal["constant", "cosine", "warmup_cosine", "plateau"] = "constant"
+    """Schedule of the learning rate."""
     epochs: PositiveInt = 10
+    """Number of epochs."""
     batch_size: PositiveInt = 128
     """Rows per step; all rows if there are fewer. Rows that do not fill a last step are left out of the
     epoch."""
     min_learning_rate: Traced[NonNegativeFloat] = 0.0
-    """Final rate of cosine schedules, and lower limit of the rate for plateau."""
+    """Final rate of cosine schedules, and lower limit of the rate for plateau. If it is above the learning
+    rate, it is lowered to the learning rate."""
     warmup_fraction: Traced[UnitInterval] = 0.1
     """Share of all steps over which the rate rises linearly (warmup_cosine)."""
     plateau_factor: Traced[Annotated[float, Field(gt=0, lt=1)]] = 0.5
@@ -39,12 +44,15 @@ class TrainConfig(OptimizerConfig):
     plateau_patience: Traced[PositiveInt] = 3
     """Number of epochs without a new best validation loss that count as a stall (plateau)."""
     dropout: Traced[UnitInterval] = 0.0
-    """Probability that a hidden unit is dropped, after every hidden dense layer."""
+    """Probability that a hidden unit is dropped, after every hidden dense layer. 0 and a value above 0 are
+    different programs."""
     label_smoothing: Traced[UnitInterval] = 0.0
-    """Classification only."""
+    """Share of a label that is spread over all classes (classification only)."""
     augmentation_noise: Traced[NonNegativeFloat] = 0.0
-    """Standard deviation of Gaussian noise added to the inputs of every training step."""
+    """Standard deviation of Gaussian noise added to the inputs of every training step. 0 and a value above 0
+    are different programs."""
     dtype: Dtype = "float32"
+    """Type of the numbers that the program computes with."""
     seed: Content[Seed] = 0
     """Seed of the initialisation, the order of rows, dropout and noise; the data have a seed of their own."""
     stop_after: Content[PositiveInt | None] = None
