@@ -1,8 +1,9 @@
 """Every example in the README and in docs/ is run, as a reader would, in an empty directory.
 
 Blocks fenced as `sh` and `python` are run, in order, in one directory a section; Python after Python in one
-process, as in a notebook that is cleared before each cell. Blocks fenced as `console` are not run: they start
-servers or installations, and have tests of their own.
+process, as in a notebook that is cleared before each cell. Blocks fenced as `console`, `pycon` and `py` are
+not run: they start servers or installations, or show what another example runs. Their commands are composed,
+their Python is compiled.
 """
 
 from __future__ import annotations
@@ -23,15 +24,32 @@ from tests.prefect_server import BIN, isolated
 from tests.warm import warm
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 UNFILLED = re.compile(r"@@|<<<<|>>>>|\{\{|\b(TODO|TBD|FIXME|XXX|lorem ipsum)\b", re.IGNORECASE)
 """What a writer leaves where something is still to come."""
 BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SHOWN = re.compile(r"^ *```(console|py)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+"""Blocks that are not run."""
 HEADING = re.compile(r"^## (.*)$", re.MULTILINE)
-NOTEBOOKS = {"python.md"}
-"""Pages whose sections are one: each of their many processes would import Prefect and JAX anew."""
-ALONE = {("python.md", "Configurations")}
-"""Sections of theirs that change what Hydra knows, and with it what others mean."""
+NOTEBOOKS = {
+    "docs/tutorials/learning-coefficient.md",
+    "docs/tutorials/hyperparameters.md",
+    "docs/tutorials/python-functions.md",
+    "docs/how-to/own-workload.md",
+    "docs/how-to/resume.md",
+    "docs/how-to/results.md",
+    "docs/how-to/python-functions.md",
+}
+"""Pages whose sections are one: each goes on with what those before it have left."""
+GOES_ON = {
+    "docs/how-to/sweepers.md": "docs/how-to/python-functions.md",
+    "docs/how-to/hydra.md": "docs/how-to/python-functions.md",
+    "docs/how-to/stop.md": "docs/how-to/resume.md",
+}
+"""Pages that are run after another, where it has left off: a process more would import Prefect and JAX."""
+ALONE = {("docs/how-to/python-functions.md", "Give a configuration")}
+"""Sections that change what Hydra knows, and with it what the others on their page mean."""
 CELLS = """
 import sys
 
@@ -42,63 +60,94 @@ for cell in sys.argv[1:]:
     exec(cell, globals())
 """
 """Runs each of its arguments as if it were a program of its own."""
-GOES_ON = {("configuration.md", "The store"), ("resume.md", "Cleaning up")}
-"""Sections that look at what an example before them on the page has left."""
-FEW_DRAWS = "data.n_data=100 target.steps=50 sampler.draws=20 sampler.warmup=60"
+SMALL = "data.n_data=100 target.steps=50"
+FEW_DRAWS = f"{SMALL} sampler.warmup=60 sampler.draws=20"
+DIGITS = "sweepflow sweep workload=digits_mlp"
 SHORTER = {
     "sweepflow llc model=small,base target.seed=1,2 sampler=sgld,hmc,mclmc": (
         f"sweepflow llc model=small target.seed=1,2 sampler=sgld,hmc {FEW_DRAWS}"
     ),
-    "sweepflow sweep workload=digits_mlp space=optimizer --samples 64": (
-        "sweepflow sweep workload=digits_mlp space=optimizer --samples 64 optimizer=sgd epochs=2"
+    "sweepflow llc model=linear sampler=hmc sampler.gamma=1": (
+        f"sweepflow llc model=linear sampler=hmc sampler.gamma=1 {FEW_DRAWS}"
+    ),
+    "sweepflow llc model=small target.seed=1,2 sampler=sgld,hmc name=first": (
+        f"sweepflow llc model=small target.seed=1,2 sampler=hmc {FEW_DRAWS} name=first"
+    ),
+    "sweepflow llc model=small target.seed=1,2 sampler=hmc sampler.draws=10 name=short": (
+        f"sweepflow llc model=small target.seed=1,2 sampler=hmc {SMALL} sampler.draws=10 name=short"
+    ),
+    f"{DIGITS} space=optimizer --samples 64 name=optimizers": (
+        f"{DIGITS} space=optimizer --samples 8 optimizer=sgd epochs=2 name=optimizers"
+    ),
+    f"{DIGITS} space=optimizer --samples 128 name=optimizers": (
+        f"{DIGITS} space=optimizer --samples 16 optimizer=sgd epochs=2 name=optimizers"
+    ),
+    f"{DIGITS} space=learning_rate --samples 64 name=adam": (
+        f"{DIGITS} space=learning_rate --samples 8 optimizer=sgd epochs=2 name=adam"
+    ),
+    f"{DIGITS} optimizer=adam,adamw,rmsprop learning_rate=0.03 --repeats 8 name=repeats": (
+        f"{DIGITS} optimizer=sgd learning_rate=0.03 epochs=2 --repeats 2 name=repeats"
     ),
 }
-"""Commands that take minutes as they are: a test plans them, and runs these in their place."""
+"""Commands that take minutes as they are: these run in their place, and a test composes them as they are."""
 
 
 @dataclass(frozen=True)
 class Section:
-    """What a page has under one heading, with the sections that go on with it."""
+    """What a page has under one heading, with what goes on with it."""
 
-    page: Path
+    page: str
     heading: str
     blocks: tuple[tuple[str, str], ...]
 
 
-def sections(page: Path) -> list[Section]:
-    """The sections of a page that have examples."""
-    before, *rest = HEADING.split(page.read_text())
-    found: list[Section] = []
-    for heading, text in [("", before), *zip(rest[::2], rest[1::2], strict=True)]:
-        blocks = BLOCK.findall(text)
-        goes_on = (page.name, heading) in GOES_ON
-        if found and (goes_on or (page.name in NOTEBOOKS and (page.name, heading) not in ALONE)):
-            number = -1 if goes_on else 0
-            found[number] = replace(found[number], blocks=(*found[number].blocks, *blocks))
-        elif blocks:
-            found.append(Section(page, heading, tuple(blocks)))
-    return found
+def name_of(page: Path) -> str:
+    """A page's path from the root of the repository."""
+    return page.relative_to(ROOT).as_posix()
 
 
-SECTIONS = [section for page in PAGES for section in sections(page)]
+def sections() -> list[Section]:
+    """The sections that have examples, each with those that go on with it."""
+    found: dict[tuple[str, str], Section] = {}
+    for page in sorted(PAGES, key=lambda page: name_of(page) in GOES_ON):
+        name = name_of(page)
+        whole = GOES_ON.get(name, name if name in NOTEBOOKS else "")
+        before, *rest = HEADING.split(page.read_text())
+        for heading, text in [("", before), *zip(rest[::2], rest[1::2], strict=True)]:
+            key = (whole, "") if whole and (name, heading) not in ALONE else (name, heading)
+            first = found.get(key) or Section(*key, ())
+            if blocks := BLOCK.findall(text):
+                found[key] = replace(first, blocks=(*first.blocks, *blocks))
+    return list(found.values())
+
+
+SECTIONS = sections()
 
 
 def test_no_example_is_left_out() -> None:
-    for page in PAGES:
-        run = [block for section in SECTIONS if section.page == page for block in section.blocks]
-        assert sorted(run) == sorted(BLOCK.findall(page.read_text()))
-    kinds = {kind for section in SECTIONS if section.page.name == "README.md" for kind, _ in section.blocks}
+    run = [block for section in SECTIONS for block in section.blocks]
+    assert sorted(run) == sorted(block for page in PAGES for block in BLOCK.findall(page.read_text()))
+    kinds = {kind for section in SECTIONS if section.page == "README.md" for kind, _ in section.blocks}
     assert kinds == {"sh", "python"}
 
 
 def test_what_is_said_of_sections_and_commands_is_so() -> None:
-    headings = {(page.name, heading) for page in PAGES for heading in HEADING.findall(page.read_text())}
-    assert headings >= GOES_ON | ALONE and {page.name for page in PAGES} >= NOTEBOOKS
+    headings = {(name_of(page), heading) for page in PAGES for heading in HEADING.findall(page.read_text())}
+    assert headings >= ALONE
+    assert {name_of(page) for page in PAGES} >= NOTEBOOKS | GOES_ON.keys()
+    assert set(GOES_ON.values()) <= NOTEBOOKS
     commands = {line for section in SECTIONS for _, text in section.blocks for line in text.splitlines()}
     assert commands >= SHORTER.keys()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_python_that_is_only_shown_is_python() -> None:
+    shown = [text for page in PAGES for kind, text in SHOWN.findall(page.read_text()) if kind == "py"]
+    assert shown
+    for text in shown:
+        compile(text, "a block", "exec")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_nothing_is_left_to_be_filled_in(page: Path) -> None:
     lines = enumerate(page.read_text().splitlines(), start=1)
     assert [f"{page.name}:{number}: {line}" for number, line in lines if UNFILLED.search(line)] == []
@@ -119,7 +168,7 @@ def reader_home(tmp_path_factory: pytest.TempPathFactory, new_home: Callable[[Pa
 @pytest.mark.slow
 @pytest.mark.server
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("section", SECTIONS, ids=lambda s: f"{s.page.name} {s.heading}".strip())
+@pytest.mark.parametrize("section", SECTIONS, ids=lambda s: f"{s.page} {s.heading}".strip())
 def test_examples_run(section: Section, tmp_path: Path, reader_home: Path, api_url: str) -> None:
     directory = tmp_path / "a reader's directory"
     directory.mkdir()
@@ -128,7 +177,7 @@ def test_examples_run(section: Section, tmp_path: Path, reader_home: Path, api_u
         "PATH": os.pathsep.join([str(warm().shell_command()), str(BIN), os.environ["PATH"]]),
     }
     # The README's reader has no server yet, and a section that makes a home shows what is done without one.
-    no_server = section.page.name == "README.md" or any("PREFECT_HOME" in text for _, text in section.blocks)
+    no_server = section.page == "README.md" or any("PREFECT_HOME" in text for _, text in section.blocks)
     environment = alone if no_server else {**alone, "PREFECT_API_URL": api_url}
     for kind, blocks in groupby(section.blocks, key=itemgetter(0)):
         texts = [text for _, text in blocks]
@@ -136,7 +185,7 @@ def test_examples_run(section: Section, tmp_path: Path, reader_home: Path, api_u
         text = "\n".join(texts)
         if kind == "sh":
             for command_line, shorter in SHORTER.items():
-                text = text.replace(f"{command_line}\n", f"{command_line} --dry-run\n{shorter}\n")
+                text = text.replace(f"{command_line}\n", f"{shorter}\n")
             command = ["bash", "-euo", "pipefail", "-c", text]
         done = subprocess.run(
             command, cwd=directory, env=environment, capture_output=True, text=True, check=False

@@ -11,43 +11,15 @@ from typing import Any
 import pytest
 
 from sweepflow.compose import compose_llc, compose_trials
-from sweepflow.compose.allowed import typed
-from tests.test_documented_examples import HEADING
+from sweepflow.workloads.command_config import CommandConfig
+from tests.test_documented_examples import BLOCK, PAGES, SHOWN
 
 ROOT = Path(__file__).parent.parent
 PROGRAM = ("workload=command", "command=echo", "metrics=[loss]")
-SLURM = (*PROGRAM, "runner=slurm")
-TABLES = {
-    ("workloads.md", "An external program"): (PROGRAM, ""),
-    ("sweeps.md", "Shipped workloads"): (("workload=digits_mlp",), ""),
-    ("slurm.md", "Keys"): (SLURM, "runner."),
-}
-"""Sections with a table of keys, the overrides that choose what has them, and what stands before them."""
-NOT_LISTED = {"sha256", "pinned", "sweep", "resume_after", "pad_widths_to", "model", "data", "kind"}
-"""Keys that no user gives, and groups, which have pages of their own."""
-ROW = re.compile(r"\| (`[\w.]+`(?:, `[\w.]+`)*) \| ([^|`]*)\| ([^|]*)\|")
+EXTERNAL = ROOT / "docs" / "how-to" / "external-program.md"
 RUNNER_EXAMPLE = re.compile(
     r"""'(runner\.[a-z_]+=[^'\n]+)'|"(runner\.[a-z_]+=[^"\n]+)"|(?<!['"\w])(runner\.[a-z_]+=[^\s`'",]+)"""
 )
-
-
-def section(page: str, heading: str) -> str:
-    parts = HEADING.split((ROOT / "docs" / page).read_text())
-    return parts[parts.index(heading) + 1]
-
-
-def rows(page: str, heading: str) -> list[tuple[str, str | None, str]]:
-    """Key, default and text of each row of a section's table of keys."""
-    table = section(page, heading).split("| key | default | |\n| --- | --- | --- |\n")[1].split("\n\n")[0]
-    found = []
-    for line in table.splitlines():
-        row = ROW.fullmatch(line)
-        assert row, f"this row is not read: {line}"
-        keys = re.findall(r"`(.*?)`", row[1])
-        defaults = [d.strip() or None for d in (row[2].split(", ") if len(keys) > 1 else [row[2]])]
-        assert len(defaults) == len(keys), line
-        found += [(key, default, row[3]) for key, default in zip(keys, defaults, strict=True)]
-    return found
 
 
 def check(overrides: list[str]) -> Any:
@@ -57,36 +29,17 @@ def check(overrides: list[str]) -> Any:
     return first
 
 
-@pytest.mark.parametrize("place", TABLES, ids=lambda place: place[0])
-def test_tables_have_every_key_with_its_default(place: tuple[str, str]) -> None:
-    overrides, prefix = TABLES[place]
-    chosen = compose_trials(overrides).settings.runner if prefix else check(list(overrides))
-    fields = type(chosen).model_fields
-    documented = rows(*place)
-    given = list(overrides)
-    for key, default, _ in documented:
-        field = fields[key.split(".")[0]]
-        if default is not None:
-            shown = typed(field.get_default(call_default_factory=True))
-            assert default == shown or (default == "none" and shown in ("null", "[]")), key
-            given.append(f"{prefix}{key}={shown}")
-    check(given)
-    named = {key.split(".")[0] for key, _, _ in documented}
-    assert named == set(fields) - NOT_LISTED
-
-
 def examples() -> Iterator[str]:
-    """Everything in a section on external programs that is written as an override."""
-    keys = {key.split(".")[0] for key, _, _ in rows("workloads.md", "An external program")}
-    for code in re.findall(r"`([^`\n]+)`", section("workloads.md", "An external program")):
+    """Everything on the page of external programs that is written as an override."""
+    for code in re.findall(r"`([^`\n]+)`", EXTERNAL.read_text()):
         for word in shlex.split(code) if code.startswith("'") else [code]:
-            if word.partition("=")[0].split(".")[0] in keys and "=" in word:
+            if word.partition("=")[0].split(".")[0] in CommandConfig.model_fields and "=" in word:
                 yield word
 
 
 def runner_examples() -> Iterator[str]:
     """Every `runner.KEY=VALUE` of the documentation, in code or in a command."""
-    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+    for page in PAGES:
         for found in RUNNER_EXAMPLE.findall(page.read_text()):
             yield next(filter(None, found))
 
@@ -103,26 +56,48 @@ def test_values_that_are_shown_of_external_programs_are_taken(override: str) -> 
 
 
 def test_values_that_are_shown_of_runners_are_taken() -> None:
+    pairs = {"runner.minimum": "runner.maximum=16", "runner.maximum": "runner.minimum=1"}
     for override in sorted(set(runner_examples())):
         runner = "dask" if override.startswith("runner.workers") else "slurm"
-        compose_trials([*PROGRAM, f"runner={runner}", override])
+        other = pairs.get(override.partition("=")[0])
+        compose_trials([*PROGRAM, f"runner={runner}", override, *([other] if other else [])])
 
 
-def shown_commands() -> Iterator[str]:
-    for file in sorted((ROOT / "conf").rglob("*.yaml")):
-        for line in file.read_text().splitlines():
-            if command := re.match(r"# sweepflow (sweep|llc) (.*)", line):
-                yield f"{command[1]} {command[2]}"
+COMMAND = re.compile(r"(?:\$ |# |)(?:\w+=\S* )?sweepflow (llc|plan|sweep|train|samples|doctor) (.*)")
+FOR_OTHER_FILES = ("--config-dir", "workload=ridge", "mine.npz", "+experiment=best")
+"""What stands in commands that need files of the reader's."""
 
 
-@pytest.mark.parametrize("command", list(shown_commands()))
-def test_commands_in_the_comments_of_shipped_files_are_taken(command: str) -> None:
-    flow, *words = shlex.split(command)
-    overrides = [word for word in words if "=" in word]
-    if flow == "sweep":
+def shown_commands() -> Iterator[tuple[str, str]]:
+    """Commands with overrides: those of the blocks of all pages, and those in comments of shipped files."""
+    texts = [
+        text
+        for page in PAGES
+        for _, text in BLOCK.findall(page.read_text()) + SHOWN.findall(page.read_text())
+    ]
+    texts += [file.read_text() for file in sorted((ROOT / "conf").rglob("*.yaml"))]
+    for text in texts:
+        for line in re.sub(r"\\\n *", "", text).splitlines():
+            found = COMMAND.fullmatch(line.strip())
+            if found and not any(words in line for words in FOR_OTHER_FILES):
+                yield found[1], found[2]
+
+
+def test_the_search_finds_the_commands() -> None:
+    found = set(shown_commands())
+    assert ("llc", "+experiment=data_scaling") in found
+    assert ("sweep", "workload=digits_mlp space=optimizer --samples 64") in found
+    assert len(found) > 30
+
+
+@pytest.mark.parametrize("command", sorted(set(shown_commands())), ids=" ".join)
+def test_commands_that_are_shown_are_taken(command: tuple[str, str]) -> None:
+    flow, words = command
+    overrides = [word for word in shlex.split(words, comments=True) if "=" in word]
+    if flow in ("llc", "plan", "doctor"):
+        assert compose_llc(overrides)
+    else:
         request = compose_trials(overrides)
         assert request.points
         if request.space is None:
             assert [request.config(point, {}) for point in request.points]
-    else:
-        assert compose_llc(overrides)

@@ -133,7 +133,7 @@ def _workload_of(module: ModuleType, path: str) -> SweepWorkload[Any]:
             "this module is no workload",
             got=path,
             allowed="a class Config(sweepflow.Config) and a function run(config, inputs, key)",
-            do="see docs/workloads.md for one of 20 lines",
+            do="see docs/how-to/own-workload.md for one of 20 lines",
         )
     return function_workload(module, path)
 

@@ -105,7 +105,7 @@ def test_all_cases_are_one_sweep_with_defaults_for_where_it_runs(store: Store) -
 
 def test_the_documentation_tells_of_every_case() -> None:
     """Its table is what the command wrote: a case more or less is to be run again."""
-    page = (Path(__file__).parents[3] / "docs" / "verification.md").read_text()
+    page = (Path(__file__).parents[3] / "docs" / "explanation" / "verification.md").read_text()
     rows = {
         tuple(cell.strip() for cell in line.split("|")[1:3]) for line in page.splitlines() if "✓ |" in line
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -253,17 +252,6 @@ def test_which_trials_share_their_rows() -> None:
     assert dataset(plain) == dataset(same)
     assert all(dataset(plain) != dataset(TrainConfig(data=other)) for other in others)
     assert dataset(plain) != dataset(TrainConfig(validation_fraction=0.3))
-
-
-def test_the_documented_keys_and_defaults_are_those_there_are() -> None:
-    text = (Path(__file__).parents[4] / "docs" / "sweeps.md").read_text("utf-8")
-    documented: dict[str, str] = {}
-    for keys, defaults in re.findall(r"^\| ((?:`\w+`(?:, )?)+) \| ([^|]+) \|", text, re.MULTILINE):
-        documented |= dict(zip(re.findall(r"`(\w+)`", keys), defaults.split(", "), strict=False))
-    fields = TrainConfig.model_fields
-    internal = {"model", "data", "resume_after", "pad_widths_to"}
-    expected = {name: str(one.default).lower() for name, one in fields.items() if name not in internal}
-    assert {name: documented.get(name) for name in expected} == expected
 
 
 @pytest.mark.parametrize(
