@@ -60,36 +60,41 @@ for cell in sys.argv[1:]:
     exec(cell, globals())
 """
 """Runs each of its arguments as if it were a program of its own."""
-SMALL = "data.n_data=100 target.steps=50"
-FEW_DRAWS = f"{SMALL} sampler.warmup=60 sampler.draws=20"
+FEW_DRAWS = "data.n_data=100 target.steps=50 sampler.warmup=60 sampler.draws=20"
 DIGITS = "sweepflow sweep workload=digits_mlp"
+FEW_TRIALS = "--samples 8 optimizer=sgd epochs=2"
 SHORTER = {
     "sweepflow llc model=small,base target.seed=1,2 sampler=sgld,hmc,mclmc": (
-        f"sweepflow llc model=small target.seed=1,2 sampler=sgld,hmc {FEW_DRAWS}"
+        f"sweepflow llc model=small target.seed=1,2 sampler=sgld {FEW_DRAWS}"
     ),
     "sweepflow llc model=linear sampler=hmc sampler.gamma=1": (
-        f"sweepflow llc model=linear sampler=hmc sampler.gamma=1 {FEW_DRAWS}"
+        "sweepflow llc model=linear sampler=hmc sampler.gamma=1 --dry-run"
     ),
     "sweepflow llc model=small target.seed=1,2 sampler=sgld,hmc name=first": (
         f"sweepflow llc model=small target.seed=1,2 sampler=hmc {FEW_DRAWS} name=first"
     ),
     "sweepflow llc model=small target.seed=1,2 sampler=hmc sampler.draws=10 name=short": (
-        f"sweepflow llc model=small target.seed=1,2 sampler=hmc {SMALL} sampler.draws=10 name=short"
+        f"sweepflow llc model=small target.seed=1,2 sampler=hmc {FEW_DRAWS} name=short"
+    ),
+    "sweepflow llc sampler=sgld_fast sampler.step_size=1e-5,1e-4,1e-3,auto sampler.gamma=1,10,100 "
+    "data.n_data=300": (
+        f"sweepflow llc sampler=sgld_fast sampler.step_size=1e-4,auto sampler.gamma=1,10 {FEW_DRAWS}"
     ),
     f"{DIGITS} space=optimizer --samples 64 name=optimizers": (
-        f"{DIGITS} space=optimizer --samples 8 optimizer=sgd epochs=2 name=optimizers"
+        f"{DIGITS} space=optimizer {FEW_TRIALS} name=optimizers"
     ),
     f"{DIGITS} space=optimizer --samples 128 name=optimizers": (
-        f"{DIGITS} space=optimizer --samples 16 optimizer=sgd epochs=2 name=optimizers"
+        f"{DIGITS} space=optimizer --samples 128 name=optimizers --dry-run"
     ),
     f"{DIGITS} space=learning_rate --samples 64 name=adam": (
-        f"{DIGITS} space=learning_rate --samples 8 optimizer=sgd epochs=2 name=adam"
+        f"{DIGITS} space=learning_rate {FEW_TRIALS} name=adam"
     ),
     f"{DIGITS} optimizer=adam,adamw,rmsprop learning_rate=0.03 --repeats 8 name=repeats": (
-        f"{DIGITS} optimizer=sgd learning_rate=0.03 epochs=2 --repeats 2 name=repeats"
+        f"{DIGITS} optimizer=adam,adamw,rmsprop learning_rate=0.03 --repeats 8 name=repeats --dry-run"
     ),
 }
-"""Commands that take minutes as they are: these run in their place, and a test composes them as they are."""
+"""Commands that take minutes as they are, or add nothing to others: these run in their place, and a test
+composes the commands as they are."""
 
 
 @dataclass(frozen=True)
