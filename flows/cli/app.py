@@ -62,7 +62,7 @@ LogLevel = Annotated[
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="No progress on standard error, only warnings and errors.")
 ]
-Everything = Annotated[bool, typer.Option("--all", help="All of them, not only the newest.")]
+Everything = Annotated[bool, typer.Option("--all", help="List all, not only the newest.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for other programs.")]
 
 MaxFailures = Annotated[

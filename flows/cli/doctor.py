@@ -26,7 +26,7 @@ def doctor(
     config_dir: ConfigDir = None,
     as_json: Json = False,
 ) -> None:
-    """Look whether sweeps can run where they are told to, and say what to mend.
+    """Check that sweeps can run with these settings, and say what to do if they cannot.
 
     Example: sweepflow doctor runner=slurm runner.partition=gpu runner.gpus=1
     """

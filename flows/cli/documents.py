@@ -1,4 +1,4 @@
-"""JSON documents that commands print for other programs. docs/running.md lists their keys."""
+"""JSON documents that commands print for other programs. docs/reference/json.md lists their keys."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def resume(
         str | None,
         typer.Argument(
             metavar="[RUN]",
-            help="As in `sweepflow runs`; the latest unfinished where not given.",
+            help="A run of `sweepflow runs`; by default the latest that has not finished.",
             autocompletion=completion.unfinished_runs,
         ),
     ] = None,

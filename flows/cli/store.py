@@ -71,7 +71,7 @@ def show(
     store: StoreDir = None,
     as_json: Json = False,
 ) -> None:
-    """Print one record whole."""
+    """Print all of one record."""
     from sweepflow.flows.cli.print import beside_others, print_record
 
     def printed() -> None:

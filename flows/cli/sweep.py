@@ -39,7 +39,9 @@ Samples = Annotated[
 Method = Annotated[
     str, typer.Option("--method", help="sobol, halton, latin_hypercube, random or grid.", metavar="METHOD")
 ]
-DesignSeed = Annotated[int, typer.Option("--design-seed", help="Of the design and of drawn seeds.")]
+DesignSeed = Annotated[
+    int, typer.Option("--design-seed", help="Seed of the design, and of seeds that are drawn.")
+]
 Repeats = Annotated[
     int | None, typer.Option("--repeats", help="Trials of every configuration, each with a drawn seed.")
 ]
@@ -60,7 +62,10 @@ def sweep(
     ] = None,
     mode: Annotated[str, typer.Option("--mode", help="batched, sequential or auto.")] = "batched",
     halving: Annotated[
-        int | None, typer.Option("--halving", metavar="ETA", help="After each rung one in ETA goes on.")
+        int | None,
+        typer.Option(
+            "--halving", metavar="ETA", help="Successive halving: after each rung, one trial in ETA goes on."
+        ),
     ] = None,
     pad_widths: Annotated[
         bool, typer.Option("--pad-widths", help="One compiled program for MLPs of different widths.")
@@ -212,7 +217,7 @@ def compare(
     store: StoreDir = None,
     as_json: Json = False,
 ) -> None:
-    """Lay two sweeps side by side: best, regret against trials spent, time."""
+    """Compare two sweeps: best trials, regret for the number of trials spent, time."""
 
     def run() -> Any:
         from sweepflow.report.trials.compare import compare as compared
