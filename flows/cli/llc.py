@@ -16,11 +16,11 @@ from sweepflow.flows.cli.app import (
     Rerun,
     StoreDir,
     app,
+    asks_for_jobs,
     guarded,
     set_up_logging,
     store_dir,
 )
-from sweepflow.flows.cli.asking import asks_for_jobs
 from sweepflow.flows.cli.documents import llc_plan_document, print_json
 from sweepflow.flows.cli.found import end_with
 from sweepflow.streak import MOST

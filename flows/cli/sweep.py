@@ -19,12 +19,12 @@ from sweepflow.flows.cli.app import (
     Rerun,
     StoreDir,
     app,
+    asks_for_jobs,
     guarded,
     one_of,
     open_store,
     set_up_logging,
 )
-from sweepflow.flows.cli.asking import asks_for_jobs
 from sweepflow.flows.cli.documents import comparison_document, print_json, trials_plan_document
 from sweepflow.flows.cli.found import end_with
 from sweepflow.streak import MOST
