@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from sweepflow.schema.fields import Config, Content, Location, Traced
 
 if TYPE_CHECKING:
+    from sweepflow.flows.as_hydra import hydra_multirun, hydra_run, launch
     from sweepflow.flows.function import multirun, run
-    from sweepflow.flows.hydra import hydra_multirun, hydra_run, launch
     from sweepflow.flows.llc import llc
     from sweepflow.flows.sweep import sweep
     from sweepflow.jobs.source import store
@@ -38,9 +38,9 @@ __all__ = [
 ]
 
 _MODULES = {
-    "hydra_multirun": "sweepflow.flows.hydra",
-    "hydra_run": "sweepflow.flows.hydra",
-    "launch": "sweepflow.flows.hydra",
+    "hydra_multirun": "sweepflow.flows.as_hydra",
+    "hydra_run": "sweepflow.flows.as_hydra",
+    "launch": "sweepflow.flows.as_hydra",
     "llc": "sweepflow.flows.llc",
     "multirun": "sweepflow.flows.function",
     "run": "sweepflow.flows.function",

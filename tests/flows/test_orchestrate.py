@@ -163,7 +163,7 @@ def test_a_server_that_is_away_at_the_end_is_waited_for(
         to_server.mend()
 
     away_after(trials_sweep, "_find", lambda: to_server.cut(answer), monkeypatch)
-    monkeypatch.setattr(orchestrate, "say", hear)
+    monkeypatch.setattr(waiting, "say", hear)
     assert sweep_of(1, 10).best is not None
     (line_of_text,) = said
     assert line_of_text.startswith(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import importlib.metadata
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +36,14 @@ def test_no_module_has_the_name_of_what_users_import() -> None:
     """A module that is imported becomes an attribute of its package, in place of what had that name."""
     done = subprocess.run([sys.executable, "-c", LOOK], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("folder", ["flows", "tasks"])
+def test_no_file_hides_a_library(folder: str) -> None:
+    """Prefect puts the folder of an entrypoint such as `flows/sweep.py:sweep` on the path of its process."""
+    ours = {path.stem for path in (ROOT / folder).iterdir() if path.suffix == ".py" or path.is_dir()}
+    libraries = {*sys.stdlib_module_names, *importlib.metadata.packages_distributions()} - {"sweepflow"}
+    assert not ours & libraries
 
 
 def test_a_name_that_there_is_not_is_an_error_and_the_others_are_listed() -> None:
