@@ -5,27 +5,20 @@ from __future__ import annotations
 from functools import partial
 
 from prefect.client.schemas.objects import State
-from prefect.runtime import flow_run
 from pydantic import NonNegativeInt
 
 from sweepflow.compose.place import place
 from sweepflow.estimates.prepare import PreparedLlc, prepare
 from sweepflow.flows.dispatch.outcome import Outcome
 from sweepflow.flows.dispatch.work import Work
-from sweepflow.flows.orchestrate import Found, orchestrate, sweep_flow
+from sweepflow.flows.orchestrate import Found, named_by_overrides, orchestrate, sweep_flow
 from sweepflow.llc_sweep import LlcSweep
 from sweepflow.report.headline import has_result
 from sweepflow.streak import MOST
 from sweepflow.tasks.report import publish
-from sweepflow.words import shortened
 
 
-def _run_name() -> str:
-    overrides = flow_run.parameters.get("overrides") or []
-    return shortened(" ".join(["llc", *overrides]), 120)
-
-
-@sweep_flow("llc", _run_name)
+@sweep_flow("llc", named_by_overrides("llc"))
 def llc(
     overrides: list[str] | None = None,
     config_dir: str | None = None,

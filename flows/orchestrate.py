@@ -74,6 +74,15 @@ class SweepFlow(Flow[P, Any]):
         )
 
 
+def named_by_overrides(command: str) -> Callable[[], str]:
+    """Return the function that names a flow run for what was typed to start it."""
+
+    def name() -> str:
+        return shortened(" ".join([command, *(flow_run.parameters.get("overrides") or [])]), 120)
+
+    return name
+
+
 def sweep_flow(
     name: str, run_name: Callable[[], str] | str | None = None, **settings: Any
 ) -> Callable[[Callable[P, Any]], SweepFlow[P]]:
@@ -246,14 +255,11 @@ def _tables_at_any_end(plan: Plan, find: Callable[[], Found]) -> Iterator[None]:
     except BaseException:
         try:
             found = find()
-            done = f"{plan.trials - len(found.missing)} of {plan.trials} trials are done"
-            text = f"{done}; {found.said}; tables and report so far: {found.directory}"
+            if done := plan.trials - len(found.missing):
+                so_far = f"{done} of {plan.trials} trials are done; {found.said}"
+                say(f"{so_far}; tables and report so far: {found.directory}")
         except Exception as second:  # what has ended the sweep is more important
-            text = f"tables and report could not be written: {in_words(second)}"
-            say(text)
-        else:
-            if len(found.missing) < plan.trials:
-                say(text)
+            say(f"tables and report could not be written: {in_words(second)}")
         raise
 
 

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Literal
 
 from prefect.client.schemas.objects import State
-from prefect.runtime import flow_run
 from pydantic import NonNegativeInt
 
 from sweepflow.compose.place import place
 from sweepflow.flows.dispatch.outcome import Outcome
 from sweepflow.flows.dispatch.ways import best_so_far, run_trials
-from sweepflow.flows.orchestrate import Found, orchestrate, sweep_flow
+from sweepflow.flows.orchestrate import Found, named_by_overrides, orchestrate, sweep_flow
 from sweepflow.report.headline import has_result
 from sweepflow.report.trials.headline import outcome_of
 from sweepflow.space import Method
@@ -23,15 +22,9 @@ from sweepflow.trials.draw import DesignOptions
 from sweepflow.trials.modes import Mode
 from sweepflow.trials.prepare import PreparedTrials, SweepOptions, prepare_trials
 from sweepflow.trials.result import TrialsSweep
-from sweepflow.words import shortened
 
 
-def _run_name() -> str:
-    overrides = flow_run.parameters.get("overrides") or []
-    return shortened(" ".join(["sweep", *overrides]), 120)
-
-
-@sweep_flow("sweep", _run_name)
+@sweep_flow("sweep", named_by_overrides("sweep"))
 def sweep(
     overrides: list[str] | None = None,
     samples: int | None = None,

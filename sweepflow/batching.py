@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic
@@ -75,7 +76,7 @@ class WorkUnit:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(ABC):
     """A sweep before any work.
 
     Attributes:
@@ -96,9 +97,9 @@ class Plan:
         return len(self.known)
 
     @property
+    @abstractmethod
     def trials(self) -> int:
         """Number of trials that were asked for."""
-        raise NotImplementedError
 
     @property
     def batches(self) -> list[Batch[Any]]:

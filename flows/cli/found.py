@@ -1,10 +1,40 @@
-"""The end of a command that runs a flow: its results, and its exit code."""
+"""The way of a command from a plan to a flow, and from its results to an exit code."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from sweepflow.estimates.prepare import PreparedLlc
+    from sweepflow.trials.prepare import PreparedTrials
+
+
+def run_flow(prepared: PreparedLlc | PreparedTrials | None, flow: Callable[[], Any]) -> Any:
+    """Run a flow with a server, or only collect the results if there is nothing to run.
+
+    Args:
+        prepared: The sweep, planned from the arguments of the flow; None lets the flow plan.
+        flow: Function that imports the flow, and calls it.
+
+    Returns:
+        The results of the sweep.
+    """
+    meanwhile = None
+    if prepared is not None:
+        if prepared.is_done:  # nothing to orchestrate: no server is started to say so
+            return prepared.collect()
+        if prepared.plan.runner.kind == "local":
+            meanwhile = prepared.compile_first
+    from sweepflow.flows.server.embedded import prefect_server
+
+    with prefect_server(meanwhile):
+        from sweepflow.flows.orchestrate import planned_ahead
+
+        with planned_ahead(prepared):
+            return flow()
 
 
 def end_with(found: Any, as_json: bool) -> None:

@@ -22,7 +22,7 @@ from sweepflow.flows.cli.app import (
     store_dir,
 )
 from sweepflow.flows.cli.documents import llc_plan_document, print_json
-from sweepflow.flows.cli.found import end_with
+from sweepflow.flows.cli.found import end_with, run_flow
 from sweepflow.streak import MOST
 from sweepflow.tasks.output import lasting_output
 
@@ -52,24 +52,14 @@ def llc(
         set_up_logging(log_level)
         from sweepflow.estimates.prepare import prepare
 
-        prepared = meanwhile = None
-        if dry_run or not asks_for_jobs("llc", typed, config_dir):
-            prepared = prepare(typed, config_dir, rerun)
-            if dry_run:
-                return prepared
-            if not prepared.plan.batches:
-                # Nothing to orchestrate: no server is started to say so.
-                return prepared.collect()
-            if prepared.plan.runner.kind == "local":
-                meanwhile = prepared.compile_first
-        from sweepflow.flows.server.embedded import prefect_server
+        def flow() -> Any:
+            from sweepflow.flows.llc import llc
 
-        with prefect_server(meanwhile):
-            from sweepflow.flows.llc import llc as flow
-            from sweepflow.flows.orchestrate import planned_ahead
+            return llc(typed, None if config_dir is None else str(config_dir), rerun, max_failures)
 
-            with planned_ahead(prepared):
-                return flow(typed, None if config_dir is None else str(config_dir), rerun, max_failures)
+        plans_here = dry_run or not asks_for_jobs("llc", typed, config_dir)
+        prepared = prepare(typed, config_dir, rerun) if plans_here else None
+        return prepared if dry_run else run_flow(prepared, flow)
 
     found = guarded(run, quiet=quiet, as_json=as_json)
     if dry_run:
@@ -102,12 +92,13 @@ def verify(
 
     def run() -> Any:
         set_up_logging(log_level)
-        from sweepflow.flows.server.embedded import prefect_server
 
-        with prefect_server():
-            from sweepflow.flows.verify import verify as flow
+        def flow() -> Any:
+            from sweepflow.flows.verify import verify
 
-            return flow(quick=quick, store=str(store_dir(store)))
+            return verify(quick=quick, store=str(store_dir(store)))
+
+        return run_flow(None, flow)
 
     end_with(guarded(run, quiet=quiet, as_json=as_json), as_json)
 

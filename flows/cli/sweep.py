@@ -26,7 +26,7 @@ from sweepflow.flows.cli.app import (
     set_up_logging,
 )
 from sweepflow.flows.cli.documents import comparison_document, print_json, trials_plan_document
-from sweepflow.flows.cli.found import end_with
+from sweepflow.flows.cli.found import end_with, run_flow
 from sweepflow.streak import MOST
 from sweepflow.tasks.output import lasting_output
 
@@ -101,39 +101,30 @@ def sweep(
             None if config_dir is None else str(config_dir),
             rerun,
         )
-        prepared = meanwhile = None
-        if dry_run or not asks_for_jobs("sweep", overrides or [], config_dir):
-            prepared = prepare_trials(overrides or [], options)
-            if dry_run:
-                return prepared
-            if not prepared.plan.batches and halving is None:
-                # Nothing to orchestrate: no server is started to say so.
-                return prepared.collect()
-            if prepared.plan.runner.kind == "local":
-                meanwhile = prepared.compile_first
-        from sweepflow.flows.server.embedded import prefect_server
 
-        with prefect_server(meanwhile):
-            from sweepflow.flows.orchestrate import planned_ahead
-            from sweepflow.flows.sweep import sweep as flow
+        def flow() -> Any:
+            from sweepflow.flows.sweep import sweep
 
-            with planned_ahead(prepared):
-                return flow(
-                    overrides=overrides or [],
-                    samples=samples,
-                    method=options.design.method,
-                    design_seed=design_seed,
-                    repeats=repeats,
-                    table=None if table is None else str(table),
-                    mode=options.mode,
-                    halving=halving,
-                    pad_widths=pad_widths,
-                    metric=metric,
-                    goal=options.goal,
-                    config_dir=options.config_dir,
-                    rerun=rerun,
-                    max_failures=max_failures,
-                )
+            return sweep(
+                overrides=overrides or [],
+                samples=samples,
+                method=options.design.method,
+                design_seed=design_seed,
+                repeats=repeats,
+                table=None if table is None else str(table),
+                mode=options.mode,
+                halving=halving,
+                pad_widths=pad_widths,
+                metric=metric,
+                goal=options.goal,
+                config_dir=options.config_dir,
+                rerun=rerun,
+                max_failures=max_failures,
+            )
+
+        plans_here = dry_run or not asks_for_jobs("sweep", overrides or [], config_dir)
+        prepared = prepare_trials(overrides or [], options) if plans_here else None
+        return prepared if dry_run else run_flow(prepared, flow)
 
     found = guarded(run, quiet=quiet, as_json=as_json)
     if dry_run:

@@ -31,6 +31,11 @@ class PreparedLlc:
     command: str
     rerun: bool = False
 
+    @property
+    def is_done(self) -> bool:
+        """True if there is nothing to run."""
+        return not self.plan.batches
+
     def ask_for_rerun(self, flow_run_id: str) -> None:
         """Ask for all its trials to be run again, in the name of a flow run, if the sweep is a rerun."""
         if self.rerun:
@@ -41,8 +46,7 @@ class PreparedLlc:
         from sweepflow.engine.run import compile_ahead
         from sweepflow.targets.workload import TARGET
 
-        if self.plan.batches_of("target"):  # samplers need the targets' results to be compiled for
-            batch = self.plan.batches_of("target")[0]
+        for batch in self.plan.batches_of("target")[:1]:  # samplers are compiled for the targets' results
             compile_ahead(TARGET, batch.trials, self.store, size=batch.size, datasets=batch.datasets)
 
     def collect(self) -> LlcSweep:

@@ -87,6 +87,11 @@ class PreparedTrials:
     option: str
     own: str
 
+    @property
+    def is_done(self) -> bool:
+        """True if there is nothing to run. With halving, what there is to run is decided as it goes."""
+        return not self.plan.batches and self.options.halving is None
+
     def ask_for_rerun(self, flow_run_id: str) -> None:
         """Ask for all its trials to be run again, in the name of a flow run, if the sweep is a rerun."""
         if self.options.rerun:

@@ -20,8 +20,6 @@ from tests.slurm.processes import PATIENCE, wait_for
 WALKS = Path(__file__).with_name("walks.py")
 ON_SLURM = ("runner=slurm", "runner.interface=lo", "runner.memory=256MB")
 TWO_JOBS = (*ON_SLURM, "runner.jobs=2")
-SECONDS = PATIENCE
-"""Longest wait for anything."""
 
 
 @dataclass(frozen=True)
@@ -154,6 +152,6 @@ def together(act: Callable[[], None]) -> Iterator[None]:
     try:
         yield
     finally:
-        thread.join(SECONDS)
+        thread.join(PATIENCE)
         for error in errors:
             raise error

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.flows.faults.lab import SECONDS, TWO_JOBS, Lab, bits
+from tests.flows.faults.lab import TWO_JOBS, Lab, bits
 from tests.prefect_server import Machine
-from tests.slurm.processes import wait_for
+from tests.slurm.processes import PATIENCE, wait_for
 
 pytestmark = [pytest.mark.slurm, pytest.mark.server, pytest.mark.slow]
 
@@ -27,7 +27,7 @@ def test_it_leaves_no_job_and_goes_on_as_the_same_run(
     run = lab.prefect.newest()
 
     os.kill(driver.process.pid, sent)
-    driver.process.wait(SECONDS)
+    driver.process.wait(PATIENCE)
     wait_for(lab.slurm.squeue, "its jobs are gone", until=lambda jobs: not jobs)
     assert "Traceback" not in driver.text, driver.text
     assert 1 <= len(bits(lab.store)) < 8, "it was to be ended in the middle"
